@@ -1,0 +1,73 @@
+"""The flext-devstack command."""
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from .auth import TENANTS
+from .server import PortError
+from .stack import Devstack
+
+PORT_OPTIONS = {"flexcore": "--flexcore-port", "flext-auth": "--auth-port"}
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_show_locals=False)
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free port.")]
+
+
+@app.callback()
+def main() -> None:
+    """FlexCore and flext-auth to talk to, on this machine only."""
+
+
+@app.command()
+def up(
+    *,
+    flexcore_port: Port = 8080,
+    auth_port: Port = 8082,
+    protected: Annotated[bool, typer.Option(help="FlexCore's /api/ demands a token.")] = False,
+    token_lifetime: Annotated[float, typer.Option(min=0.001, help="Seconds.")] = 3600.0,
+    default_tenant: Annotated[
+        str | None, typer.Option(help=f"Tenant of a login that names none ({', '.join(TENANTS)}).")
+    ] = None,
+) -> None:
+    """Start the servers and run until Ctrl-C or SIGTERM."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        stack = Devstack(
+            protected=protected,
+            token_lifetime=token_lifetime,
+            default_tenant=default_tenant,
+            ports={"flexcore": flexcore_port, "flext-auth": auth_port},
+        )
+        stack.start()
+    except PortError as error:
+        Console(stderr=True, soft_wrap=True).print(
+            f"{error.strerror}; choose another with {PORT_OPTIONS.get(error.server, '')}",
+            highlight=False,
+            markup=False,
+        )
+        raise typer.Exit(1) from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    try:
+        console = Console(soft_wrap=True)
+        console.print(
+            f"[bold]flexcore[/]    {stack.flexcore.url}" + ("  (protected)" if protected else "")
+        )
+        console.print(f"[bold]flext-auth[/]  {stack.auth.url}")
+        console.print(
+            f"[bold]elsewhere[/]   {stack.elsewhere.url}  (echoes; another origin, for redirects)"
+        )
+        login = '{"username": "admin", "password": "flexcore100", "tenant_id": "tenant-1"}'
+        console.print(
+            f"\nTry: curl -d '{login}' {stack.auth.url}/auth/login", highlight=False, markup=False
+        )
+        console.print("Ctrl-C stops.")
+        stopped.wait()
+    finally:
+        stack.close()

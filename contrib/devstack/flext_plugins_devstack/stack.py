@@ -1,0 +1,93 @@
+"""The servers together: all start or none does, and all stop."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .auth import FlextAuth
+from .flexcore import FlexCore
+from .server import Server
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+
+class Devstack:
+    """FlexCore, flext-auth and a third origin that echoes, on loopback.
+
+    `protected`: FlexCore's /api/ demands a token of this stack's flext-auth. `token_lifetime`:
+    seconds. `default_tenant`: the tenant of a login that names none. `ports`: by server name; 0,
+    the default, finds a free one.
+
+    Raises:
+        ValueError: there is no such server as `ports` names, or no such tenant.
+    """
+
+    def __init__(
+        self,
+        *,
+        protected: bool = False,
+        token_lifetime: float = 3600.0,
+        default_tenant: str | None = None,
+        ports: Mapping[str, int] | None = None,
+    ) -> None:
+        chosen = {"flexcore": 0, "flext-auth": 0, "elsewhere": 0}
+        if unknown := set(ports or {}) - set(chosen):
+            raise ValueError(
+                f"no server {', '.join(sorted(unknown))}; there are {', '.join(chosen)}"
+            )
+        chosen.update(ports or {})
+        self.auth = FlextAuth(chosen["flext-auth"], token_lifetime, default_tenant)
+        self.flexcore = FlexCore(chosen["flexcore"], self.auth if protected else None)
+        self.elsewhere = Server(
+            "elsewhere",
+            Starlette(routes=[Route("/{path:path}", _echo, methods=METHODS)]),
+            chosen["elsewhere"],
+        )
+        self._opened = ExitStack()
+
+    def start(self) -> None:
+        """Start all servers, or none.
+
+        Raises:
+            OSError: a port is taken; the message names the server and the port.
+            RuntimeError: a server did not start in time.
+        """
+        with ExitStack() as opened:
+            for server in (self.auth, self.flexcore, self.elsewhere):
+                opened.callback(server.close)
+                server.up()
+            self._opened = opened.pop_all()
+
+    def close(self) -> None:
+        """Stop all servers; does nothing the second time.
+
+        Raises:
+            RuntimeError: a server did not stop in time (the others were stopped all the same).
+        """
+        for server in (self.auth, self.flexcore, self.elsewhere):
+            server.stop_soon()  # together: each takes a quarter of a second
+        self._opened.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+async def _echo(request: Request) -> Response:
+    return JSONResponse(
+        {"method": request.method, "path": request.url.path, "headers": dict(request.headers)}
+    )

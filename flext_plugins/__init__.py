@@ -1,0 +1,99 @@
+"""Composes credentials, metrics, traces, breakers and more around each service connection."""
+
+# The layers, each using only those below it:
+#
+#   cli, testing            what people and plugin authors use
+#   host                    owns services and connections, closes them
+#   clients, composition    the libraries that send; names -> ordered layers (config, catalog,
+#                           discovery, settings and explanation belong to composing)
+#   line, connection        one open connection, and what plugins may use of it
+#   chain, flight           layers -> one callable, driven or awaited; work shared by callers
+#   service, message, events, errors, redaction    what is talked about
+#   hookspecs               the contract: six hooks, and pluggy
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .hookspecs import Stage, hookimpl
+
+if TYPE_CHECKING:
+    from . import events
+    from .config import HostConfig, ServiceConfig
+    from .connection import Connection
+    from .discovery import InstalledPlugin, installed
+    from .errors import (
+        ConfigError,
+        DeadlineExceeded,
+        FlextError,
+        PluginConflict,
+        PluginError,
+        PluginIncompatible,
+        PluginNotFound,
+        Refused,
+    )
+    from .host import Host
+    from .message import Failure, Request, Response
+    from .service import Call, Operation, Service, options
+    from .settings import Secret, ServiceName
+
+__version__ = "1.0.0"
+
+_HOMES = {
+    "config": ("HostConfig", "ServiceConfig"),
+    "connection": ("Connection",),
+    "discovery": ("InstalledPlugin", "installed"),
+    "errors": (
+        *("ConfigError", "DeadlineExceeded", "FlextError", "PluginConflict", "PluginError"),
+        *("PluginIncompatible", "PluginNotFound", "Refused"),
+    ),
+    "host": ("Host",),
+    "message": ("Failure", "Request", "Response"),
+    "service": ("Call", "Operation", "Service", "options"),
+    "settings": ("Secret", "ServiceName"),
+}
+_LAZY = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Call",
+    "ConfigError",
+    "Connection",
+    "DeadlineExceeded",
+    "Failure",
+    "FlextError",
+    "Host",
+    "HostConfig",
+    "InstalledPlugin",
+    "Operation",
+    "PluginConflict",
+    "PluginError",
+    "PluginIncompatible",
+    "PluginNotFound",
+    "Refused",
+    "Request",
+    "Response",
+    "Secret",
+    "Service",
+    "ServiceConfig",
+    "ServiceName",
+    "Stage",
+    "events",
+    "hookimpl",
+    "installed",
+    "options",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used."""
+    if name == "events":
+        return import_module(".events", __name__)
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

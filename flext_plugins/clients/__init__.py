@@ -1,0 +1,45 @@
+"""The only modules that send: one for each shape of client library."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from flext_plugins.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flext_plugins.service import Service
+
+    from .httpx import Library
+
+LIBRARIES = ("httpx",)
+
+
+def library(name: str) -> Library:
+    """What is needed of a client library that the program has imported, or of httpx."""
+    if name == "httpx":
+        import httpx  # noqa: F401, PLC0415 - the default
+    from .httpx import library_of  # noqa: PLC0415
+
+    return library_of(sys.modules[name])
+
+
+def library_for(kind: type) -> Library:
+    """The library that a client or transport class comes from.
+
+    Raises:
+        ConfigError: none that we serve.
+    """
+    for base in kind.__mro__:
+        root = base.__module__.partition(".")[0]
+        if root in LIBRARIES:
+            return library(root)
+    raise ConfigError(
+        f"cannot connect a {kind.__module__}.{kind.__qualname__}: "
+        f"expected a client or transport class of {', '.join(LIBRARIES)}"
+    )
+
+
+def wire(name: str, service: Service, *, asynchronous: bool, tls: Any) -> Any:
+    """A new way to `service` through the library `name`; `tls` is the host's cache of contexts."""
+    return library(name).wire(service, asynchronous=asynchronous, tls=tls)

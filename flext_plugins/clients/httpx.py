@@ -1,0 +1,392 @@
+"""httpx, and every library with the same names."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from flext_plugins.chain import drive
+from flext_plugins.errors import ConfigError
+from flext_plugins.message import Failure
+from flext_plugins.redaction import redact_record
+
+from .pool import CALL, Gate, edge, origin, proxy_for
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from types import ModuleType
+
+    from flext_plugins.message import BodyEnd
+    from flext_plugins.service import Service
+
+FAILURES = {
+    "ConnectError": Failure.CONNECT,
+    "ConnectTimeout": Failure.CONNECT,
+    "ProxyError": Failure.CONNECT,
+    "PoolTimeout": Failure.POOL,
+    "TimeoutException": Failure.TIMEOUT,
+    "WriteError": Failure.WRITE,
+    "ReadError": Failure.READ,
+    "CloseError": Failure.READ,
+    "RemoteProtocolError": Failure.PROTOCOL,
+    "LocalProtocolError": Failure.CALLER,
+    "UnsupportedProtocol": Failure.CALLER,
+    "InvalidURL": Failure.CALLER,
+    "StreamError": Failure.CALLER,
+}
+
+
+class Body:
+    """A response's stream, counted; tells how it ended, and gives back its permit when closed."""
+
+    def __init__(self, stream: Any, closed: Callable[[], Any] | None = None) -> None:
+        self._stream, self._closed = stream, closed
+        self._watchers: list[BodyEnd] = []
+        self._size = 0
+        self._ended = False
+
+    def watch(self, callback: BodyEnd) -> None:
+        """Call `callback` at the end."""
+        self._watchers.append(callback)
+
+    def _end(self, error: BaseException | None) -> None:
+        if not self._ended:
+            self._ended = True
+            for callback in self._watchers:
+                callback(error, self._size)
+
+    def _close(self) -> None:
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            closed()
+        self._end(None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for chunk in self._stream:
+                self._size += len(chunk)
+                yield chunk
+        except Exception as error:
+            self._end(error)
+            raise
+        self._end(None)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._stream:
+                self._size += len(chunk)
+                yield chunk
+        except Exception as error:
+            self._end(error)
+            raise
+        self._end(None)
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._close()
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._close()
+
+
+class Upload:
+    """A request's stream that can be sent once; notes when that began."""
+
+    def __init__(self, source: Any, begun: WeakValueDictionary[int, Any]) -> None:
+        self._source, self._begun = source, begun
+
+    @property
+    def begun(self) -> bool:
+        return self._begun.get(id(self._source)) is self._source
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._begun[id(self._source)] = self._source
+        yield from self._source
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._begun[id(self._source)] = self._source
+        async for chunk in self._source:
+            yield chunk
+
+
+class Library:
+    """What is needed of one client library, made from its public names."""
+
+    def __init__(self, module: ModuleType) -> None:
+        lib: Any = module
+        self.module, self.name = lib, module.__name__
+        streams = (lib.SyncByteStream, lib.AsyncByteStream)
+        self.body: Any = type("Body", (Body, *streams), {})
+        self.upload: Any = type("Upload", (Upload, *streams), {})
+        self.failures = tuple((getattr(lib, name), kind) for name, kind in FAILURES.items())
+        self.refused, self.timed_out = lib.TransportError, lib.TimeoutException
+        self.transports: dict[type, Any] = {
+            lib.BaseTransport: type("Transport", (Transport, lib.BaseTransport), {}),
+            lib.AsyncBaseTransport: type(
+                "AsyncTransport", (AsyncTransport, lib.AsyncBaseTransport), {}
+            ),
+        }
+        logging.getLogger(self.name).addFilter(redact_record)
+
+    @cached_property
+    def defaults(self) -> dict[str, str]:
+        """The headers that a client sends though nobody set them."""
+        return dict(self.module.Client(transport=self.module.MockTransport(print)).headers)
+
+    def wire(self, service: Service, *, asynchronous: bool, tls: dict[Any, Any]) -> HttpxWire:
+        """A new way to `service`, with a pool of its own."""
+        return HttpxWire(self, service, asynchronous=asynchronous, tls=tls)
+
+    def is_async(self, kind: type) -> bool:
+        """Whether a client or transport class belongs to an event loop."""
+        return issubclass(kind, (self.module.AsyncClient, self.module.AsyncBaseTransport))
+
+    def transport(self, kind: type, ground: Any, name: str) -> Any:
+        """A transport of that kind through the service's connection."""
+        made = self.transports.get(kind)
+        if made is None:
+            raise ConfigError(
+                f"cannot make a transport of {kind.__module__}.{kind.__qualname__}: expected "
+                f"{self.name}.BaseTransport or {self.name}.AsyncBaseTransport"
+            )
+        return made(ground, name, self.name)
+
+    def client(self, kind: type, ground: Any, service: Service, options: dict[str, Any]) -> Any:
+        """An instance of the client class `kind` on top of the service's connection."""
+        if clash := options.keys() & SERVICE_OPTIONS:
+            raise ConfigError(
+                f"connect({service.name!r}) does not take {', '.join(sorted(clash))}: "
+                f"the service's configuration says it"
+            )
+        base = "AsyncBaseTransport" if self.is_async(kind) else "BaseTransport"
+        options.setdefault("timeout", self.module.Timeout(**service.timeout._asdict()))
+        return _own_calls(kind)(
+            transport=self.transport(getattr(self.module, base), ground, service.name),
+            base_url=service.base_url or "",
+            **options,
+        )
+
+
+SERVICE_OPTIONS = frozenset(
+    {"base_url", "cert", "http1", "http2", "limits", "mounts", "proxy", "transport", "trust_env"}
+    | {"verify"}
+)
+"""Options of a client that the configuration of the service decides."""
+
+library_of = cache(Library)
+
+
+@cache
+def _own_calls(kind: type) -> Any:
+    """`kind` with each `send` a call of its own, also when it sends the same request again."""
+
+    def send(self: Any, request: Any, **options: Any) -> Any:
+        request.extensions.pop(CALL, None)
+        return kind.send(self, request, **options)  # type: ignore[attr-defined]
+
+    return type(kind.__name__, (kind,), {"send": send, "__module__": kind.__module__})
+
+
+class Transport:
+    """A sync transport through a service's connection; closing it closes nothing else."""
+
+    def __init__(self, ground: Any, service: str, library: str) -> None:
+        self._ground, self._service, self._library = ground, service, library
+
+    def handle_request(self, request: Any) -> Any:
+        composed = self._ground.composed(self._service)
+        line = self._ground.line(self._service, asynchronous=False)
+        return drive(edge(request, line, self._library, composed.service), composed.layers)
+
+
+class AsyncTransport:
+    """An async transport through a service's connection in the running loop."""
+
+    def __init__(self, ground: Any, service: str, library: str) -> None:
+        self._ground, self._service, self._library = ground, service, library
+
+    async def handle_async_request(self, request: Any) -> Any:
+        service = self._ground.composed(self._service).service
+        line = self._ground.line(self._service, asynchronous=True)
+        return await edge(request, line, self._library, service)
+
+
+class HttpxWire:
+    """One connection's pool in one library, and what the chain asks of that library."""
+
+    def __init__(
+        self, library: Library, service: Service, *, asynchronous: bool, tls: dict[Any, Any]
+    ) -> None:
+        self.library = library.name
+        self._library, self._lib, self._service = library, library.module, service
+        self._asynchronous, self._tls = asynchronous, tls
+        # HTTP/2 has many exchanges on one socket, so its pool has nothing to queue for.
+        permits = service.max_connections * (100 if service.http2 else 1)
+        self._gate = Gate(permits, asynchronous=asynchronous)
+        self._pools: dict[tuple[str | None, bool, bool], Any] = {}
+        self._begun: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        self._base = self._lib.URL(service.base_url or "")
+        self._origin = origin(self._base) if service.base_url else None
+
+    def owns(self, request: Any) -> bool:
+        return origin(request.url) == self._origin
+
+    def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
+        target = self._lib.URL(url)
+        if target.is_relative_url:
+            path = self._base.raw_path.rstrip(b"/") + b"/" + target.raw_path.lstrip(b"/")
+            target = self._base.copy_with(raw_path=path)
+        timeout = self._service.timeout._asdict()
+        return self._lib.Request(
+            method, target, headers=headers, content=content, extensions={"timeout": timeout}
+        )
+
+    def clone(self, request: Any) -> Any:
+        stream = request.stream
+        if not isinstance(stream, (self._lib.ByteStream, Upload)) and not _seekable(stream):
+            stream = self._library.upload(stream, self._begun)
+        return self._lib.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            stream=stream,
+            extensions=request.extensions,
+        )
+
+    def replayable(self, request: Any) -> bool:
+        stream = request.stream
+        if isinstance(stream, Upload):
+            return not stream.begun
+        return isinstance(stream, self._lib.ByteStream) or _seekable(stream)
+
+    def adopt(self, request: Any) -> Any:
+        clone = self.clone(request)
+        for name, value in self._service.headers.items():
+            default = self._library.defaults.get(name.lower())
+            if clone.headers.get(name) in (None, default):
+                clone.headers[name] = value.get_secret_value()
+        return clone
+
+    async def send(self, request: Any, deadline: float | None) -> Any:
+        return await self._admitted(request, deadline, own=True)
+
+    async def bare(self, request: Any, deadline: float | None) -> Any:
+        return await self._admitted(request, deadline, own=False)
+
+    async def _admitted(self, request: Any, deadline: float | None, *, own: bool) -> Any:
+        if not self.replayable(request):
+            raise self._lib.StreamConsumed
+        seconds = request.extensions.get("timeout", {}).get("pool")
+        await self._gate.enter(seconds, deadline, self._lib.PoolTimeout)
+        try:
+            pool = self._pool(request.url, own=own)
+            if self._asynchronous:
+                response = await pool.handle_async_request(request)
+            else:
+                response = pool.handle_request(request)
+        except BaseException:
+            self._gate.leave()
+            raise
+        response.request = request
+        response.stream = self._library.body(response.stream, self._gate.leave)
+        return response
+
+    def _pool(self, url: Any, *, own: bool) -> Any:
+        key = proxy_for(url, self._service), own, url.scheme == "https"
+        pool = self._pools.get(key)
+        if pool is None:
+            proxy, _, secure = key
+            size = self._service.max_connections
+            kind = self._lib.AsyncHTTPTransport if self._asynchronous else self._lib.HTTPTransport
+            made = kind(
+                verify=self._context(own=own) if secure or proxy else _NO_TLS,
+                trust_env=False,
+                http2=self._service.http2,
+                limits=self._lib.Limits(max_connections=size, max_keepalive_connections=size),
+                proxy=proxy,
+            )
+            pool = self._pools.setdefault(key, made)
+        return pool
+
+    def _context(self, *, own: bool) -> ssl.SSLContext:
+        verify, cert = self._service.verify, self._service.cert if own else None
+        key = self.library, verify, cert
+        context: ssl.SSLContext | None = self._tls.get(key)
+        if context is None:
+            if isinstance(verify, bool):
+                context = self._lib.create_ssl_context(verify=verify)
+            else:
+                context = (
+                    ssl.create_default_context(capath=verify)
+                    if Path(verify).is_dir()
+                    else ssl.create_default_context(cafile=verify)
+                )
+            if cert:
+                context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
+            context = self._tls.setdefault(key, context)
+        return context
+
+    async def read(self, message: Any) -> bytes:
+        if self._asynchronous:
+            raw = b"".join([chunk async for chunk in message.stream])
+        else:
+            raw = b"".join(message.stream)
+        if not hasattr(message, "status_code"):
+            message.stream = self._lib.ByteStream(raw)
+            return raw
+        await self.close(message)
+        message.stream = self._lib.ByteStream(raw)
+        decoded = self._lib.Response(200, headers=message.headers, content=raw)
+        content: bytes = decoded.content
+        return content
+
+    async def close(self, response: Any) -> None:
+        if self._asynchronous:
+            await response.stream.aclose()
+        else:
+            response.stream.close()
+
+    def respond(self, status: int, headers: Mapping[str, str] | None, content: bytes) -> Any:
+        response = self._lib.Response(status, headers=headers, stream=self._lib.ByteStream(content))
+        response.headers.setdefault("Content-Length", str(len(content)))
+        return response
+
+    def failure(self, error: BaseException) -> Failure | None:
+        return next(
+            (kind for each, kind in self._library.failures if isinstance(error, each)), None
+        )
+
+    def watch(self, response: Any, callback: BodyEnd) -> None:
+        if not isinstance(response.stream, Body):
+            response.stream = self._library.body(response.stream)
+        response.stream.watch(callback)
+
+    async def aclose(self) -> None:
+        pools, self._pools = self._pools, {}
+        for pool in pools.values():
+            if self._asynchronous:
+                await pool.aclose()
+            else:
+                pool.close()
+
+
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For pools that only ever speak plain HTTP: a real context costs 30 ms."""
+
+
+def _seekable(stream: Any) -> bool:
+    """Whether `stream` is a multipart body whose files can all be read again."""
+    fields = getattr(stream, "fields", None)
+    if fields is None:
+        return False
+    files = [each.file for each in fields if hasattr(each, "file")]
+    return all(isinstance(each, (str, bytes)) or each.seekable() for each in files)

@@ -1,0 +1,410 @@
+"""The host: reads the configuration, finds plugins, owns connections, closes them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from weakref import WeakKeyDictionary, WeakSet
+
+from . import clients
+from .catalog import Catalog
+from .chain import drive
+from .composition import Composition, compose
+from .config import HostConfig, load, report
+from .errors import ConfigError, FlextError, Refused
+from .explanation import Explanation, explain
+from .flight import Flights
+from .line import Line
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Generator, Mapping
+    from types import TracebackType
+    from typing import Self
+
+    import httpx
+
+    from .message import Wire
+
+C = TypeVar("C")
+T = TypeVar("T")
+_hosts: WeakSet[Host] = WeakSet()
+
+
+class Host:
+    """Composes services with their plugins and hands out clients for them.
+
+    A host is made once, shared by all threads and event loops, and closed at the end, best by
+    `with` or `async with`.
+
+    Args:
+        config: what the services are; neither files nor environment are read.
+
+    Raises:
+        ConfigError: with all problems of the configuration's shape.
+    """
+
+    def __init__(self, config: HostConfig | Mapping[str, Any] | None = None) -> None:
+        if not isinstance(config, HostConfig):
+            config = HostConfig.model_validate(dict(config or {}))
+        self._config = config
+        self._catalog = Catalog()
+        self._provided: dict[type, Any] = {}
+        self._closed = False
+        self._fresh()
+        _hosts.add(self)
+
+    def _fresh(self) -> None:
+        """Everything that a forked child must not inherit."""
+        self._lock = threading.RLock()
+        self._compositions: dict[str, Composition] = {}
+        self._shared: dict[type, Any] = {}
+        self._tls: dict[Any, Any] = {}
+        self._lines: dict[str, Line] = {}
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Line]]
+        self._loops = WeakKeyDictionary()
+        self.flights = Flights()
+
+    @classmethod
+    def from_file(
+        cls, path: str | os.PathLike[str] | None = None, environment: str | None = None
+    ) -> Self:
+        """A host from a file, its environment's file, and variables that begin with `FLEXT__`.
+
+        Args:
+            path: TOML or YAML; by default `$FLEXT_CONFIG`, else `flext.toml` in this folder.
+            environment: `production` reads `flext.production.toml` beside it as well.
+
+        Raises:
+            ConfigError: a file cannot be read, or with all problems of the configuration's shape.
+        """
+        return cls(load(path, environment))
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The names of the services, as configured."""
+        return tuple(self._config.services)
+
+    def register(self, plugin: type, name: str) -> None:
+        """Add an application's own plugin class, for services that name it.
+
+        Raises:
+            PluginConflict: the name is taken, or is one of ours.
+            PluginError: the class breaks the contract.
+        """
+        self._catalog.register(plugin, name)
+
+    def provide(self, kind: type[T], value: T) -> None:
+        """Hand an object of the application's to plugins, which ask `service.resource(kind)`."""
+        self._provided[kind] = value
+
+    @overload
+    def connect(self, service: str, **client_options: Any) -> httpx.Client: ...
+    @overload
+    def connect(self, service: str, client: type[C], **client_options: Any) -> C: ...
+    def connect(self, service: str, client: Any = None, **client_options: Any) -> Any:
+        """A client for `service`: a real instance of the class `client`.
+
+        Closing it closes only it; connection and pool belong to the host.
+
+        Args:
+            service: its name in the configuration.
+            client: a sync client class, by default `httpx.Client`.
+            client_options: for that class, such as `follow_redirects`, `cookies`, `event_hooks`.
+
+        Raises:
+            FlextError: the service cannot be composed or opened.
+        """
+        if client is None:
+            import httpx  # noqa: PLC0415 - not before it is wanted
+
+            client = httpx.Client
+        made = self._client(service, client, client_options, asynchronous=False)
+        drive(self.line(service, asynchronous=False), self.composed(service).layers)
+        return made
+
+    @overload
+    def aconnect(self, service: str, **client_options: Any) -> Connecting[httpx.AsyncClient]: ...
+    @overload
+    def aconnect(self, service: str, client: type[C], **client_options: Any) -> Connecting[C]: ...
+    def aconnect(self, service: str, client: Any = None, **client_options: Any) -> Connecting[Any]:
+        """The same for async clients: `async with` it, or `await` it.
+
+        Args:
+            service: its name in the configuration.
+            client: an async client class, by default `httpx.AsyncClient`.
+            client_options: for that class.
+
+        Raises:
+            FlextError: the service cannot be composed or opened.
+        """
+        if client is None:
+            import httpx  # noqa: PLC0415 - not before it is wanted
+
+            client = httpx.AsyncClient
+
+        async def connect() -> Any:
+            made = self._client(service, client, client_options, asynchronous=True)
+            await self.line(service, asynchronous=True)
+            return made
+
+        return Connecting(connect)
+
+    def _client(
+        self, service: str, client: type, options: dict[str, Any], *, asynchronous: bool
+    ) -> Any:
+        library = clients.library_for(client)
+        if library.is_async(client) is not asynchronous:
+            method = "connect" if asynchronous else "aconnect"
+            raise ConfigError(f"{client.__qualname__} wants host.{method}(...)")
+        composed = self.composed(service).service
+        if composed.base_url is None:
+            raise ConfigError(f"service {service!r} has no base_url: it only lends resources")
+        return library.client(client, self, composed, dict(options))
+
+    def transport(self, service: str, kind: type[T]) -> T:
+        """What `connect` puts into a client, to be put into a client of one's own.
+
+        Args:
+            service: its name in the configuration.
+            kind: `httpx.BaseTransport` or `httpx.AsyncBaseTransport`.
+
+        Raises:
+            FlextError: the service cannot be composed; it is opened by its first request.
+        """
+        self.composed(service)
+        made: T = clients.library_for(kind).transport(kind, self, service)
+        return made
+
+    def resource(self, service: str, kind: type[T], name: str | None = None) -> T:
+        """What a plugin of `service` lends, by its type; opens the connection.
+
+        Raises:
+            ConfigError: it lends none, or several and no `name` was given.
+            FlextError: the service cannot be composed or opened.
+        """
+        line = drive(self.line(service, asynchronous=False), self.composed(service).layers)
+        return line.find(kind, name)
+
+    async def aresource(self, service: str, kind: type[T], name: str | None = None) -> T:
+        """The same for the running event loop."""
+        return (await self.line(service, asynchronous=True)).find(kind, name)
+
+    def explain(self, service: str) -> Explanation:
+        """The onion of `service`: who stands where, from which distribution, with which settings.
+
+        Raises:
+            FlextError: the service cannot be composed.
+        """
+        return explain(self.composed(service))
+
+    def check(self, *services: str) -> None:
+        """Compose the named services, or all, as connecting to them would.
+
+        Raises:
+            FlextError: the problem, or a `ConfigError` with all of them.
+        """
+        problems: list[FlextError] = []
+        for name in services or self.services:
+            try:
+                self.composed(name)
+            except FlextError as error:
+                problems.append(error)
+        if len(problems) == 1:
+            raise problems[0]
+        if problems:
+            found = [
+                f"{error.service}: {text}" if isinstance(error, ConfigError) else str(error)
+                for error in problems
+                for text in getattr(error, "problems", [""])
+            ]
+            raise report(list(dict.fromkeys(found)))
+
+    def composed(self, name: str) -> Composition:
+        """The service with its plugin instances, made once."""
+        found = self._compositions.get(name)
+        return found if found is not None else self._compose(name, ())
+
+    def _compose(self, name: str, path: tuple[str, ...]) -> Composition:
+        with self._lock:
+            if name in path:
+                loop = " -> ".join([*path[path.index(name) :], name])
+                raise ConfigError(f"services would log in at each other for ever: {loop}")
+            if (found := self._compositions.get(name)) is not None:
+                return found
+            made = compose(name, self._config, self._catalog, self._provided, self._share)
+            for target in sorted(made.edges - {name}):
+                self._compose(target, (*path, name))
+            self._compositions[name] = made
+            return made
+
+    def _share(self, kind: type[T], factory: Callable[[], T]) -> T:
+        with self._lock:
+            if kind not in self._shared:
+                self._shared[kind] = factory()
+            value: T = self._shared[kind]
+            return value
+
+    def wire(self, line: Line, library: str) -> Wire:
+        """A new way to the network for `line`."""
+        made: Wire = clients.wire(
+            library, line.service, asynchronous=line.asynchronous, tls=self._tls
+        )
+        return made
+
+    async def line(self, service: str, *, asynchronous: bool) -> Line:
+        """The open connection to `service` in this world, opened if it is not."""
+        lines = self._world() if asynchronous else self._lines
+        line = lines.get(service)
+        if line is not None and (line.is_open or line.is_opening):
+            return line
+        if self._closed:
+            raise Refused("the host is closed")
+        composed = self.composed(service)
+        with self._lock:
+            line = lines.get(service)
+            if line is None:
+                line = Line(composed.service, composed.layers, self, asynchronous=asynchronous)
+                lines[service] = line
+        await line.open()
+        return line
+
+    def _world(self) -> dict[str, Line]:
+        """The lines of the running loop; those of closed loops are dropped."""
+        import asyncio  # noqa: PLC0415 - sync programs do without
+
+        loop = asyncio.get_running_loop()
+        found = self._loops.get(loop)
+        if found is None:
+            with self._lock:
+                for each in [each for each in self._loops if each.is_closed()]:
+                    del self._loops[each]
+                found = self._loops.setdefault(loop, {})
+        return found
+
+    def close(self) -> None:
+        """Close every connection and what plugins provided; closing twice is fine.
+
+        Raises:
+            ExceptionGroup: all that went wrong on the way.
+        """
+        self._closed = True
+        failures = self._close_sync()
+        for loop, lines in list(self._loops.items()):
+            failures += _close_from_outside(loop, lines)
+        if failures:
+            raise ExceptionGroup("closing the host", failures)
+
+    async def aclose(self) -> None:
+        """The same from inside an event loop.
+
+        Raises:
+            ExceptionGroup: all that went wrong on the way.
+        """
+        import asyncio  # noqa: PLC0415
+
+        self._closed = True
+        failures = self._close_sync()
+        here = self._loops.pop(asyncio.get_running_loop(), {})
+        for line in reversed(here.values()):
+            try:
+                await line.close()
+            except Exception as error:
+                failures.append(error)
+        for loop, lines in list(self._loops.items()):
+            failures += await asyncio.to_thread(_close_from_outside, loop, lines)
+        if failures:
+            raise ExceptionGroup("closing the host", failures)
+
+    def _close_sync(self) -> list[Exception]:
+        failures = []
+        with self._lock:
+            lines, self._lines = self._lines, {}
+        for line in reversed(lines.values()):
+            try:
+                drive(line.close(), line.layers)
+            except Exception as error:
+                failures.append(error)
+        return failures
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+class Connecting(Generic[C]):
+    """What `aconnect` gives: `await` it, or enter it."""
+
+    def __init__(self, connect: Callable[[], Any]) -> None:
+        self._connect = connect
+        self._client: Any = None
+
+    def __await__(self) -> Generator[Any, None, C]:
+        found: Generator[Any, None, C] = self._connect().__await__()
+        return found
+
+    async def __aenter__(self) -> C:
+        self._client = await self._connect()
+        client: C = self._client
+        return client
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._client.aclose()
+
+
+def _close_from_outside(loop: asyncio.AbstractEventLoop, lines: dict[str, Line]) -> list[Exception]:
+    """Close the lines of a loop that is not the one running here."""
+    import asyncio  # noqa: PLC0415
+
+    failures: list[Exception] = []
+    for line in reversed(list(lines.values())):
+        if loop.is_closed():
+            continue
+        try:
+            if not loop.is_running():
+                loop.run_until_complete(line.close())
+            elif asyncio._get_running_loop() is loop:  # noqa: SLF001
+                raise RuntimeError("inside a running event loop, await host.aclose()")
+            else:
+                asyncio.run_coroutine_threadsafe(line.close(), loop).result(5)
+        except Exception as error:
+            failures.append(error)
+    lines.clear()
+    return failures
+
+
+def _after_fork() -> None:
+    """In the child: empty pools and fresh locks; the parent's sockets are let go unused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for host in list(_hosts):
+            host._fresh()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

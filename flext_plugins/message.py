@@ -1,0 +1,125 @@
+"""What plugins see of a message, whichever client library carries it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, ItemsView, Iterator, Mapping
+
+    BodyEnd = Callable[[BaseException | None, int], None]
+    """How a body ended: the error, or `None`, and the bytes that had passed."""
+
+
+class URL(Protocol):
+    """Where a request goes; `str()` gives the whole of it."""
+
+    @property
+    def scheme(self) -> str: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int | None: ...
+    @property
+    def path(self) -> str: ...
+
+
+class Headers(Protocol):
+    """Header fields by case-insensitive name."""
+
+    def __getitem__(self, name: str, /) -> str: ...
+    def __setitem__(self, name: str, value: str, /) -> None: ...
+    def __delitem__(self, name: str, /) -> None: ...
+    def __contains__(self, name: Any, /) -> bool: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def get(self, name: str, default: Any = None, /) -> Any: ...
+    def items(self) -> ItemsView[str, str]: ...
+
+
+class Request(Protocol):
+    """A request; httpx's and httpx2's own objects satisfy it as they are."""
+
+    method: str
+    headers: Any  # Headers; an invariant attribute could not be a library's own class
+    stream: Any
+    extensions: Any
+
+    @property
+    def url(self) -> Any: ...
+
+
+class Response(Protocol):
+    """An answer whose body has not been read."""
+
+    status_code: int
+    headers: Any
+    stream: Any
+    extensions: Any
+
+    @property
+    def request(self) -> Any: ...
+
+
+class Failure(Enum):
+    """Where on the wire an attempt failed."""
+
+    CONNECT = "connect"
+    """Before anything was written, connect time-outs included."""
+    TIMEOUT = "timeout"
+    WRITE = "write"
+    READ = "read"
+    PROTOCOL = "protocol"
+    """The other side broke HTTP."""
+    POOL = "pool"
+    """No connection was free in time: our own congestion."""
+    CALLER = "caller"
+    """The request could not be sent as it was."""
+
+
+class Wire(Protocol):
+    """One connection's way to the network through one client library, in one world.
+
+    What the chain needs of a library; `flext_plugins.clients` implements it.
+    """
+
+    library: str
+
+    def owns(self, request: Any) -> bool:
+        """Whether `request` goes to the service's own origin."""
+
+    async def bare(self, request: Any, deadline: float | None) -> Any:
+        """Send to any origin, without the service's client certificate."""
+
+    async def send(self, request: Any, deadline: float | None) -> Any:
+        """Send `request` to the service; the response's body is unread."""
+
+    async def read(self, message: Any) -> bytes:
+        """The decoded body, which stays readable for everybody else."""
+
+    async def close(self, response: Any) -> None:
+        """Close `response`; closing twice is fine."""
+
+    def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
+        """A request whose relative `url` is joined to the service's address."""
+
+    def clone(self, request: Any) -> Any:
+        """A request with headers and extensions of its own and the same stream."""
+
+    def adopt(self, request: Any) -> Any:
+        """A clone with the service's own headers where the caller has not set them."""
+
+    def respond(self, status: int, headers: Mapping[str, str] | None, content: bytes) -> Any:
+        """An answer made here."""
+
+    def failure(self, error: BaseException) -> Failure | None:
+        """Where on the wire `error` arose, or `None` if it did not."""
+
+    def replayable(self, request: Any) -> bool:
+        """Whether `request` can be sent (again)."""
+
+    def watch(self, response: Any, callback: Callable[[BaseException | None, int], None]) -> None:
+        """Call `callback(error, bytes)` once, when the body has ended."""
+
+    def aclose(self) -> Awaitable[None]:
+        """Close the pool."""

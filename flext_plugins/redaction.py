@@ -1,0 +1,71 @@
+"""Keeping secrets out of what people read."""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+MASK = "***"
+SECRET_NAME = re.compile(
+    r"passw|secret|token|credential|api[-_]?key|private[-_]?key|access[-_]?key|signature|"
+    r"^(auth|authorization|proxy-authorization|cookie|set-cookie|key|sig|code|assertion)$|x-amz-",
+    re.IGNORECASE,
+)
+"""Names of headers, query parameters and settings whose values are secrets."""
+
+_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+_PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#\s]+)=([^&;#\s]*)")
+
+
+def redact_url(text: str) -> str:
+    """`text` with user info and the values of secret-named parameters masked in any URL in it."""
+
+    def mask(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"{name}={MASK}" if SECRET_NAME.search(name) else found[0]
+
+    return _PARAMETER.sub(mask, _USERINFO.sub(f"{MASK}@", text))
+
+
+def redact_record(record: logging.LogRecord) -> bool:
+    """A `logging` filter for client libraries that log whole URLs; never drops a record."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            redact_url(str(value)) if "://" in str(value) else value for value in record.args
+        )
+    return True
+
+
+@cache
+def logger(name: str = "flext_plugins") -> Any:
+    """A structlog logger over the standard library's logger `name`.
+
+    The message reads well unconfigured (`circuit opened  service=flexcore ...`); what is bound is
+    also on the record as attributes, for an application's own handlers.
+    """
+    import structlog  # noqa: PLC0415 - only a program that logs pays for it
+
+    return structlog.wrap_logger(
+        logging.getLogger(name),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=[structlog.contextvars.merge_contextvars, _to_record],
+    )
+
+
+def _to_record(
+    _logger: Any, _method: str, fields: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    event = fields.pop("event")
+    error = fields.pop("exc_info", None)
+    shown = {
+        key: MASK if SECRET_NAME.search(key) else redact_url(str(value))
+        for key, value in fields.items()
+        if value is not None
+    }
+    message = "  ".join([str(event), " ".join(f"{key}={value}" for key, value in shown.items())])
+    return {"msg": message.rstrip().replace("%", "%%"), "extra": shown, "exc_info": error}
