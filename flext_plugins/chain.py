@@ -1,115 +1,26 @@
-"""Layers folded into one callable, and what drives it where nothing may suspend.
+"""Layers folded into one callable: `async def` from end to end.
 
-The chain is `async def` from end to end. An async client awaits it; for a sync one every awaitable
-that the host hands out finishes without suspending, so one `send(None)` runs it to its end.
+An async client awaits it. For a sync one every awaitable that the host hands out finishes without
+suspending, so `drive` runs it to its end. Nothing is written twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .errors import FlextError, PluginError, Refused
-from .events import CallRefused
+from .errors import FlextError, PluginError
 from .hookspecs import Stage
+from .layer import arranged, blame, cause_of, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from .service import Call, Scope
+    from .layer import Layer, Receiver
+    from .service import Scope
 
-T = TypeVar("T")
 Inner: TypeAlias = Callable[[Any, "Scope"], Awaitable[Any]]
 """The rest of the onion: takes a message or an operation, gives what came of it."""
-
-
-class Hook(NamedTuple):
-    """One function of a plugin instance."""
-
-    function: Callable[..., Any]
-    arguments: tuple[str, ...]
-    asynchronous: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """A plugin in its place."""
-
-    name: str
-    plugin: object
-    hooks: Mapping[str, Hook]
-    stage: Stage = Stage.MESSAGE
-    observer: bool = False
-    distribution: str | None = None
-    version: str | None = None
-    services: frozenset[str] = frozenset()
-    """The services that its settings name."""
-    settings: Any = None
-    origins: Mapping[tuple[str, ...], str] = field(default_factory=dict)
-    """Where each of its settings came from."""
-
-
-class Receiver(Protocol):
-    """Who hears of what happens in the chain."""
-
-    def emit(self, event: object) -> None: ...
-    def report(self, layer: Layer, hook: str, error: Exception) -> None: ...
-
-
-def arranged(hook: Hook, offered: tuple[str, ...]) -> Callable[..., Any]:
-    """`hook` as a function that takes all of `offered`, in that order."""
-    if hook.arguments == offered:
-        return hook.function
-    function, places = hook.function, [offered.index(name) for name in hook.arguments]
-    return lambda *given: function(*[given[place] for place in places])
-
-
-def blame(
-    error: Exception,
-    layer: Layer,
-    hook: str,
-    service: str,
-    call: Call | None = None,
-    receiver: Receiver | None = None,
-) -> FlextError:
-    """What leaves `layer` for an `error` that arose in it: a `FlextError` that says who."""
-    if isinstance(error, FlextError):
-        found = error
-    else:
-        found = PluginError(f"{hook} raised {type(error).__name__}", hook)
-    if found.plugin is None:
-        found.plugin, found.distribution = layer.name, layer.distribution
-        found.service = found.service or service
-        found.call = found.call or call
-        if isinstance(found, Refused) and call and receiver:
-            call.answered_by = layer.name
-            reason = str(found.args[0])
-            receiver.emit(CallRefused(call, layer.name, reason, found.retry_after))
-    return found
-
-
-def cause_of(error: Exception) -> BaseException | None:
-    """What to raise `blame(error, ...)` from."""
-    return error.__cause__ if isinstance(error, FlextError) else error
-
-
-def guarded(layer: Layer, name: str, hook: Hook, receiver: Receiver) -> Hook:
-    """An observer's small hook: it returns nothing, and what it raises is reported."""
-
-    def observe(*given: Any) -> None:
-        try:
-            hook.function(*given)
-        except Exception as error:
-            receiver.report(layer, name, error)
-
-    async def aobserve(*given: Any) -> None:
-        try:
-            await hook.function(*given)
-        except Exception as error:
-            receiver.report(layer, name, error)
-
-    return hook._replace(function=aobserve if hook.asynchronous else observe)
 
 
 class Messages:
@@ -323,50 +234,3 @@ def operation_chain(layers: Iterable[tuple[Layer, Any]], receiver: Receiver) -> 
         if "flext_operation" in layer.hooks:
             chain = Around("flext_operation", chain, layer, connection, receiver)
     return chain
-
-
-def drive(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer] = ()) -> T:
-    """Run `coroutine` to its end where nothing may suspend.
-
-    Raises:
-        PluginError: it awaited something that only an event loop can finish. The error is thrown in
-            at that await, so that the layers around it unwind; one that awaits again is closed.
-    """
-    told: set[int] = set()
-    send: Callable[[], Any] = lambda: coroutine.send(None)  # noqa: E731
-    while True:
-        try:
-            send()
-        except StopIteration as end:
-            value: T = end.value
-            return value
-        layer, frame, what = _suspended(coroutine, layers)
-        error = PluginError(f"awaited {what} in a sync connection; use what `connection` offers")
-        if layer is not None:
-            error.plugin, error.distribution = layer.name, layer.distribution
-        if frame in told:
-            coroutine.close()
-            raise error
-        told.add(frame)
-        send = lambda thrown=error: coroutine.throw(thrown)  # type: ignore[misc]  # noqa: E731
-
-
-def _suspended(coroutine: Any, layers: Sequence[Layer]) -> tuple[Layer | None, int, str]:
-    """The innermost plugin in what `coroutine` awaits, its frame's id, and what it awaits."""
-    culprit, frame, current = None, 0, coroutine
-    while current is not None:
-        here = getattr(current, "cr_frame", None)
-        for layer in layers:
-            if here and here.f_code in _codes(layer) and layer.plugin in here.f_locals.values():
-                culprit, frame = layer, id(here)
-        following = getattr(current, "cr_await", None) or getattr(current, "gi_yieldfrom", None)
-        if following is None:
-            break
-        current = following
-    name = getattr(current, "__qualname__", None) or type(current).__qualname__
-    return culprit, frame, name
-
-
-def _codes(layer: Layer) -> set[Any]:
-    functions = [getattr(hook.function, "__func__", hook.function) for hook in layer.hooks.values()]
-    return {getattr(function, "__code__", None) for function in functions}

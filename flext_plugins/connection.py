@@ -6,7 +6,7 @@ import inspect
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from .chain import Layer, drive
+from .drive import drive
 from .errors import DeadlineExceeded, FlextError, PluginError
 from .message import Failure
 from .service import Call, Operation, new_call, scope
@@ -14,6 +14,7 @@ from .service import Call, Operation, new_call, scope
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 
+    from .layer import Layer
     from .line import Line
     from .message import BodyEnd, Request, Response, Wire
     from .service import Service

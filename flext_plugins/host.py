@@ -6,26 +6,26 @@ import os
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from . import clients
 from .catalog import Catalog
-from .chain import drive
 from .composition import Composition, compose
 from .config import HostConfig, load, report
-from .errors import ConfigError, FlextError, Refused
+from .drive import drive
+from .errors import ConfigError, FlextError
 from .explanation import Explanation, explain
 from .flight import Flights
-from .line import Line
+from .lifetimes import Lines
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
     from typing import Self
 
     import httpx
 
+    from .line import Line
     from .message import Wire
 
 C = TypeVar("C")
@@ -52,7 +52,6 @@ class Host:
         self._config = config
         self._catalog = Catalog()
         self._provided: dict[type, Any] = {}
-        self._closed = False
         self._fresh()
         _hosts.add(self)
 
@@ -62,9 +61,7 @@ class Host:
         self._compositions: dict[str, Composition] = {}
         self._shared: dict[type, Any] = {}
         self._tls: dict[Any, Any] = {}
-        self._lines: dict[str, Line] = {}
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Line]]
-        self._loops = WeakKeyDictionary()
+        self._lines = Lines(self, self.composed)
         self.flights = Flights()
 
     @classmethod
@@ -256,33 +253,7 @@ class Host:
 
     async def line(self, service: str, *, asynchronous: bool) -> Line:
         """The open connection to `service` in this world, opened if it is not."""
-        lines = self._world() if asynchronous else self._lines
-        line = lines.get(service)
-        if line is not None and (line.is_open or line.is_opening):
-            return line
-        if self._closed:
-            raise Refused("the host is closed")
-        composed = self.composed(service)
-        with self._lock:
-            line = lines.get(service)
-            if line is None:
-                line = Line(composed.service, composed.layers, self, asynchronous=asynchronous)
-                lines[service] = line
-        await line.open()
-        return line
-
-    def _world(self) -> dict[str, Line]:
-        """The lines of the running loop; those of closed loops are dropped."""
-        import asyncio  # noqa: PLC0415 - sync programs do without
-
-        loop = asyncio.get_running_loop()
-        found = self._loops.get(loop)
-        if found is None:
-            with self._lock:
-                for each in [each for each in self._loops if each.is_closed()]:
-                    del self._loops[each]
-                found = self._loops.setdefault(loop, {})
-        return found
+        return await self._lines.get(service, asynchronous=asynchronous)
 
     def close(self) -> None:
         """Close every connection and what plugins provided; closing twice is fine.
@@ -290,11 +261,7 @@ class Host:
         Raises:
             ExceptionGroup: all that went wrong on the way.
         """
-        self._closed = True
-        failures = self._close_sync()
-        for loop, lines in list(self._loops.items()):
-            failures += _close_from_outside(loop, lines)
-        if failures:
+        if failures := self._lines.close():
             raise ExceptionGroup("closing the host", failures)
 
     async def aclose(self) -> None:
@@ -303,31 +270,8 @@ class Host:
         Raises:
             ExceptionGroup: all that went wrong on the way.
         """
-        import asyncio  # noqa: PLC0415
-
-        self._closed = True
-        failures = self._close_sync()
-        here = self._loops.pop(asyncio.get_running_loop(), {})
-        for line in reversed(here.values()):
-            try:
-                await line.close()
-            except Exception as error:
-                failures.append(error)
-        for loop, lines in list(self._loops.items()):
-            failures += await asyncio.to_thread(_close_from_outside, loop, lines)
-        if failures:
+        if failures := await self._lines.aclose():
             raise ExceptionGroup("closing the host", failures)
-
-    def _close_sync(self) -> list[Exception]:
-        failures = []
-        with self._lock:
-            lines, self._lines = self._lines, {}
-        for line in reversed(lines.values()):
-            try:
-                drive(line.close(), line.layers)
-            except Exception as error:
-                failures.append(error)
-        return failures
 
     def __enter__(self) -> Self:
         return self
@@ -375,27 +319,6 @@ class Connecting(Generic[C]):
         trace: TracebackType | None,
     ) -> None:
         await self._client.aclose()
-
-
-def _close_from_outside(loop: asyncio.AbstractEventLoop, lines: dict[str, Line]) -> list[Exception]:
-    """Close the lines of a loop that is not the one running here."""
-    import asyncio  # noqa: PLC0415
-
-    failures: list[Exception] = []
-    for line in reversed(list(lines.values())):
-        if loop.is_closed():
-            continue
-        try:
-            if not loop.is_running():
-                loop.run_until_complete(line.close())
-            elif asyncio._get_running_loop() is loop:  # noqa: SLF001
-                raise RuntimeError("inside a running event loop, await host.aclose()")
-            else:
-                asyncio.run_coroutine_threadsafe(line.close(), loop).result(5)
-        except Exception as error:
-            failures.append(error)
-    lines.clear()
-    return failures
 
 
 def _after_fork() -> None:

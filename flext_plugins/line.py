@@ -8,19 +8,11 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .chain import (
-    Hook,
-    Inner,
-    Layer,
-    arranged,
-    blame,
-    cause_of,
-    exchange_chain,
-    operation_chain,
-)
+from .chain import Inner, exchange_chain, operation_chain
 from .connection import Connection, Resource
 from .errors import ConfigError, DeadlineExceeded, FlextError, PluginError, Refused
 from .events import BodyEnded, CallFinished, CallRefused, Outcome, PluginFailed, StateChanged
+from .layer import Hook, Layer, arranged, blame, cause_of
 from .redaction import logger
 from .service import Call, Operation, Scope, new_call, scope
 

@@ -6,47 +6,24 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, ItemsView, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     BodyEnd = Callable[[BaseException | None, int], None]
     """How a body ended: the error, or `None`, and the bytes that had passed."""
-
-
-class URL(Protocol):
-    """Where a request goes; `str()` gives the whole of it."""
-
-    @property
-    def scheme(self) -> str: ...
-    @property
-    def host(self) -> str: ...
-    @property
-    def port(self) -> int | None: ...
-    @property
-    def path(self) -> str: ...
-
-
-class Headers(Protocol):
-    """Header fields by case-insensitive name."""
-
-    def __getitem__(self, name: str, /) -> str: ...
-    def __setitem__(self, name: str, value: str, /) -> None: ...
-    def __delitem__(self, name: str, /) -> None: ...
-    def __contains__(self, name: Any, /) -> bool: ...
-    def __iter__(self) -> Iterator[str]: ...
-    def get(self, name: str, default: Any = None, /) -> Any: ...
-    def items(self) -> ItemsView[str, str]: ...
 
 
 class Request(Protocol):
     """A request; httpx's and httpx2's own objects satisfy it as they are."""
 
     method: str
-    headers: Any  # Headers; an invariant attribute could not be a library's own class
+    headers: Any
+    """Fields by case-insensitive name."""
     stream: Any
     extensions: Any
 
     @property
-    def url(self) -> Any: ...
+    def url(self) -> Any:
+        """Has `scheme`, `host`, `port`, `path`; `str()` gives the whole."""
 
 
 class Response(Protocol):

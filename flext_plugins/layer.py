@@ -1,0 +1,103 @@
+"""A plugin in its place, and whose fault it is when something goes wrong there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from .errors import FlextError, PluginError, Refused
+from .events import CallRefused
+from .hookspecs import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .service import Call
+
+
+class Hook(NamedTuple):
+    """One function of a plugin instance."""
+
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+    asynchronous: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A plugin in its place."""
+
+    name: str
+    plugin: object
+    hooks: Mapping[str, Hook]
+    stage: Stage = Stage.MESSAGE
+    observer: bool = False
+    distribution: str | None = None
+    version: str | None = None
+    services: frozenset[str] = frozenset()
+    """The services that its settings name."""
+    settings: Any = None
+    origins: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    """Where each of its settings came from."""
+
+
+class Receiver(Protocol):
+    """Who hears of what happens in the chain."""
+
+    def emit(self, event: object) -> None: ...
+    def report(self, layer: Layer, hook: str, error: Exception) -> None: ...
+
+
+def arranged(hook: Hook, offered: tuple[str, ...]) -> Callable[..., Any]:
+    """`hook` as a function that takes all of `offered`, in that order."""
+    if hook.arguments == offered:
+        return hook.function
+    function, places = hook.function, [offered.index(name) for name in hook.arguments]
+    return lambda *given: function(*[given[place] for place in places])
+
+
+def blame(
+    error: Exception,
+    layer: Layer,
+    hook: str,
+    service: str,
+    call: Call | None = None,
+    receiver: Receiver | None = None,
+) -> FlextError:
+    """What leaves `layer` for an `error` that arose in it: a `FlextError` that says who."""
+    if isinstance(error, FlextError):
+        found = error
+    else:
+        found = PluginError(f"{hook} raised {type(error).__name__}", hook)
+    if found.plugin is None:
+        found.plugin, found.distribution = layer.name, layer.distribution
+        found.service = found.service or service
+        found.call = found.call or call
+        if isinstance(found, Refused) and call and receiver:
+            call.answered_by = layer.name
+            reason = str(found.args[0])
+            receiver.emit(CallRefused(call, layer.name, reason, found.retry_after))
+    return found
+
+
+def cause_of(error: Exception) -> BaseException | None:
+    """What to raise `blame(error, ...)` from."""
+    return error.__cause__ if isinstance(error, FlextError) else error
+
+
+def guarded(layer: Layer, name: str, hook: Hook, receiver: Receiver) -> Hook:
+    """An observer's small hook: it returns nothing, and what it raises is reported."""
+
+    def observe(*given: Any) -> None:
+        try:
+            hook.function(*given)
+        except Exception as error:
+            receiver.report(layer, name, error)
+
+    async def aobserve(*given: Any) -> None:
+        try:
+            await hook.function(*given)
+        except Exception as error:
+            receiver.report(layer, name, error)
+
+    return hook._replace(function=aobserve if hook.asynchronous else observe)

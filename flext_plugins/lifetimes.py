@@ -1,0 +1,119 @@
+"""Which connections are open, for how long, and what a fork or a closed loop does to them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from .drive import drive
+from .errors import Refused
+from .line import Line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .composition import Composition
+    from .line import Ground
+
+
+class Lines:
+    """One line per service for sync, one per running event loop for async."""
+
+    def __init__(self, ground: Ground, composed: Callable[[str], Composition]) -> None:
+        self._ground, self._composed = ground, composed
+        self._lock = threading.Lock()
+        self._sync: dict[str, Line] = {}
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Line]]
+        self._loops = WeakKeyDictionary()
+        self._closed = False
+
+    async def get(self, service: str, *, asynchronous: bool) -> Line:
+        """The line to `service` in this world, opened if it is not.
+
+        Raises:
+            Refused: the host is closed.
+            FlextError: the service cannot be composed or opened.
+        """
+        lines = self._of_this_loop() if asynchronous else self._sync
+        line = lines.get(service)
+        if line is not None and (line.is_open or line.is_opening):
+            return line
+        composed = self._composed(service)
+        with self._lock:
+            if self._closed:
+                raise Refused("the host is closed")
+            line = lines.get(service)
+            if line is None:
+                line = Line(
+                    composed.service, composed.layers, self._ground, asynchronous=asynchronous
+                )
+                lines[service] = line
+        await line.open()
+        return line
+
+    def _of_this_loop(self) -> dict[str, Line]:
+        """The lines of the running loop; those of closed loops are dropped."""
+        loop = asyncio.get_running_loop()
+        found = self._loops.get(loop)
+        if found is None:
+            with self._lock:
+                for each in [each for each in self._loops if each.is_closed()]:
+                    del self._loops[each]
+                found = self._loops.setdefault(loop, {})
+        return found
+
+    def _end(self) -> list[Line]:
+        """Admit nobody any more; gives the sync lines, last opened first."""
+        with self._lock:
+            self._closed = True
+            lines, self._sync = self._sync, {}
+        return [*reversed(lines.values())]
+
+    def close(self) -> list[Exception]:
+        """Close every line from outside the loops; gives all that went wrong."""
+        failures: list[Exception] = []
+        for line in self._end():
+            _attempt(lambda each=line: drive(each.close(), each.layers), failures)  # type: ignore[misc]
+        return failures + self._close_loops()
+
+    async def aclose(self) -> list[Exception]:
+        """The same from inside a loop."""
+        failures: list[Exception] = []
+        for line in self._end():
+            _attempt(lambda each=line: drive(each.close(), each.layers), failures)  # type: ignore[misc]
+        here = self._loops.pop(asyncio.get_running_loop(), {})
+        for line in reversed(here.values()):
+            try:
+                await line.close()
+            except Exception as error:
+                failures.append(error)
+        return failures + await asyncio.to_thread(self._close_loops)
+
+    def _close_loops(self) -> list[Exception]:
+        failures: list[Exception] = []
+        for loop, lines in list(self._loops.items()):
+            for line in reversed(lines.values()):
+                _attempt(lambda each=line, its=loop: _close_in(its, each), failures)  # type: ignore[misc]
+            lines.clear()
+        return failures
+
+
+def _attempt(work: Callable[[], Any], failures: list[Exception]) -> None:
+    try:
+        work()
+    except Exception as error:
+        failures.append(error)
+
+
+def _close_in(loop: asyncio.AbstractEventLoop, line: Line) -> None:
+    """Close a line of a loop that is not the one running here."""
+    if loop.is_closed():
+        return
+    if not loop.is_running():
+        loop.run_until_complete(line.close())
+    elif asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented, in spite of its name
+        raise RuntimeError("inside a running event loop, await host.aclose()")
+    else:
+        asyncio.run_coroutine_threadsafe(line.close(), loop).result(5)

@@ -1,0 +1,166 @@
+"""The fixtures: a server that really listens, and the worlds that every behaviour holds in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flext_plugins import Host
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from loopback import Server  # noqa: E402
+
+PATIENCE = 10.0
+"""Seconds after which a test that hangs is stopped."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Server]:
+    """A server of another origin."""
+    made = Server()
+    yield made
+    made.close()
+
+
+class World:
+    """One way of using a host: `httpx.Client` in threads, or `httpx.AsyncClient` in a loop."""
+
+    def __init__(self, name: str) -> None:
+        self.asynchronous = name == "async"
+        self._runner = asyncio.Runner() if self.asynchronous else None
+        self._hosts: list[Host] = []
+
+    def host(self, config: dict[str, Any], **plugins: type) -> Host:
+        made = Host(config)
+        for name, plugin in plugins.items():
+            made.register(plugin, name.replace("_", "-"))
+        self._hosts.append(made)
+        return made
+
+    def serve(self, server: Server, *plugins: type, **service: Any) -> Host:
+        """A host whose one service, `service`, has these plugins, without settings."""
+        named = {plugin.__name__.lower(): plugin for plugin in plugins}
+        config = {"base_url": server.url, "plugins": {name: {} for name in named}, **service}
+        return self.host({"services": {"service": config}}, **named)
+
+    def get(self, host: Host, path: str = "/", **options: Any) -> httpx.Response:
+        return self.send(host, "GET", path, **options)
+
+    def send(
+        self,
+        host: Host,
+        method: str,
+        path: str,
+        *,
+        service: str = "service",
+        client_options: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> httpx.Response:
+        return self.run(self.sender(host, method, path, service, client_options, **options))
+
+    def sender(
+        self,
+        host: Host,
+        method: str,
+        path: str,
+        service: str = "service",
+        client_options: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> Callable[[], Any]:
+        """What sends, as a function to be run in this world."""
+
+        def send() -> httpx.Response:
+            with host.connect(service, **(client_options or {})) as client:
+                return client.request(method, path, **options)
+
+        async def asend() -> httpx.Response:
+            async with host.aconnect(service, **(client_options or {})) as client:
+                return await client.request(method, path, **options)
+
+        return asend if self.asynchronous else send
+
+    def run(self, work: Callable[[], Any]) -> Any:
+        if self._runner is None:
+            return work()
+
+        async def bounded() -> Any:
+            async with asyncio.timeout(PATIENCE):
+                return await work()
+
+        return self._runner.run(bounded(), context=contextvars.copy_context())
+
+    def all(self, works: list[Callable[[], Any]]) -> list[Any]:
+        """Run them all at once; gives results and exceptions."""
+        if self._runner is not None:
+
+            async def gather() -> list[Any]:
+                waiting: list[Awaitable[Any]] = [work() for work in works]
+                return await asyncio.gather(*waiting, return_exceptions=True)
+
+            return self.run(gather)
+        start = threading.Barrier(len(works))
+
+        def settled(work: Callable[[], Any]) -> Any:
+            start.wait(PATIENCE)
+            try:
+                return work()
+            except Exception as error:
+                return error
+
+        with ThreadPoolExecutor(len(works)) as pool:
+            return list(pool.map(settled, works, timeout=PATIENCE))
+
+    def resource(self, host: Host, kind: type, name: str | None = None) -> Any:
+        if self.asynchronous:
+            return self.run(lambda: host.aresource("service", kind, name))
+        return host.resource("service", kind, name)
+
+    def close(self, host: Host) -> None:
+        if self.asynchronous:
+            self.run(host.aclose)
+        else:
+            host.close()
+
+    def end(self) -> None:
+        for host in self._hosts:
+            self.close(host)
+        if self._runner is not None:
+            self._runner.close()
+
+
+@pytest.fixture(params=["sync", "async"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    made = World(request.param)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def sync_world() -> Iterator[World]:
+    made = World("sync")
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def async_world() -> Iterator[World]:
+    made = World("async")
+    yield made
+    made.end()

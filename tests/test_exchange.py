@@ -1,0 +1,1056 @@
+"""What happens to a request (DESIGN section 6, point by point)."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import io
+import pickle
+import socket
+import ssl
+import threading
+import traceback
+
+import httpx
+import pytest
+from loopback import Answer
+
+from flext_plugins import (
+    Call,
+    ConfigError,
+    DeadlineExceeded,
+    FlextError,
+    PluginError,
+    Refused,
+    Stage,
+    events,
+    hookimpl,
+    options,
+)
+
+SECRET = "canary-5f1c"
+
+
+class Marks:
+    """Puts a credential on every request."""
+
+    @hookimpl
+    def flext_request(self, request):
+        request.headers["X-API-Key"] = SECRET
+
+
+def redirect_to(url, status=307):
+    return lambda received: (
+        Answer(status, {"Location": url}) if received.path == "/redirect" else Answer()
+    )
+
+
+# 1: the chain is the client's transport
+
+
+def test_1_the_chain_runs_once_for_each_hop_of_one_call(server, world):
+    seen, finished = [], []
+
+    class Sees:
+        stage = Stage.CALL
+
+        @hookimpl
+        def flext_request(self, request, connection):
+            seen.append((request.url.path, connection.call.id, connection.call.attempt))
+
+        @hookimpl
+        def flext_event(self, event):
+            if isinstance(event, events.CallFinished):
+                finished.append(event.call.id)
+
+    server.answer = redirect_to("/there")
+    response = world.get(
+        world.serve(server, Sees), "/redirect", client_options={"follow_redirects": True}
+    )
+
+    call = response.extensions["flext_plugins.call"]
+    assert seen == [("/redirect", call.id, 1), ("/there", call.id, 2)]
+    assert finished == [call.id, call.id]
+
+
+def test_1_sending_the_same_request_object_again_is_another_call(server, world):
+    calls = []
+
+    class Sees:
+        @hookimpl
+        def flext_request(self, connection):
+            calls.append(connection.call)
+
+    host = world.serve(server, Sees)
+    request = httpx.Request("GET", server.url)
+
+    def twice():
+        with host.connect("service") as client:
+            client.send(request)
+            client.send(request)
+
+    async def atwice():
+        async with host.aconnect("service") as client:
+            await client.send(request)
+            await client.send(request)
+
+    world.run(atwice if world.asynchronous else twice)
+
+    assert len({call.id for call in calls}) == 2
+    assert [call.attempt for call in calls] == [1, 1]
+
+
+def test_1_the_clients_own_auth_stays_outside(server, world):
+    attempts = []
+
+    class Sees:
+        @hookimpl
+        def flext_request(self, request, connection):
+            attempts.append(("authorization" in request.headers, connection.call.attempt))
+
+    class Challenge(httpx.Auth):
+        def auth_flow(self, request):
+            response = yield request
+            assert response.status_code == 401
+            request.headers["Authorization"] = "mine"
+            yield request
+
+    server.answer = lambda received: Answer(200 if "authorization" in received.headers else 401)
+    response = world.get(world.serve(server, Sees), auth=Challenge())
+
+    assert response.status_code == 200
+    assert attempts == [(False, 1), (True, 2)]
+
+
+def test_1_environment_proxies_are_chosen_for_each_origin(server, elsewhere, world, monkeypatch):
+    monkeypatch.setenv("http_proxy", elsewhere.url)
+    monkeypatch.setenv("no_proxy", f"127.0.0.1:{server.port}")
+    host = world.host({"services": {"service": {"base_url": server.url}}})
+
+    assert world.get(host, "/direct").status_code == 200
+    assert world.get(host, "http://example.invalid/proxied").status_code == 200
+
+    assert server.paths() == ["/direct"]
+    assert elsewhere.paths() == ["http://example.invalid/proxied"]
+
+
+@pytest.mark.parametrize("proxy", [True, False])
+def test_1_a_services_own_proxy_setting_wins_over_the_environment(
+    server, elsewhere, world, monkeypatch, proxy
+):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    chosen = elsewhere.url if proxy else False
+    host = world.host({"services": {"service": {"base_url": server.url, "proxy": chosen}}})
+
+    world.get(host, "/there")
+
+    assert (elsewhere if proxy else server).paths() == [
+        f"{server.url}/there" if proxy else "/there"
+    ]
+
+
+# 2: plugins get a clone
+
+
+def test_2_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(server, elsewhere, world):
+    inside = []
+
+    class Looks(Marks):
+        @hookimpl
+        def flext_response(self, response):
+            inside.append(response.request.headers["X-API-Key"])
+
+    server.answer = redirect_to(f"{elsewhere.url}/there")
+    host = world.serve(server, Looks)
+    request = httpx.Request("GET", f"{server.url}/redirect")
+
+    def send():
+        with host.connect("service") as client:
+            return client.send(request, follow_redirects=True)
+
+    async def asend():
+        async with host.aconnect("service") as client:
+            return await client.send(request, follow_redirects=True)
+
+    response = world.run(asend if world.asynchronous else send)
+
+    assert server.received[0].headers["x-api-key"] == SECRET
+    assert inside == [SECRET]
+    shown = [response.request, *(each.request for each in response.history), request]
+    assert not any("x-api-key" in each.headers for each in shown)
+    assert "x-api-key" not in elsewhere.received[0].headers
+    assert response.history[0].request is request
+    assert set(request.extensions) == {"timeout", "flext_plugins.call"}
+
+
+def test_2_nor_in_an_error(server, world):
+    host = world.serve(server, Marks)
+    server.answer = lambda _: Answer(reset=True)
+
+    with pytest.raises(httpx.ReadError) as caught:
+        world.get(host)
+
+    assert server.received[0].headers["x-api-key"] == SECRET
+    assert "x-api-key" not in caught.value.request.headers
+
+
+def test_2_the_client_gets_its_own_request_back_timed_and_unread(server, world):
+    host = world.serve(server, Marks)
+
+    def stream():
+        with host.connect("service") as client, client.stream("GET", "/") as response:
+            assert not response.is_stream_consumed
+            return response.read(), response
+
+    async def astream():
+        async with (
+            host.aconnect("service") as client,
+            client.stream("GET", "/") as response,
+        ):
+            assert not response.is_stream_consumed
+            return await response.aread(), response
+
+    body, response = world.run(astream if world.asynchronous else stream)
+
+    assert b"GET" in body
+    assert response.elapsed.total_seconds() > 0
+
+
+def test_2_each_attempt_of_an_outer_plugin_starts_from_the_unmarked_message(server, world):
+    class Adds:
+        @hookimpl
+        def flext_request(self, request):
+            request.headers["X-Seen"] = request.headers.get("X-Seen", "") + "x"
+
+    class Repeats:
+        stage = Stage.RETRY
+
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            await send(request)
+            return await send(request)
+
+    world.get(world.serve(server, Repeats, Adds))
+
+    assert [each.headers["x-seen"] for each in server.received] == ["x", "x"]
+
+
+def test_2_from_guard_inward_the_message_is_shared(server, world):
+    seen = []
+
+    class Guard:
+        stage = Stage.GUARD
+
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            response = await send(request)
+            seen.append(request.headers.get("X-API-Key"))
+            return response
+
+    world.get(world.serve(server, Guard, Marks))
+
+    assert seen == [SECRET]
+
+
+# 3: own origin only
+
+
+@pytest.mark.parametrize("prefix", ["http://127.0.0.1.example.invalid", "http://127.0.0.1:1"])
+def test_3_another_origin_gets_a_bare_request(server, elsewhere, world, prefix, monkeypatch):
+    monkeypatch.setenv("http_proxy", elsewhere.url)
+    monkeypatch.setenv("no_proxy", "")
+    seen = []
+
+    class Sees(Marks):
+        @hookimpl
+        def flext_event(self, event):
+            seen.append(event)
+
+    host = world.serve(server, Sees, headers={"X-Service": "api"}, proxy=elsewhere.url)
+    response = world.get(host, f"{prefix}/path")
+
+    (received,) = elsewhere.received
+    assert received.path == f"{prefix}/path"
+    assert not {"x-api-key", "x-service"} & received.headers.keys()
+    assert seen == []
+    assert isinstance(response.extensions["flext_plugins.call"], Call)
+
+
+def test_3_the_callers_headers_win_over_the_services(server, world):
+    host = world.serve(server, headers={"X-Mine": "service", "User-Agent": "flext"})
+
+    assert world.get(host).json()["headers"]["x-mine"] == "service"
+    assert world.get(host).json()["headers"]["user-agent"] == "flext"
+    assert world.get(host, headers={"X-Mine": "caller"}).json()["headers"]["x-mine"] == "caller"
+
+
+def test_3_the_client_certificate_is_for_the_own_origin_only(world, tmp_path):
+    """A TLS server of another origin asks for a certificate and is shown none."""
+    from certificates import authority
+
+    ca = authority(tmp_path)
+    shown = {}
+
+    def serve(name):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(ca.server)
+        context.load_verify_locations(ca.path)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+
+        def run():
+            with context.wrap_socket(listener, server_side=True) as tls:
+                peer, _ = tls.accept()
+                with peer:
+                    shown[name] = peer.getpeercert()
+                    peer.recv(65536)
+                    peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return f"https://127.0.0.1:{port}", thread
+
+    (own, first), (other, second) = serve("own"), serve("other")
+    service = {"base_url": own, "verify": str(ca.path), "cert": str(ca.client)}
+    host = world.host({"services": {"service": service}})
+    world.get(host)
+    world.get(host, other)
+    first.join(5)
+    second.join(5)
+
+    assert shown["own"]["subject"] == (((("commonName", "client")),),)
+    assert not shown["other"]
+
+
+# 4: answering, replacing, sending again
+
+
+class Streams:
+    """Notes which of the responses that the wire gave have been closed."""
+
+    def __init__(self):
+        self.closed = []
+
+    def watcher(self):
+        closed = self.closed
+
+        class Watches:
+            stage = Stage.SIGN
+
+            @hookimpl
+            def flext_response(self, response, connection):
+                number = len(closed)
+                closed.append(False)
+
+                def ended(error, size):
+                    closed[number] = True
+
+                connection.watch(response, ended)
+
+        return Watches
+
+
+@pytest.mark.parametrize("hook", ["flext_response", "flext_exchange", "again"])
+def test_4_a_superseded_or_replaced_response_is_closed(server, world, hook):
+    streams = Streams()
+
+    class Replaces:
+        stage = Stage.GUARD
+
+        if hook == "flext_response":
+
+            @hookimpl
+            def flext_response(self, connection):
+                return connection.respond(299)
+        elif hook == "flext_exchange":
+
+            @hookimpl
+            async def flext_exchange(self, request, send, connection):
+                await send(request)
+                return connection.respond(299)
+        else:
+
+            @hookimpl
+            async def flext_exchange(self, request, send, connection):
+                await send(request)
+                assert streams.closed == [False]
+                await send(request)
+                assert streams.closed == [True, False]
+                return connection.respond(299)
+
+    response = world.get(world.serve(server, Replaces, streams.watcher(), max_connections=1))
+
+    assert response.status_code == 299
+    assert all(streams.closed)
+    assert streams.closed
+
+
+def test_4_a_response_that_an_error_leaves_behind_is_closed(server, world):
+    streams = Streams()
+
+    class Raises:
+        stage = Stage.GUARD
+
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            await send(request)
+            raise KeyError("after the answer")
+
+    class RaisesLater:
+        stage = Stage.CALL
+
+        @hookimpl
+        def flext_response(self):
+            raise KeyError("much later")
+
+    for plugin in (Raises, RaisesLater):
+        with pytest.raises(PluginError):
+            world.get(world.serve(server, plugin, streams.watcher()))
+
+    assert streams.closed == [True, True]
+
+
+def test_4_a_pool_of_one_can_send_again(server, world):
+    class Heals:
+        stage = Stage.AUTH
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            response = await send(request)
+            if response.status_code == 401:
+                await connection.close(response)
+                response = await send(request)
+            return response
+
+    statuses = iter([401, 200])
+    server.answer = lambda _: Answer(next(statuses), body=b"x" * 100_000)
+    response = world.get(
+        world.serve(server, Heals, max_connections=1, timeout=2), "/", client_options={}
+    )
+
+    assert response.status_code == 200
+    assert response.extensions["flext_plugins.call"].attempt == 2
+    assert server.most_sockets == 1
+
+
+def test_4_send_is_not_called_again_before_it_has_returned(server, async_world):
+    world = async_world
+
+    class Hedges:
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            first = asyncio.create_task(send(request))
+            await asyncio.sleep(0)
+            try:
+                return await send(request)
+            finally:
+                await (await first).stream.aclose()
+
+    with pytest.raises(PluginError, match="again before it had returned"):
+        world.get(world.serve(server, Hedges))
+
+
+def bodies():
+    def generated():
+        yield b"da"
+        yield b"ta"
+
+    async def agenerated():
+        yield b"da"
+        yield b"ta"
+
+    class Pipe(io.BytesIO):
+        def seekable(self):
+            return False
+
+        def seek(self, *_):
+            raise io.UnsupportedOperation
+
+    return {
+        "bytes": (lambda _: {"content": b"data"}, True),
+        "form": (lambda _: {"data": {"a": "b"}}, True),
+        "seekable multipart": (lambda _: {"files": {"f": io.BytesIO(b"data")}}, True),
+        "a generator": (lambda a: {"content": agenerated() if a else generated()}, False),
+        "unseekable multipart": (lambda _: {"files": {"f": Pipe(b"data")}}, False),
+    }
+
+
+@pytest.mark.parametrize("body", bodies())
+def test_4_only_a_body_that_can_be_replayed_is_sent_again(server, world, body):
+    make, can = bodies()[body]
+    told = []
+
+    class Repeats:
+        stage = Stage.RETRY
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            told.append(connection.replayable(request))
+            response = await send(request)
+            told.append(connection.replayable(request))
+            return await send(request) if response.status_code == 503 else response
+
+    server.answer = lambda _: Answer(503)
+    host = world.serve(server, Repeats)
+    if can:
+        assert world.send(host, "PUT", "/", **make(world.asynchronous)).status_code == 503
+        first, second = server.received
+        assert first.body == second.body != b""
+    else:
+        with pytest.raises(PluginError, match="cannot be replayed"):
+            world.send(host, "PUT", "/", **make(world.asynchronous))
+        assert len(server.received) == 1
+    assert told == [True, can]
+
+
+def test_4_a_file_that_was_sent_is_not_sent_empty_after_a_redirect(server, world):
+    """httpx alone follows the redirect with an empty body."""
+    if world.asynchronous:
+        pytest.skip("an AsyncClient takes no file")
+    server.answer = redirect_to("/there")
+
+    with pytest.raises(httpx.StreamConsumed):
+        world.send(
+            world.serve(server),
+            "PUT",
+            "/redirect",
+            content=io.BytesIO(b"data"),
+            client_options={"follow_redirects": True},
+        )
+
+
+# 5: whose failure
+
+
+def test_5_what_a_plugin_raises_becomes_a_plugin_error_that_names_it(server, world):
+    class Broken:
+        @hookimpl
+        def flext_request(self, request):
+            raise KeyError(SECRET)
+
+    with pytest.raises(PluginError) as caught:
+        world.get(world.serve(server, Broken))
+
+    error = caught.value
+    assert (error.service, error.plugin, error.hook) == ("service", "broken", "flext_request")
+    assert isinstance(error.__cause__, KeyError)
+    assert SECRET not in str(error)
+
+
+def test_5_a_wire_error_passes_every_layer_as_it_is(server, world):
+    seen = []
+
+    class Passes:
+        stage = Stage.CALL
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            try:
+                return await send(request)
+            except Exception as error:
+                seen.append(error)
+                raise
+
+    class PassesToo(Passes):
+        stage = Stage.GUARD
+
+    host = world.serve(server, Passes, PassesToo)
+    server.refuse()
+    with pytest.raises(httpx.ConnectError) as caught:
+        world.get(host)
+
+    assert seen == [caught.value, caught.value]
+
+
+def test_5_a_wire_error_that_is_not_from_its_send_is_the_plugins_own(server, world):
+    class Own:
+        stage = Stage.AUTH
+
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            raise httpx.ConnectError("not yours")
+
+    judged = []
+
+    class Judges:
+        stage = Stage.RETRY
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            try:
+                return await send(request)
+            except FlextError as error:
+                judged.append(connection.failure(error))
+                raise
+
+    with pytest.raises(PluginError, match="own"):
+        world.get(world.serve(server, Own, Judges))
+
+    assert judged == [None]
+
+
+def test_5_a_layer_may_recover(server, world):
+    class Recovers:
+        stage = Stage.CALL
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            try:
+                return await send(request)
+            except Exception:
+                return connection.respond(299, content=b"fallback")
+
+    host = world.serve(server, Recovers)
+    server.refuse()
+
+    assert world.get(host).text == "fallback"
+
+
+@pytest.mark.parametrize("returned", [None, "text"])
+def test_5_returning_no_response_is_the_plugins_error(server, world, returned):
+    class Forgets:
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            await send(request)
+            return returned
+
+    with pytest.raises(PluginError, match=f"returned {type(returned).__name__}"):
+        world.get(world.serve(server, Forgets))
+
+
+def test_5_cancellation_unwinds_every_layer(server, async_world):
+    """At every await of the chain: layers unwind, and the one permit comes back."""
+    world = async_world
+    unwound = []
+
+    def layer(name, stage):
+        class Layer:
+            @hookimpl
+            async def flext_exchange(self, request, send, connection):
+                try:
+                    await connection.sleep(0)
+                    response = await send(request)
+                    await connection.sleep(0)
+                    return response
+                finally:
+                    unwound.append(name)
+
+        Layer.__name__, Layer.stage = name, stage
+        return Layer
+
+    names = ["outer", "middle", "inner"]
+    stages = [Stage.CALL, Stage.GUARD, Stage.SIGN]
+    plugins = [layer(*each) for each in zip(names, stages, strict=True)]
+    host = world.serve(server, *plugins, max_connections=1)
+
+    async def cancelled_after(steps):
+        async with host.aconnect("service") as client:
+            unwound.clear()
+            task = asyncio.ensure_future(client.get("/"))
+            for step in range(steps):
+                await asyncio.sleep(0 if step < 40 else 0.001)  # turn by turn, then by time
+            finished = task.done()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert unwound == names[: len(unwound)][::-1]
+            return finished
+
+    async def every():
+        for steps in range(300):
+            if await cancelled_after(steps):
+                return steps
+        raise AssertionError("it never finished")
+
+    assert world.run(every) > 3
+    assert world.get(host).status_code == 200
+
+
+# 6: observers
+
+
+@pytest.mark.parametrize("when", ["before", "after", "small before", "small after"])
+def test_6_an_observer_that_raises_hurts_nobody(server, world, when, caplog):
+    failed = []
+
+    class Observes:
+        observer = True
+        if when.startswith("small"):
+
+            @hookimpl
+            def flext_request(self):
+                if when == "small before":
+                    raise KeyError(SECRET)
+
+            @hookimpl
+            async def flext_response(self):
+                if when == "small after":
+                    raise KeyError(SECRET)
+        else:
+
+            @hookimpl
+            async def flext_exchange(self, request, send):
+                if when == "before":
+                    raise KeyError(SECRET)
+                await send(request)
+                raise KeyError(SECRET)
+
+    class Hears:
+        @hookimpl
+        def flext_event(self, event):
+            if isinstance(event, events.PluginFailed):
+                failed.append((event.plugin, type(event.error)))
+
+    host = world.serve(server, Observes, Hears)
+    for _ in range(3):
+        assert world.get(host).status_code == 200
+
+    assert failed == [("observes", KeyError)] * 3
+    assert len(server.received) == 3
+    assert [record.levelname for record in caplog.records] == ["WARNING"]  # once a minute
+    assert "observes" in caplog.text
+    assert SECRET not in caplog.text
+
+
+def test_6_an_observer_cannot_change_an_outcome(server, world):
+    class Meddles:
+        observer = True
+        stage = Stage.CALL
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            try:
+                await send(request)
+            except Exception:
+                pass
+            return connection.respond(299)
+
+    class MeddlesToo:
+        observer = True
+
+        @hookimpl
+        def flext_request(self, connection):
+            return connection.respond(299)
+
+        @hookimpl
+        def flext_response(self, connection):
+            return connection.respond(299)
+
+    host = world.serve(server, Meddles, MeddlesToo)
+    assert world.get(host).status_code == 200
+    server.refuse()
+    with pytest.raises(httpx.ConnectError):
+        world.get(host)
+
+
+def test_6_an_observer_cannot_send_twice(server, world):
+    class Twice:
+        observer = True
+
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            await send(request)
+            return await send(request)
+
+    assert world.get(world.serve(server, Twice)).status_code == 200
+    assert len(server.received) == 1
+
+
+def test_6_everything_else_fails_closed(server, world):
+    class Fails:
+        @hookimpl
+        def flext_request(self):
+            raise KeyError("x")
+
+    with pytest.raises(PluginError):
+        world.get(world.serve(server, Fails))
+    assert server.received == []
+
+
+def test_6_a_configuration_makes_a_plugin_an_observer_unless_it_fails_closed(server, world):
+    class Fails:
+        @hookimpl
+        def flext_request(self):
+            raise KeyError("x")
+
+    class Closed(Fails):
+        fail_closed = True
+
+    service = {"base_url": server.url, "plugins": {"fails": {"observer": True}}}
+    assert world.get(world.host({"services": {"service": service}}, fails=Fails)).status_code == 200
+    service = {"base_url": server.url, "plugins": {"closed": {"observer": True}}}
+    with pytest.raises(ConfigError, match="fail closed"):
+        world.get(world.host({"services": {"service": service}}, closed=Closed))
+
+
+def test_6_event_receivers_are_observers(server, world):
+    class Deaf:
+        @hookimpl
+        def flext_event(self, event):
+            raise KeyError("x")
+
+    class DeafToo(Deaf):
+        pass
+
+    assert world.get(world.serve(server, Deaf, DeafToo)).status_code == 200
+
+
+# 7: refusals
+
+
+class Opens:
+    stage = Stage.GUARD
+
+    @hookimpl
+    def flext_request(self):
+        raise Refused("maintenance", retry_after=30)
+
+
+def test_7_a_refusal_is_also_the_client_librarys_transport_error(server, world):
+    host = world.serve(server, Opens)
+
+    for kind in (Refused, httpx.TransportError, FlextError):
+        with pytest.raises(kind) as caught:
+            world.get(host)
+    error = caught.value
+
+    assert str(error) == "service: opens: maintenance"
+    assert error.retry_after == 30
+    assert type(error).__name__ == "Refused"
+    assert error.request.url.path == "/"
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert isinstance(twin, Refused)
+        assert isinstance(twin, httpx.TransportError)
+        assert str(twin) == str(error)
+        assert (twin.retry_after, twin.plugin, twin.service) == (30, "opens", "service")
+    assert server.received == []
+
+
+def test_7_a_deadline_is_also_the_client_librarys_time_out(server, world):
+    class Waits:
+        @hookimpl
+        async def flext_request(self, connection):
+            await connection.sleep(30)
+
+    host = world.serve(server, Waits)
+    with options(deadline=0.05), pytest.raises(DeadlineExceeded) as caught:
+        world.get(host)
+
+    assert isinstance(caught.value, httpx.TimeoutException)
+
+
+def test_7_a_subclass_keeps_its_name_and_facts(server, world):
+    from flext_plugins import Refused
+
+    class Raises:
+        @hookimpl
+        def flext_request(self):
+            raise FullHouse(7)
+
+    with pytest.raises(FullHouse) as caught:
+        world.get(world.serve(server, Raises))
+
+    assert caught.value.guests == 7
+    assert isinstance(caught.value, httpx.TransportError)
+    assert pickle.loads(pickle.dumps(caught.value)).guests == 7
+    assert isinstance(caught.value, Refused)
+
+
+class FullHouse(Refused):
+    def __init__(self, guests):
+        super().__init__("full house")
+        self.args = (guests,)
+        self.guests = guests
+
+
+# 8: streaming
+
+
+def test_8_the_chain_returns_at_the_headers_and_buffers_nothing(server, world):
+    class Passes:
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            return await send(request)
+
+    server.answer = lambda _: Answer(body=b"x" * 1_000_000, cut=100_000)
+    host = world.serve(server, Passes)
+
+    def stream():
+        with host.connect("service") as client, client.stream("GET", "/") as response:
+            return next(response.iter_bytes(1000))
+
+    async def astream():
+        async with host.aconnect("service") as client, client.stream("GET", "/") as response:
+            return await anext(aiter(response.aiter_bytes(1000)))
+
+    assert world.run(astream if world.asynchronous else stream) == b"x" * 1000
+
+
+# 9: opening is all or nothing
+
+
+def provider(name, closed, *, fails=False, close_fails=False):
+    class Provides:
+        @hookimpl
+        async def flext_connect(self, connection):
+            if fails:
+                raise KeyError(SECRET)
+
+            async def aclose():
+                closed.append(name)
+                if close_fails:
+                    raise ValueError(name)
+
+            def close():
+                closed.append(name)
+                if close_fails:
+                    raise ValueError(name)
+
+            closer = aclose if connection.asynchronous else close
+            connection.provide(str, name, name=name, close=closer)
+
+    Provides.__name__ = name
+    return Provides
+
+
+def test_9_if_the_third_plugin_fails_what_the_first_two_provided_is_closed(server, world):
+    closed = []
+    plugins = [provider("a", closed), provider("b", closed), provider("c", closed, fails=True)]
+    host = world.serve(server, *plugins)
+
+    for _ in range(2):  # nothing half-open is left behind
+        with pytest.raises(PluginError, match="c: flext_connect raised KeyError"):
+            world.get(host)
+
+    assert closed == ["b", "a", "b", "a"]
+    assert server.received == []
+
+
+def test_9_close_runs_everything_in_reverse_and_reports_all_failures(server, world):
+    closed = []
+    plugins = [
+        provider("a", closed, close_fails=True),
+        provider("b", closed),
+        provider("c", closed, close_fails=True),
+    ]
+    host = world.serve(server, *plugins)
+    world.get(host)
+
+    with pytest.raises(ExceptionGroup) as caught:
+        world.close(host)
+
+    assert closed == ["c", "b", "a"]
+    told = caught.value.exceptions[0].exceptions
+    assert [str(each) for each in told] == ["c", "a"]
+    world.close(host)  # idempotent
+    assert closed == ["c", "b", "a"]
+
+
+def test_9_a_connection_opens_once_for_all_who_come_at_the_same_time(server, world):
+    opened = []
+
+    class Opens:
+        @hookimpl
+        async def flext_connect(self, connection):
+            await connection.sleep(0.05)
+            opened.append(connection)
+
+    host = world.serve(server, Opens)
+    world.all([world.sender(host, "GET", "/")] * 8)
+
+    assert len(opened) == 1
+
+
+def test_9_a_closed_host_refuses(server, world):
+    host = world.serve(server)
+    transport = host.transport(
+        "service", httpx.AsyncBaseTransport if world.asynchronous else httpx.BaseTransport
+    )
+    world.close(host)
+
+    def send():
+        return httpx.Client(transport=transport).get(server.url)
+
+    async def asend():
+        return await httpx.AsyncClient(transport=transport).get(server.url)
+
+    with pytest.raises(Refused, match="closed"):
+        world.run(asend if world.asynchronous else send)
+
+
+# 10: every response and error carries the call
+
+
+def test_10_every_response_and_every_error_carries_the_call(server, world):
+    host = world.serve(server, Marks)
+    with options(route="/orders/{id}", user="ana", correlation_id="c-1", deadline=20):
+        call = world.get(host, "/orders/7").extensions["flext_plugins.call"]
+    assert (call.service, call.route, call.user) == ("service", "/orders/{id}", "ana")
+    assert call.correlation_id == "c-1"
+    assert 15 < call.remaining() <= 20
+    assert call.answered_by is None
+
+    server.refuse()
+    with pytest.raises(httpx.ConnectError) as native:
+        world.get(host)
+    assert isinstance(native.value.flext_call, Call)
+
+    with pytest.raises(Refused) as ours:
+        world.get(world.serve(server, Opens))
+    assert isinstance(ours.value.call, Call)
+    assert ours.value.call.answered_by == "opens"
+
+
+def test_10_options_nest_and_refuse_what_they_do_not_know():
+    with pytest.raises(TypeError, match="tenant"):
+        options(tenant="x")
+    with pytest.raises(ValueError, match="positive"):
+        with options(deadline=0):
+            pass
+
+
+def test_10_options_nest_key_by_key(server, world):
+    host = world.serve(server)
+    with options(user="ana", route="/a"), options(route="/b"):
+        call = world.get(host).extensions["flext_plugins.call"]
+    assert (call.user, call.route) == ("ana", "/b")
+
+
+def test_a_transport_goes_into_a_client_of_ones_own(server, world):
+    host = world.serve(server, Marks)
+
+    def send():
+        with httpx.Client(transport=host.transport("service", httpx.BaseTransport)) as client:
+            return client.get(server.url)
+
+    async def asend():
+        transport = host.transport("service", httpx.AsyncBaseTransport)
+        async with httpx.AsyncClient(transport=transport) as client:
+            return await client.get(server.url)
+
+    response = world.run(asend if world.asynchronous else send)
+
+    assert response.json()["headers"]["x-api-key"] == SECRET
+    assert "x-api-key" not in response.request.headers
+
+
+def test_a_wrong_client_class_is_told_what_to_call(server, world):
+    host = world.serve(server)
+    with pytest.raises(ConfigError, match=r"host\.aconnect"):
+        host.connect("service", httpx.AsyncClient)
+    with pytest.raises(ConfigError, match="expected a client"):
+        host.connect("service", dict)
+    with pytest.raises(ConfigError, match="base_url"):
+        host.connect("service", base_url="http://x")
+    with pytest.raises(ConfigError, match="BaseTransport"):
+        host.transport("service", httpx.Client)
+
+
+def test_tracebacks_show_no_credential(server, world):
+    host = world.serve(server, Marks, headers={"X-Other": SECRET})
+    server.answer = lambda _: Answer(reset=True)
+    with pytest.raises(httpx.ReadError) as caught:
+        world.get(host)
+
+    assert SECRET not in "".join(traceback.format_exception(caught.value))

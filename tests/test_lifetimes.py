@@ -1,0 +1,295 @@
+"""Pools, loops, threads and forks (DESIGN section 4, Lifetimes)."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+import warnings
+
+import httpx
+import pytest
+from loopback import Answer, echo
+
+from flext_plugins import Host, hookimpl
+
+
+class Counted:
+    """Counts its connections and instances."""
+
+    opened: list[bool]
+    made: list[int]
+
+    @classmethod
+    def fresh(cls):
+        return type("Counted", (cls,), {"opened": [], "made": []})
+
+    def __init__(self):
+        self.made.append(os.getpid())
+
+    @hookimpl
+    def flext_connect(self, connection):
+        self.opened.append(connection.asynchronous)
+
+
+def host_for(server, *, plugin=None, **service):
+    plugins = {"counted": {}} if plugin else {}
+    made = Host({"services": {"service": {"base_url": server.url, "plugins": plugins, **service}}})
+    if plugin:
+        made.register(plugin, "counted")
+    return made
+
+
+def test_three_asyncio_runs_in_a_row_work_on_one_host(server):
+    plugin = Counted.fresh()
+    closed = []
+
+    class Closes(plugin):
+        @hookimpl
+        def flext_connect(self, connection):
+            async def close():
+                closed.append(connection)
+
+            connection.provide(str, "x", close=close)
+            self.opened.append(True)
+
+    host = host_for(server, plugin=Closes)
+
+    async def once():
+        async with host.aconnect("service") as client:
+            return [(await client.get("/")).status_code for _ in range(2)]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in range(3):
+            assert asyncio.run(once()) == [200, 200]
+            assert len(closed) == number + 1  # with its loop, before the next
+        gc.collect()
+    host.close()
+
+    assert plugin.made == [os.getpid()]
+    assert len(plugin.opened) == 3
+    assert server.most_sockets == 1
+
+
+def test_a_pool_whose_loop_was_closed_without_ceremony_is_dropped(server):
+    host = host_for(server)
+
+    async def once():
+        async with host.aconnect("service") as client:
+            return (await client.get("/")).status_code
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for _ in range(3):
+            loop = asyncio.new_event_loop()
+            assert loop.run_until_complete(once()) == 200
+            loop.close()
+        host.close()
+        gc.collect()
+
+
+def test_clients_are_light_and_closing_one_closes_only_it(server, world):
+    host = world.serve(server)
+    for _ in range(5):
+        world.get(host)
+
+    assert {each.socket for each in server.received} == {1}
+
+
+def test_one_tls_context_for_each_distinct_setting(tmp_path):
+    from certificates import authority
+
+    ca = authority(tmp_path)
+    services = {
+        "a": {"base_url": "https://127.0.0.1:1", "verify": str(ca.path)},
+        "b": {"base_url": "https://127.0.0.1:1", "verify": str(ca.path)},
+        "c": {"base_url": "https://127.0.0.1:1", "verify": str(ca.path), "cert": str(ca.client)},
+        "d": {"base_url": "https://127.0.0.1:1", "verify": False},
+    }
+    with Host({"services": services}) as host:
+        for name in services:
+            with pytest.raises(httpx.ConnectError):
+                host.connect(name).get("/")
+        assert len(host._tls) == 3
+
+
+def test_sync_threads_and_async_loops_share_one_host(server):
+    host = host_for(server, plugin=(plugin := Counted.fresh()))
+    results = []
+
+    async def main():
+        async with host.aconnect("service") as client:
+            results.extend([(await client.get("/")).status_code for _ in range(3)])
+
+    def sync():
+        results.extend([host.connect("service").get("/").status_code for _ in range(3)])
+
+    threads = [threading.Thread(target=each) for each in (sync, sync)]
+    threads += [threading.Thread(target=lambda: asyncio.run(main())) for _ in range(2)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(10)
+    host.close()
+
+    assert results == [200] * 12
+    assert sorted(plugin.opened) == [False, True, True]
+    assert len(plugin.made) == 1
+
+
+def test_closing_from_outside_closes_the_connections_of_a_running_loop(server):
+    host = host_for(server)
+    ready, stop = threading.Event(), None
+    loop = asyncio.new_event_loop()
+
+    async def main():
+        nonlocal stop
+        stop = asyncio.Event()
+        async with host.aconnect("service") as client:
+            await client.get("/")
+        ready.set()
+        await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(main()))
+    thread.start()
+    ready.wait(5)
+    host.close()
+    deadline = time.monotonic() + 5
+    while server.sockets and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert server.sockets == 0
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(5)
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+def test_close_inside_a_running_loop_says_what_to_call(server):
+    host = host_for(server)
+
+    async def main():
+        await host.aconnect("service")
+        with pytest.raises(ExceptionGroup) as caught:
+            host.close()
+        assert "await host.aclose()" in str(caught.value.exceptions[0])
+
+    asyncio.run(main())
+
+
+def test_a_thousand_concurrent_requests_get_a_thousand_answers(server, async_world):
+    host = async_world.serve(server, max_connections=10, timeout=30)
+    cancelled = set(range(0, 1000, 10))
+
+    async def scenario(cancel):
+        async with host.aconnect("service") as client:
+            tasks = [asyncio.create_task(client.get(f"/{number}")) for number in range(1000)]
+            if cancel:
+                await asyncio.sleep(0.05)
+                for number in cancelled:
+                    tasks[number].cancel()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    for cancel in (False, True):
+        results = async_world.run(lambda cancel=cancel: scenario(cancel))
+        answers = {
+            number: result.json()["path"]
+            for number, result in enumerate(results)
+            if isinstance(result, httpx.Response)
+        }
+        failed = {n for n, result in enumerate(results) if isinstance(result, BaseException)}
+        assert all(isinstance(results[n], asyncio.CancelledError) for n in failed)
+        assert failed <= cancelled if cancel else not failed
+        assert all(path == f"/{number}" for number, path in answers.items())
+        assert len(answers) >= 900
+        assert server.most_sockets <= 10 + (len(failed) if cancel else 0)
+    assert server.most_active <= 10 + len(cancelled)
+
+
+def test_sixteen_threads_share_a_small_pool(server, sync_world):
+    host = sync_world.serve(server, max_connections=4)
+    server.answer = lambda received: Answer(delay=0.01, body=received.path.encode())
+    results = sync_world.all([sync_world.sender(host, "GET", f"/{n}") for n in range(16)])
+
+    assert [each.text for each in results] == [f"/{n}" for n in range(16)]
+    assert server.most_sockets <= 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_four_forked_children_under_load_start_afresh(server):
+    """Children are forked while threads hold every lock there is, and all go on."""
+    plugin = Counted.fresh()
+    host = host_for(server, plugin=plugin, max_connections=8)
+    client = host.connect("service")
+    stop, failures = threading.Event(), []
+
+    def load():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            try:
+                assert client.get(f"/parent/{number}").json()["path"] == f"/parent/{number}"
+            except Exception as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for each in threads:
+        each.start()
+    children = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork with threads
+        for number in range(4):
+            time.sleep(0.02)
+            child = os.fork()
+            if child == 0:
+                os._exit(_in_child(client, host, plugin, number))
+            children.append(child)
+    codes = []
+    for child in children:
+        limit = time.monotonic() + 10
+        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < limit:
+            time.sleep(0.01)
+        if ended == (0, 0):
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+        codes.append(os.waitstatus_to_exitcode(ended[1]) if ended != (0, 0) else "hung")
+    stop.set()
+    for each in threads:
+        each.join(10)
+    host.close()
+
+    assert codes == [0, 0, 0, 0]
+    assert failures == []
+    parents = {each.socket for each in server.received if each.path.startswith("/parent")}
+    assert not parents & {each.socket for each in server.received if "/child" in each.path}
+
+
+def _in_child(client, host, plugin, number):
+    try:
+        plugin.opened.clear()
+        for step in range(5):
+            path = f"/child/{number}/{step}"
+            assert client.get(path).json()["path"] == path
+        assert plugin.made[-1] == os.getpid()  # made anew, so that its locks are fresh too
+        assert plugin.opened == [False]
+
+        async def main():
+            async with host.aconnect("service") as aclient:
+                return (await aclient.get(f"/child/{number}/async")).status_code
+
+        assert asyncio.run(main()) == 200
+        host.close()
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def test_reusing_a_path_echoes_it(server, world):
+    server.answer = echo
+    assert world.get(world.serve(server), "/x?y=1").json()["path"] == "/x?y=1"

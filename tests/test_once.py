@@ -1,0 +1,381 @@
+"""`once`: single flight across threads, loops and services (DESIGN section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import httpx
+import pytest
+from loopback import Answer
+
+from flext_plugins import DeadlineExceeded, Refused, Stage, hookimpl, options
+
+
+def once_plugin(work, key="key"):
+    """A plugin that does `work(connection)` once for all, before each send."""
+
+    class Once:
+        stage = Stage.AUTH
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            request.headers["X-Got"] = str(
+                await connection.once(key, lambda: work(request, connection))
+            )
+            return await send(request)
+
+    return Once
+
+
+def test_one_caller_works_for_all_that_ask_at_the_same_time(server, world):
+    worked = []
+
+    async def work(request, connection):
+        worked.append(1)
+        await connection.sleep(0.1)
+        return len(worked)
+
+    host = world.serve(server, once_plugin(work))
+    results = world.all([world.sender(host, "GET", "/")] * 20)
+
+    assert [each.json()["headers"]["x-got"] for each in results] == ["1"] * 20
+    assert len(worked) == 1
+
+
+def test_work_is_done_again_for_who_asks_later(server, world):
+    worked = []
+
+    async def work(request, connection):
+        worked.append(1)
+
+    host = world.serve(server, once_plugin(work))
+    world.get(host)
+    world.get(host)
+
+    assert len(worked) == 2
+
+
+def test_waiters_share_the_error_and_each_gets_its_own_call(server, world):
+    worked = []
+
+    async def work(request, connection):
+        worked.append(1)
+        await connection.sleep(0.1)
+        raise Refused("no token", retry_after=3)
+
+    host = world.serve(server, once_plugin(work))
+    errors = world.all([world.sender(host, "GET", "/")] * 10)
+
+    assert len(worked) == 1
+    assert {type(each).__name__ for each in errors} == {"Refused"}
+    assert {each.retry_after for each in errors} == {3}
+    assert len({each.call.id for each in errors}) == 10
+
+
+def test_keys_belong_to_the_plugin_class_across_services(server, world):
+    worked = []
+
+    async def work(request, connection):
+        worked.append(connection.service.name)
+        await connection.sleep(0.1)
+
+    plugin, other = once_plugin(work), once_plugin(work)
+    services = {
+        name: {"base_url": server.url, "plugins": {"once": {}, "other": {}}} for name in ("a", "b")
+    }
+    host = world.host({"services": services}, once=plugin, other=other)
+    world.all([world.sender(host, "GET", "/", name) for name in ("a", "b")])
+
+    assert len(worked) == 2  # one for each class, not for each service
+
+
+def test_threads_and_loops_share_one_flight(server):
+    from conftest import World
+
+    worked, answers = [], []
+
+    async def work(request, connection):
+        worked.append(threading.get_ident())
+        await connection.sleep(0.2)
+        return "shared"
+
+    sync, first, second = World("sync"), World("async"), World("async")
+    host = sync.serve(server, once_plugin(work))
+
+    def run(world):
+        for response in world.all([world.sender(host, "GET", "/")] * 5):
+            answers.append(response.json()["headers"]["x-got"])
+
+    threads = [threading.Thread(target=run, args=(world,)) for world in (sync, first, second)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(10)
+
+    assert answers == ["shared"] * 15
+    assert len(worked) == 1
+    for world in (first, second, sync):
+        world.end()
+
+
+def test_if_the_leader_is_cancelled_one_waiter_runs_its_own_work(server, async_world):
+    world, worked = async_world, []
+
+    async def work(request, connection):
+        worked.append(request.url.path)
+        await connection.sleep(0.05)
+        return request.url.path
+
+    host = world.serve(server, once_plugin(work))
+
+    async def scenario():
+        async with host.aconnect("service") as client:
+            leader = asyncio.create_task(client.get("/leader"))
+            while not worked:
+                await asyncio.sleep(0)
+            waiters = [asyncio.create_task(client.get(f"/{number}")) for number in range(5)]
+            await asyncio.sleep(0.01)
+            leader.cancel()
+            return await asyncio.gather(*waiters)
+
+    results = world.run(scenario)
+
+    assert worked == ["/leader", "/0"]
+    assert {each.json()["headers"]["x-got"] for each in results} == {"/0"}
+
+
+def test_a_leader_whose_own_deadline_passes_leaves_the_work_to_a_waiter(server, world):
+    worked = []
+
+    async def work(request, connection):
+        worked.append(request.url.path)
+        if request.url.path == "/hasty":
+            await connection.run(time.sleep, 0.1)
+        return "done"
+
+    host = world.serve(server, once_plugin(work))
+
+    def hasty():
+        with options(deadline=0.05):
+            return world.sender(host, "GET", "/hasty")()
+
+    async def ahasty():
+        with options(deadline=0.05):
+            return await world.sender(host, "GET", "/hasty")()
+
+    def patient():
+        while not worked:
+            time.sleep(0.001)
+        return world.sender(host, "GET", "/patient")()
+
+    async def apatient():
+        while not worked:
+            await asyncio.sleep(0.001)
+        return await world.sender(host, "GET", "/patient")()
+
+    works = [ahasty, apatient] if world.asynchronous else [hasty, patient]
+    failed, answered = world.all(works)
+
+    assert isinstance(failed, DeadlineExceeded)
+    assert answered.json()["headers"]["x-got"] == "done"
+    assert worked == ["/hasty", "/patient"]
+
+
+def test_a_cancelled_waiter_harms_only_itself(server, async_world):
+    world, worked = async_world, []
+
+    async def work(request, connection):
+        worked.append(1)
+        await connection.sleep(0.05)
+        return "fine"
+
+    host = world.serve(server, once_plugin(work))
+
+    async def scenario():
+        async with host.aconnect("service") as client:
+            tasks = [asyncio.create_task(client.get("/")) for _ in range(6)]
+            while not worked:
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
+            tasks[3].cancel()
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    results = world.run(scenario)
+
+    assert len(worked) == 1
+    assert [type(each) for each in results].count(httpx.Response) == 5
+    assert isinstance(results[3], asyncio.CancelledError)
+
+
+def test_waiting_ends_with_the_deadline(server, world):
+    release = threading.Event()
+
+    async def work(request, connection):
+        await connection.run(release.wait, 5)
+        return "late"
+
+    host = world.serve(server, once_plugin(work))
+
+    def hasty():
+        time.sleep(0.05)
+        with options(deadline=0.1):
+            try:
+                return world.sender(host, "GET", "/")()
+            finally:
+                release.set()
+
+    async def ahasty():
+        await asyncio.sleep(0.05)
+        with options(deadline=0.1):
+            try:
+                return await world.sender(host, "GET", "/")()
+            finally:
+                release.set()
+
+    leader = world.sender(host, "GET", "/")
+    answered, failed = world.all([leader, ahasty if world.asynchronous else hasty])
+
+    assert answered.status_code == 200
+    assert isinstance(failed, DeadlineExceeded)
+
+
+def test_a_sync_caller_on_the_leaders_own_loop_thread_runs_the_work_itself(server, async_world):
+    """Waiting there would block the loop that the leader needs."""
+    world, worked = async_world, []
+
+    async def work(request, connection):
+        worked.append(connection.asynchronous)
+        await connection.sleep(0.05)
+        return "done"
+
+    host = world.serve(server, once_plugin(work))
+
+    async def scenario():
+        async with host.aconnect("service") as client:
+            leader = asyncio.create_task(client.get("/"))
+            while not worked:
+                await asyncio.sleep(0)
+            with host.connect("service") as sync:
+                inside = sync.get("/")
+            return inside, await leader
+
+    for response in world.run(scenario):
+        assert response.json()["headers"]["x-got"] == "done"
+    assert worked == [True, False]
+
+
+def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
+    server, async_world
+):
+    """A thread's flight waits for the loop's, and the loop's thread would wait for the thread's."""
+    world, events = async_world, []
+    started = threading.Event()
+
+    async def loops_work(request, connection):
+        events.append("loop leads")
+        started.set()
+        await connection.sleep(0.2)
+        return "loop"
+
+    async def threads_work(request, connection):
+        events.append("thread leads")
+        return await connection.once("loop", lambda: loops_work(request, connection))
+
+    class Both:
+        stage = Stage.AUTH
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            name = request.url.path[1:]
+            work = loops_work if name == "loop" else threads_work
+            await connection.once(name, lambda: work(request, connection))
+            return await send(request)
+
+    host = world.serve(server, Both)
+
+    def in_thread():
+        started.wait(5)
+        with host.connect("service") as client:
+            return client.get("/thread")
+
+    async def scenario():
+        async with host.aconnect("service") as client:
+            leader = asyncio.create_task(client.get("/loop"))
+            thread = asyncio.create_task(asyncio.to_thread(in_thread))
+            while "thread leads" not in events:
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(0.02)
+            with host.connect("service") as sync:
+                inside = sync.get("/thread")
+            return [inside, await leader, await thread]
+
+    assert [each.status_code for each in world.run(scenario)] == [200, 200, 200]
+
+
+@pytest.mark.parametrize("remove", [1, 2, 3])
+def test_work_that_would_wait_for_itself_runs_by_itself(server, world, remove):
+    """`a` needs `b`, which needs `c`, which needs `a`."""
+    keys = ["a", "b", "c"][:remove]
+
+    async def fetch(key, depth, connection):
+        if depth > 4:
+            return "end"
+        following = keys[(keys.index(key) + 1) % len(keys)]
+        return await connection.once(following, lambda: fetch(following, depth + 1, connection))
+
+    class Nested:
+        stage = Stage.AUTH
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            await connection.once("a", lambda: fetch("a", 0, connection))
+            return await send(request)
+
+    assert world.get(world.serve(server, Nested)).status_code == 200
+
+
+def test_two_flights_that_would_wait_for_each_other_are_found(server, world):
+    """Two plugins log in at their own service, each leading its own flight and needing the other's.
+
+    Each login passes the other plugin, which wants its token first.
+    """
+    from pydantic import BaseModel
+
+    from flext_plugins import ServiceName
+
+    class Settings(BaseModel):
+        service: ServiceName
+
+    def login_plugin(name):
+        class Login:
+            Settings_ = Settings
+            stage = Stage.AUTH
+
+            def __init__(self, settings):
+                self.service = settings.service
+
+            @hookimpl
+            async def flext_exchange(self, request, send, connection):
+                async def login():
+                    await connection.sleep(0.05)
+                    response = await connection.request(self.service, "POST", f"/login/{name}")
+                    return (await connection.read(response)).decode()
+
+                request.headers[f"X-{name}"] = await connection.once("token", login)
+                return await send(request)
+
+        Login.Settings = Settings
+        return Login
+
+    server.answer = lambda received: Answer(body=b"token")
+    plugins = {name: login_plugin(name) for name in ("one", "two")}
+    config = {name: {"service": "service"} for name in plugins}
+    host = world.host(
+        {"services": {"service": {"base_url": server.url, "plugins": config}}}, **plugins
+    )
+
+    for response in world.all([world.sender(host, "GET", "/")] * 6):
+        assert response.status_code == 200
+    assert server.received[-1].headers["x-one"] == server.received[-1].headers["x-two"] == "token"
