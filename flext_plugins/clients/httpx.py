@@ -14,7 +14,7 @@ from flext_plugins.errors import ConfigError
 from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
-from .pool import CALL, Gate, edge, origin, proxy_for
+from .pool import CALL, Gate, Steady, edge, origin, proxy_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -77,7 +77,8 @@ class Body:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for chunk in self._stream:
+            iterator = aiter(self._stream)
+            while (chunk := await Steady(anext(iterator, None))) is not None:
                 self._size += len(chunk)
                 yield chunk
         except Exception as error:
@@ -93,7 +94,7 @@ class Body:
 
     async def aclose(self) -> None:
         try:
-            await self._stream.aclose()
+            await Steady(self._stream.aclose())
         finally:
             self._close()
 
@@ -290,7 +291,7 @@ class HttpxWire:
         try:
             pool = self._pool(request.url, own=own)
             if self._asynchronous:
-                response = await pool.handle_async_request(request)
+                response = await Steady(pool.handle_async_request(request))
             else:
                 response = pool.handle_request(request)
         except BaseException:
