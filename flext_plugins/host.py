@@ -213,7 +213,7 @@ class Host:
             raise problems[0]
         if problems:
             found = [
-                f"{error.service}: {text}" if isinstance(error, ConfigError) else str(error)
+                f"{error.service}: {text}" if error.service and text else text or str(error)
                 for error in problems
                 for text in getattr(error, "problems", [""])
             ]

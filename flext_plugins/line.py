@@ -94,6 +94,8 @@ class Line:
             outcome = "answered"
         except Exception as error:
             outcome = _outcome(error, wire)
+            if isinstance(error, FlextError):
+                error.service, error.call = error.service or call.service, error.call or call
             raise
         finally:
             scope.reset(token)

@@ -180,6 +180,23 @@ def test_respond_and_request_work_outside_an_exchange(server, world):
     assert made[1] == b"token-1"
 
 
+def test_a_body_that_breaks_while_it_is_read_gives_its_permit_back(server, world):
+    class Reads(Login):
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            with pytest.raises(httpx.RemoteProtocolError):
+                await connection.read(await connection.request(self.service, "GET", "/cut"))
+            return await send(request)
+
+    server.answer = lambda received: Answer(
+        body=b"x" * 100, cut=10 if received.path == "/cut" else None
+    )
+    config = logging_in(server.url, service="service")
+    config["services"]["service"] |= {"max_connections": 1, "timeout": 2}
+
+    assert world.get(world.host(config, login=Reads)).status_code == 200
+
+
 # sleep, run, deadlines
 
 

@@ -13,7 +13,7 @@ import traceback
 
 import httpx
 import pytest
-from loopback import Answer
+from loopback import Answer, echo
 
 from flext_plugins import (
     Call,
@@ -256,10 +256,11 @@ def test_2_from_guard_inward_the_message_is_shared(server, world):
 # 3: own origin only
 
 
-@pytest.mark.parametrize("prefix", ["http://127.0.0.1.example.invalid", "http://127.0.0.1:1"])
-def test_3_another_origin_gets_a_bare_request(server, elsewhere, world, prefix, monkeypatch):
-    monkeypatch.setenv("http_proxy", elsewhere.url)
-    monkeypatch.setenv("no_proxy", "")
+@pytest.mark.parametrize(
+    "other", ["http://a.invalid.evil.invalid/", "http://a.invalid:81/", "https://a.invalid/"]
+)
+def test_3_another_origin_gets_a_bare_request(elsewhere, world, other):
+    """All names are reached through a proxy, which notes what it is asked."""
     seen = []
 
     class Sees(Marks):
@@ -267,14 +268,23 @@ def test_3_another_origin_gets_a_bare_request(server, elsewhere, world, prefix, 
         def flext_event(self, event):
             seen.append(event)
 
-    host = world.serve(server, Sees, headers={"X-Service": "api"}, proxy=elsewhere.url)
-    response = world.get(host, f"{prefix}/path")
+    elsewhere.answer = lambda it: Answer(403) if it.method == "CONNECT" else echo(it)
+    service = {"base_url": "http://a.invalid", "headers": {"X-Service": "api"}}
+    service |= {"proxy": elsewhere.url, "plugins": {"sees": {}}}
+    host = world.host({"services": {"service": service}}, sees=Sees)
+    assert world.get(host, "http://A.invalid:80/own").json()["headers"]["x-api-key"] == SECRET
+    seen.clear()
+    if other.startswith("https"):
+        with pytest.raises(httpx.ProxyError):  # this proxy does not tunnel
+            world.get(host, other)
+    else:
+        call = world.get(host, other).extensions["flext_plugins.call"]
+        assert isinstance(call, Call)
 
-    (received,) = elsewhere.received
-    assert received.path == f"{prefix}/path"
+    received = elsewhere.received[-1]
+    assert received.path in {other, "a.invalid:443"}
     assert not {"x-api-key", "x-service"} & received.headers.keys()
     assert seen == []
-    assert isinstance(response.extensions["flext_plugins.call"], Call)
 
 
 def test_3_the_callers_headers_win_over_the_services(server, world):
@@ -1033,6 +1043,27 @@ def test_a_transport_goes_into_a_client_of_ones_own(server, world):
 
     assert response.json()["headers"]["x-api-key"] == SECRET
     assert "x-api-key" not in response.request.headers
+
+
+def test_a_transport_alone_gives_the_callers_request_back(server, world):
+    host = world.serve(server, Marks)
+    request = httpx.Request("GET", server.url)
+
+    def send():
+        return host.transport("service", httpx.BaseTransport).handle_request(request)
+
+    async def asend():
+        transport = host.transport("service", httpx.AsyncBaseTransport)
+        return await transport.handle_async_request(request)
+
+    response = world.run(asend if world.asynchronous else send)
+
+    assert response.request is request
+
+    async def aclose():
+        await response.aclose()
+
+    world.run(aclose if world.asynchronous else response.close)
 
 
 def test_a_wrong_client_class_is_told_what_to_call(server, world):

@@ -266,8 +266,9 @@ def test_a_sync_caller_on_the_leaders_own_loop_thread_runs_the_work_itself(serve
     assert worked == [True, False]
 
 
+@pytest.mark.parametrize("order", ["the thread waits first", "the loop's thread waits first"])
 def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
-    server, async_world
+    server, async_world, order
 ):
     """A thread's flight waits for the loop's, and the loop's thread would wait for the thread's."""
     world, events = async_world, []
@@ -276,11 +277,13 @@ def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
     async def loops_work(request, connection):
         events.append("loop leads")
         started.set()
-        await connection.sleep(0.2)
+        await connection.sleep(0.3)
         return "loop"
 
     async def threads_work(request, connection):
         events.append("thread leads")
+        if order != "the thread waits first":
+            await connection.run(time.sleep, 0.1)
         return await connection.once("loop", lambda: loops_work(request, connection))
 
     class Both:
@@ -297,7 +300,7 @@ def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
 
     def in_thread():
         started.wait(5)
-        with host.connect("service") as client:
+        with host.connect("service") as client, options(deadline=5):
             return client.get("/thread")
 
     async def scenario():
@@ -306,8 +309,9 @@ def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
             thread = asyncio.create_task(asyncio.to_thread(in_thread))
             while "thread leads" not in events:
                 await asyncio.sleep(0.001)
-            await asyncio.sleep(0.02)
-            with host.connect("service") as sync:
+            if order == "the thread waits first":
+                await asyncio.sleep(0.05)
+            with host.connect("service") as sync, options(deadline=5):
                 inside = sync.get("/thread")
             return [inside, await leader, await thread]
 

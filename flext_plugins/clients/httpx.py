@@ -14,10 +14,11 @@ from flext_plugins.errors import ConfigError
 from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
-from .pool import CALL, Gate, Steady, edge, origin, proxy_for
+from .pool import CALL, Gate, edge, origin, proxy_for
+from .streams import Body, Steady, Upload, seekable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import Mapping
     from types import ModuleType
 
     from flext_plugins.message import BodyEnd
@@ -38,85 +39,6 @@ FAILURES = {
     "InvalidURL": Failure.CALLER,
     "StreamError": Failure.CALLER,
 }
-
-
-class Body:
-    """A response's stream, counted; tells how it ended, and gives back its permit when closed."""
-
-    def __init__(self, stream: Any, closed: Callable[[], Any] | None = None) -> None:
-        self._stream, self._closed = stream, closed
-        self._watchers: list[BodyEnd] = []
-        self._size = 0
-        self._ended = False
-
-    def watch(self, callback: BodyEnd) -> None:
-        """Call `callback` at the end."""
-        self._watchers.append(callback)
-
-    def _end(self, error: BaseException | None) -> None:
-        if not self._ended:
-            self._ended = True
-            for callback in self._watchers:
-                callback(error, self._size)
-
-    def _close(self) -> None:
-        closed, self._closed = self._closed, None
-        if closed is not None:
-            closed()
-        self._end(None)
-
-    def __iter__(self) -> Iterator[bytes]:
-        try:
-            for chunk in self._stream:
-                self._size += len(chunk)
-                yield chunk
-        except Exception as error:
-            self._end(error)
-            raise
-        self._end(None)
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            iterator = aiter(self._stream)
-            while (chunk := await Steady(anext(iterator, None))) is not None:
-                self._size += len(chunk)
-                yield chunk
-        except Exception as error:
-            self._end(error)
-            raise
-        self._end(None)
-
-    def close(self) -> None:
-        try:
-            self._stream.close()
-        finally:
-            self._close()
-
-    async def aclose(self) -> None:
-        try:
-            await Steady(self._stream.aclose())
-        finally:
-            self._close()
-
-
-class Upload:
-    """A request's stream that can be sent once; notes when that began."""
-
-    def __init__(self, source: Any, begun: WeakValueDictionary[int, Any]) -> None:
-        self._source, self._begun = source, begun
-
-    @property
-    def begun(self) -> bool:
-        return self._begun.get(id(self._source)) is self._source
-
-    def __iter__(self) -> Iterator[bytes]:
-        self._begun[id(self._source)] = self._source
-        yield from self._source
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._begun[id(self._source)] = self._source
-        async for chunk in self._source:
-            yield chunk
 
 
 class Library:
@@ -253,7 +175,7 @@ class HttpxWire:
 
     def clone(self, request: Any) -> Any:
         stream = request.stream
-        if not isinstance(stream, (self._lib.ByteStream, Upload)) and not _seekable(stream):
+        if not isinstance(stream, (self._lib.ByteStream, Upload)) and not seekable(stream):
             stream = self._library.upload(stream, self._begun)
         return self._lib.Request(
             request.method,
@@ -267,7 +189,7 @@ class HttpxWire:
         stream = request.stream
         if isinstance(stream, Upload):
             return not stream.begun
-        return isinstance(stream, self._lib.ByteStream) or _seekable(stream)
+        return isinstance(stream, self._lib.ByteStream) or seekable(stream)
 
     def adopt(self, request: Any) -> Any:
         clone = self.clone(request)
@@ -337,15 +259,18 @@ class HttpxWire:
         return context
 
     async def read(self, message: Any) -> bytes:
-        if self._asynchronous:
-            raw = b"".join([chunk async for chunk in message.stream])
-        else:
-            raw = b"".join(message.stream)
-        if not hasattr(message, "status_code"):
-            message.stream = self._lib.ByteStream(raw)
-            return raw
-        await self.close(message)
+        is_response = hasattr(message, "status_code")
+        try:
+            if self._asynchronous:
+                raw = b"".join([chunk async for chunk in message.stream])
+            else:
+                raw = b"".join(message.stream)
+        finally:
+            if is_response:
+                await self.close(message)
         message.stream = self._lib.ByteStream(raw)
+        if not is_response:
+            return raw
         decoded = self._lib.Response(200, headers=message.headers, content=raw)
         content: bytes = decoded.content
         return content
@@ -382,12 +307,3 @@ class HttpxWire:
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For pools that only ever speak plain HTTP: a real context costs 30 ms."""
-
-
-def _seekable(stream: Any) -> bool:
-    """Whether `stream` is a multipart body whose files can all be read again."""
-    fields = getattr(stream, "fields", None)
-    if fields is None:
-        return False
-    files = [each.file for each in fields if hasattr(each, "file")]
-    return all(isinstance(each, (str, bytes)) or each.seekable() for each in files)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
 
@@ -12,7 +11,7 @@ from flext_plugins.errors import DeadlineExceeded, FlextError, Refused, native
 from flext_plugins.service import Call, Service, new_call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Callable
 
     from flext_plugins.line import Line
 
@@ -89,43 +88,6 @@ class Gate:
         except TimeoutError:
             return False
         return True
-
-
-class Steady:
-    """Awaits something so that a cancellation lands only where it really waits.
-
-    A pool that is cancelled at a mere turn of the loop (`sleep(0)` inside a lock) may lose the
-    connection that it was about to use: cancelled so, plain httpx with `max_connections=1` never
-    sends again. The cancellation is put off to the next thing that is waited for.
-    """
-
-    __slots__ = ("_awaited",)
-
-    def __init__(self, awaited: Awaitable[Any]) -> None:
-        self._awaited = awaited
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        from asyncio import CancelledError, current_task  # noqa: PLC0415 - sync programs do without
-
-        inner: Any = self._awaited.__await__()
-        step: Callable[[], Any] = partial(inner.send, None)
-        while True:
-            try:
-                waited = step()
-            except StopIteration as end:
-                return end.value
-            step = partial(inner.send, None)
-            try:
-                yield waited
-            except CancelledError as error:
-                task = current_task()
-                if waited is None and task is not None:
-                    task.uncancel()
-                    task.cancel()
-                else:
-                    step = partial(inner.throw, error)
-            except BaseException as error:
-                step = partial(inner.throw, error)
 
 
 async def edge(request: Any, line: Awaitable[Line], wire: str, service: Service) -> Any:

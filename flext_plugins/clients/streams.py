@@ -1,0 +1,137 @@
+"""Bodies on their way: counted, sent once, and awaited without losing a connection."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+    from weakref import WeakValueDictionary
+
+    from flext_plugins.message import BodyEnd
+
+
+class Steady:
+    """Awaits something so that a cancellation lands only where it really waits.
+
+    A pool that is cancelled at a mere turn of the loop (`sleep(0)` inside a lock) may lose the
+    connection that it was about to use: cancelled so, plain httpx with `max_connections=1` never
+    sends again. The cancellation is put off to the next thing that is waited for.
+    """
+
+    __slots__ = ("_awaited",)
+
+    def __init__(self, awaited: Awaitable[Any]) -> None:
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        from asyncio import CancelledError, current_task  # noqa: PLC0415 - sync programs do without
+
+        inner: Any = self._awaited.__await__()
+        step: Callable[[], Any] = partial(inner.send, None)
+        while True:
+            try:
+                waited = step()
+            except StopIteration as end:
+                return end.value
+            step = partial(inner.send, None)
+            try:
+                yield waited
+            except CancelledError as error:
+                task = current_task()
+                if waited is None and task is not None:
+                    task.uncancel()
+                    task.cancel()
+                else:
+                    step = partial(inner.throw, error)
+            except BaseException as error:
+                step = partial(inner.throw, error)
+
+
+class Body:
+    """A response's stream, counted; tells how it ended, and gives back its permit when closed."""
+
+    def __init__(self, stream: Any, closed: Callable[[], Any] | None = None) -> None:
+        self._stream, self._closed = stream, closed
+        self._watchers: list[BodyEnd] = []
+        self._size = 0
+        self._ended = False
+
+    def watch(self, callback: BodyEnd) -> None:
+        """Call `callback` at the end."""
+        self._watchers.append(callback)
+
+    def _end(self, error: BaseException | None) -> None:
+        if not self._ended:
+            self._ended = True
+            for callback in self._watchers:
+                callback(error, self._size)
+
+    def _close(self) -> None:
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            closed()
+        self._end(None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for chunk in self._stream:
+                self._size += len(chunk)
+                yield chunk
+        except Exception as error:
+            self._end(error)
+            raise
+        self._end(None)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            iterator = aiter(self._stream)
+            while (chunk := await Steady(anext(iterator, None))) is not None:
+                self._size += len(chunk)
+                yield chunk
+        except Exception as error:
+            self._end(error)
+            raise
+        self._end(None)
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._close()
+
+    async def aclose(self) -> None:
+        try:
+            await Steady(self._stream.aclose())
+        finally:
+            self._close()
+
+
+class Upload:
+    """A request's stream that can be sent once; notes when that began."""
+
+    def __init__(self, source: Any, begun: WeakValueDictionary[int, Any]) -> None:
+        self._source, self._begun = source, begun
+
+    @property
+    def begun(self) -> bool:
+        return self._begun.get(id(self._source)) is self._source
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._begun[id(self._source)] = self._source
+        yield from self._source
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._begun[id(self._source)] = self._source
+        async for chunk in self._source:
+            yield chunk
+
+
+def seekable(stream: Any) -> bool:
+    """Whether `stream` is a multipart body whose files can all be read again."""
+    fields = getattr(stream, "fields", None)
+    if fields is None:
+        return False
+    files = [each.file for each in fields if hasattr(each, "file")]
+    return all(isinstance(each, (str, bytes)) or each.seekable() for each in files)

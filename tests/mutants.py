@@ -1,0 +1,372 @@
+"""`make mutants`: break one named line for each point of the contract, and see a test fall.
+
+Each mutant is one small replacement in a copy of the library, with the tests that have to notice.
+A mutant that survives, or whose line is gone, fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+
+class Mutant(NamedTuple):
+    """One line, broken."""
+
+    point: str
+    file: str
+    line: str
+    broken: str
+    tests: str
+    """A pytest `-k` expression."""
+
+
+EXCHANGE, HOOKS = "test_exchange.py", "test_hooks.py"
+MUTANTS = [
+    # 1: the chain is the client's transport
+    Mutant("6.1 hops share one call", "clients/pool.py", "call.attempt += 1", "pass", "test_1"),
+    Mutant(
+        "6.1 each send is a call of its own",
+        "clients/httpx.py",
+        "request.extensions.pop(CALL, None)",
+        "pass",
+        "test_1",
+    ),
+    Mutant(
+        "6.1 environment proxies work",
+        "clients/pool.py",
+        "proxies = getproxies()",
+        "proxies = {}",
+        "test_1",
+    ),
+    # 2: plugins get a clone
+    Mutant(
+        "6.2 the client's request is not touched",
+        "clients/httpx.py",
+        "clone = self.clone(request)",
+        "clone = request",
+        "test_2",
+    ),
+    Mutant(
+        "6.2 the client gets its own request back",
+        "clients/pool.py",
+        "response.request = request",
+        "pass",
+        "test_a_transport_goes_into_a_client or test_2",
+    ),
+    Mutant(
+        "6.2 outer stages clone for each attempt",
+        "chain.py",
+        "layer.stage <= Stage.AUTH",
+        "False",
+        "test_2",
+    ),
+    Mutant(
+        "6.2 from GUARD on the message is shared",
+        "chain.py",
+        "layer.stage <= Stage.AUTH",
+        "True",
+        "test_2",
+    ),
+    # 3: own origin only
+    Mutant(
+        "6.3 another origin gets a bare request",
+        "clients/pool.py",
+        "if library.owns(request):",
+        "if True:",
+        "test_3 or test_2",
+    ),
+    Mutant(
+        "6.3 origins are not string prefixes",
+        "clients/httpx.py",
+        "return origin(request.url) == self._origin",
+        "return str(request.url).startswith(self._service.base_url)",
+        "test_3",
+    ),
+    Mutant(
+        "6.3 the client certificate stays home",
+        "clients/httpx.py",
+        "self._service.cert if own else None",
+        "self._service.cert",
+        "test_3",
+    ),
+    Mutant(
+        "6.3 the caller's headers win",
+        "clients/httpx.py",
+        "in (None, default)",
+        "!= 0",
+        "test_3",
+    ),
+    # 4: answering, replacing, sending again
+    Mutant(
+        "6.4 inner layers do not run",
+        "chain.py",
+        "if -1 < depth <= place:",
+        "if False:",
+        "spares_the_service",
+    ),
+    Mutant(
+        "6.4 a superseded response is closed",
+        "chain.py",
+        "if self.response is not None:",
+        "if False:",
+        "test_4",
+    ),
+    Mutant(
+        "6.4 a replaced response is closed",
+        "chain.py",
+        "if send.response is not None:",
+        "if False:",
+        "test_4",
+    ),
+    Mutant("6.4 send waits for itself", "chain.py", "if self._busy:", "if False:", "test_4"),
+    Mutant(
+        "6.4 only what can be replayed is sent again",
+        "chain.py",
+        "if not _wire(self._scope).replayable(message):",
+        "if False:",
+        "test_4",
+    ),
+    # 5: whose failure
+    Mutant(
+        "6.5 what a plugin raises names it",
+        "chain.py",
+        "if error is send.error or not isinstance(error, Exception):",
+        "if True:",
+        "test_5",
+    ),
+    Mutant(
+        "6.5 what its send raised passes",
+        "chain.py",
+        "if error is send.error or not isinstance(error, Exception):",
+        "if not isinstance(error, Exception):",
+        "test_5",
+    ),
+    Mutant(
+        "6.5 a cancelled exchange gives its permit back",
+        "clients/httpx.py",
+        "            self._gate.leave()\n            raise",
+        "            raise",
+        "test_5_cancellation",
+    ),
+    Mutant(
+        "6.5 a cancelled exchange does not wedge the pool",
+        "clients/httpx.py",
+        "await Steady(pool.handle_async_request(request))",
+        "await pool.handle_async_request(request)",
+        "test_5_cancellation",
+    ),
+    # 6: observers
+    Mutant(
+        "6.6 what an observer raises is swallowed",
+        "chain.py",
+        "            if error is not send.error:\n",
+        "            if error is not send.error:\n                raise\n",
+        "test_6",
+    ),
+    Mutant(
+        "6.6 the host sends for it", "chain.py", "await send(message)\n", "pass\n", "test_6"
+    ),
+    Mutant(
+        "6.6 it cannot change an outcome",
+        "chain.py",
+        "        if send.error is not None:\n            raise send.error\n",
+        "",
+        "test_6",
+    ),
+    Mutant(
+        "6.6 it cannot send twice",
+        "chain.py",
+        'raise PluginError("an observer cannot send twice", around.name)',
+        "pass",
+        "test_6",
+    ),
+    Mutant(
+        "6.6 it is logged once a minute",
+        "line.py",
+        "if last is None or now - last >= REPORT_SECONDS:",
+        "if True:",
+        "test_6",
+    ),
+    # 7: refusals
+    Mutant(
+        "6.7 a refusal is the library's own error",
+        "clients/pool.py",
+        "return native(error, find(library).refused)",
+        "return error",
+        "test_7",
+    ),
+    Mutant(
+        "6.7 it survives pickling",
+        "errors.py",
+        '"__reduce__": reduce',
+        '"_reduce": reduce',
+        "test_7",
+    ),
+    # 8: streaming
+    Mutant(
+        "6.8 nothing buffers a body unasked",
+        "chain.py",
+        "return await _wire(scope).send(request, scope.call.deadline)",
+        "response = await _wire(scope).send(request, scope.call.deadline); "
+        "await _wire(scope).read(response); return response",
+        "test_8",
+    ),
+    # 9: opening and closing
+    Mutant(
+        "6.9 opening is all or nothing",
+        "line.py",
+        "            for failed in await self._release():\n",
+        "            for failed in []:\n",
+        "test_9",
+    ),
+    Mutant(
+        "6.9 what was provided last is closed first",
+        "line.py",
+        "for each in reversed(self.resources)",
+        "for each in self.resources",
+        "test_9",
+    ),
+    Mutant(
+        "6.9 closing runs everything",
+        "line.py",
+        "                failed.append(error)\n",
+        "                failed.append(error)\n                break\n",
+        "test_9",
+    ),
+    # 10: every response and error carries the call
+    Mutant(
+        "6.10 a response carries the call",
+        "clients/pool.py",
+        "response.extensions[CALL] = call",
+        "pass",
+        "test_10",
+    ),
+    Mutant(
+        "6.10 a native error carries the call",
+        "clients/pool.py",
+        "error.flext_call = call",
+        "pass",
+        "test_10",
+    ),
+    # sections 3 to 5
+    Mutant(
+        "4 a foreign await is thrown into the coroutine",
+        "drive.py",
+        "told.add(frame)",
+        "coroutine.close(); raise error",
+        "foreign",
+    ),
+    Mutant(
+        "4 a plugin takes no part in what it causes",
+        "connection.py",
+        "| {id(self._layer.plugin)}",
+        "| set()",
+        "log_in_at_itself",
+    ),
+    Mutant(
+        "4 loops between services are found",
+        "host.py",
+        "if name in path:",
+        "if False:",
+        "log_in_at_each_other",
+    ),
+    Mutant(
+        "4 waiting for oneself is found",
+        "flight.py",
+        "return stuck or not needs.isdisjoint(mine)",
+        "return stuck",
+        "wait_for_itself or wait_for_each_other",
+    ),
+    Mutant(
+        "4 a blocked loop is found",
+        "flight.py",
+        "return stuck or not needs.isdisjoint(mine)",
+        "return not needs.isdisjoint(mine)",
+        "own_loop_thread",
+    ),
+    Mutant(
+        "4 a blocked loop is found at one remove",
+        "flight.py",
+        "if each.loop_thread in self._blocked:",
+        "if False:",
+        "at_one_remove",
+    ),
+    Mutant(
+        "4 a cancelled leader is followed by a waiter",
+        "flight.py",
+        "if not flight.abandoned:",
+        "if True:",
+        "leader",
+    ),
+    Mutant(
+        "4 a forked child starts afresh",
+        "host.py",
+        "host._fresh()",
+        "pass",
+        "forked_children",
+    ),
+    Mutant(
+        "4 connections close with their loop",
+        "line.py",
+        "await anext(self._keeper)",
+        "pass",
+        "three_asyncio_runs",
+    ),
+    Mutant("5 stages order", "composition.py", "key=lambda each: each.stage", "key=id", "stages"),
+]
+
+
+def survives(mutant: Mutant) -> str:
+    """Why `mutant` was not caught, or an empty string."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for part in ("flext_plugins", "tests"):
+            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        file = copy / "flext_plugins" / mutant.file
+        text = file.read_text(encoding="utf-8")
+        if mutant.line not in text:
+            return f"its line is not in {mutant.file}"
+        file.write_text(text.replace(mutant.line, mutant.broken), encoding="utf-8")
+        names = ("hooks", "exchange", "once", "connection", "lifetimes")
+        tests = [f"tests/test_{name}.py" for name in names]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-k", mutant.tests, *tests]
+        try:
+            ran = subprocess.run(
+                command,
+                cwd=copy,
+                env={**os.environ, "PYTHONPATH": folder},
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return ""  # it hangs, which is noticed too
+        if ran.returncode == 1 and ("failed" in ran.stdout or "error" in ran.stdout):
+            return ""
+        return f"pytest ended with {ran.returncode}: {ran.stdout.strip()[-200:]}"
+
+
+def main() -> int:
+    """Try them all, two at a time."""
+    chosen = [each for each in MUTANTS if not sys.argv[1:] or each.point.startswith(sys.argv[1])]
+    with ThreadPoolExecutor(2) as pool:
+        told = list(pool.map(survives, chosen))
+    for mutant, why in zip(chosen, told, strict=True):
+        print(f"{'SURVIVED' if why else 'caught  '}  {mutant.point}{': ' + why if why else ''}")
+    print(f"{told.count('')} of {len(told)} mutants caught")
+    return 0 if not any(told) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
