@@ -156,6 +156,8 @@ class HttpxWire:
         permits = service.max_connections * (100 if service.http2 else 1)
         self._gate = Gate(permits, asynchronous=asynchronous)
         self._pools: dict[tuple[str | None, bool, bool], Any] = {}
+        self._own: Any = None
+        """The pool for the own origin: its proxy is chosen once."""
         self._begun: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._base = self._lib.URL(service.base_url or "")
         self._origin = origin(self._base) if service.base_url else None
@@ -211,7 +213,12 @@ class HttpxWire:
         seconds = request.extensions.get("timeout", {}).get("pool")
         await self._gate.enter(seconds, deadline, self._lib.PoolTimeout)
         try:
-            pool = self._pool(request.url, own=own)
+            if not own:
+                pool = self._pool(request.url, own=False)
+            elif self._own is not None:
+                pool = self._own
+            else:
+                pool = self._own = self._pool(request.url, own=True)
             if self._asynchronous:
                 response = await Steady(pool.handle_async_request(request))
             else:
@@ -297,7 +304,7 @@ class HttpxWire:
         response.stream.watch(callback)
 
     async def aclose(self) -> None:
-        pools, self._pools = self._pools, {}
+        pools, self._pools, self._own = self._pools, {}, None
         for pool in pools.values():
             if self._asynchronous:
                 await pool.aclose()

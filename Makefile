@@ -1,0 +1,56 @@
+# Two commands do all the set-up: `make demo` and `make test`. Both need Python 3.11+ and a package index.
+
+PYTHON ?= $(firstword $(shell sh tools/interpreters.sh))
+OURS = -e '.[cli]' -e contrib/auth -e contrib/circuit-breaker -e contrib/devstack
+INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contrib/*/pyproject.toml)
+PIP = -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint mutants constraints clean
+
+demo: .venv/demo
+	.venv/bin/flext-devstack demo
+
+test: .venv/test
+	@set -e; for python in $$(sh tools/interpreters.sh); do \
+	  folder=.venv; \
+	  if ! [ "$$python" = "$(PYTHON)" ]; then \
+	    folder=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    $(MAKE) --no-print-directory $$folder/test PYTHON="$$python"; \
+	  fi; \
+	  echo "== $$($$folder/bin/python --version)"; \
+	  $$folder/bin/python -m pytest -q; \
+	done
+
+lint: .venv/test
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy flext_plugins
+	@set -e; for folder in contrib/*/; do (cd $$folder && ../../.venv/bin/mypy --config-file ../../pyproject.toml .); done
+
+mutants: .venv/test
+	.venv/bin/python tests/mutants.py
+
+%/demo: $(INPUTS)
+	@$(MAKE) --no-print-directory $*/pip
+	$*/bin/python $(PIP) install -c constraints.txt $(OURS)
+	@touch $@
+
+%/test: $(INPUTS)
+	@$(MAKE) --no-print-directory $*/pip
+	$*/bin/python $(PIP) install -c constraints.txt $(OURS) -r tests/requirements.txt
+	@touch $@ $*/demo
+
+%/pip:
+	@sh tools/interpreters.sh check $(PYTHON)
+	$(PYTHON) -m venv $*
+	@touch $@
+
+constraints:
+	rm -rf .venv-constraints
+	$(PYTHON) -m venv .venv-constraints
+	.venv-constraints/bin/python $(PIP) install $(OURS) -r tests/requirements.txt
+	.venv-constraints/bin/python $(PIP) freeze --exclude-editable | grep '==' > constraints.txt
+	rm -rf .venv-constraints
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache

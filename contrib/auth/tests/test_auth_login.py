@@ -1,0 +1,583 @@
+"""One login for all, tokens that expire, are revoked or never come."""
+
+import asyncio
+import json
+import logging
+import math
+import pickle
+import time
+import traceback
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+from flext_plugins_auth import Auth, AuthSettings
+from flext_plugins_auth.token import Login, Token, Tokens
+from flext_plugins_devstack import Fault
+
+from flext_plugins import Refused, Secret, Stage, events, hookimpl, options
+
+PLUGINS = "/api/v1/flexcore/plugins"
+PASSWORD = "flexcore100"
+
+
+def login(**changes: Any) -> dict[str, Any]:
+    return {
+        "scheme": "login",
+        "service": "flext-auth",
+        "username": "admin",
+        "password": PASSWORD,
+        "body": {"tenant_id": "tenant-1"},
+    } | changes
+
+
+def services(stack: Any, auth: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    plugins: dict[str, Any] = {"auth": auth or login()}
+    return {
+        "flexcore": {"base_url": stack.flexcore.url, "plugins": plugins, **more},
+        "flext-auth": {"base_url": stack.auth.url},
+    }
+
+
+def logins_tried(stack: Any) -> int:
+    return len([each for each in stack.auth.received if each.path == "/auth/login"])
+
+
+@pytest.mark.parametrize("callers", [20])
+async def test_any_number_of_concurrent_callers_log_in_once(
+    world: Any, stack: Any, callers: int
+) -> None:
+    stack.auth.fault(Fault(delay=0.2, path="/auth/login", times=None))
+    client = await world.client(world.host(services(stack)), "flexcore")
+    responses = await world.together(callers, lambda: client.get(PLUGINS))
+    assert [each.status_code for each in responses] == [200] * callers
+    assert logins_tried(stack) == stack.auth.logins == 1
+
+
+async def test_a_token_is_kept_and_shared_by_services_that_log_in_alike(
+    world: Any, stack: Any
+) -> None:
+    both = services(stack)
+    both["again"] = both["flexcore"]
+    both["other"] = {
+        **both["flexcore"],
+        "plugins": {
+            "auth": login(
+                username="operator", password="flexcore200", body={"tenant_id": "tenant-2"}
+            )
+        },
+    }
+    host = world.host(both)
+    for service, logins in [("flexcore", 1), ("flexcore", 1), ("again", 1), ("other", 2)]:
+        client = await world.client(host, service)
+        assert (await client.get(PLUGINS)).status_code == 200
+        assert stack.auth.logins == logins
+    tokens = [each.headers["authorization"] for each in stack.flexcore.received]
+    assert len(set(tokens[:3])) == 1
+    assert tokens[3] != tokens[0]
+
+
+async def test_threads_and_loops_of_one_host_share_the_token(world: Any, stack: Any) -> None:
+    host = world.host(services(stack))
+    client = await world.client(host, "flexcore")
+    await client.get(PLUGINS)
+
+    def elsewhere() -> int:
+        async def inside() -> int:
+            async with host.aconnect("flexcore") as other:
+                response: httpx.Response = await other.get(PLUGINS)
+                return response.status_code
+
+        return asyncio.run(inside())
+
+    status = await asyncio.to_thread(elsewhere) if world.asynchronous else elsewhere()
+    assert (status, stack.auth.logins) == (200, 1)
+
+
+async def test_an_expired_token_is_renewed_before_it_is_sent(world: Any, stack: Any) -> None:
+    stack.running.auth.token_lifetime = 0.5
+    client = await world.client(world.host(services(stack)), "flexcore")
+    for _ in range(2):
+        assert (await client.get(PLUGINS)).status_code == 200
+    assert stack.auth.logins == 1
+    await world.sleep(0.6)
+    assert (await client.get(PLUGINS)).status_code == 200
+    assert stack.auth.logins == 2
+    assert len(stack.flexcore.received) == 3
+
+
+async def test_a_revoked_token_is_healed_by_one_login_and_one_resend(
+    world: Any, stack: Any
+) -> None:
+    client = await world.client(world.host(services(stack)), "flexcore")
+    await client.get(PLUGINS)
+    stack.auth.revoke_all()
+    response = await client.request("POST", "/api/v1/flexcore/events", json={"type": "a"})
+    assert response.status_code < 300
+    assert stack.auth.logins == 2
+    first, second = stack.flexcore.received[1:]
+    assert first.body == second.body == b'{"type":"a"}'
+    assert first.headers["authorization"] != second.headers["authorization"]
+    assert response.extensions["flext_plugins.call"].attempt == 2
+    assert "authorization" not in response.request.headers
+
+
+async def test_a_revoked_token_is_healed_by_one_login_for_all_callers(
+    world: Any, stack: Any
+) -> None:
+    client = await world.client(world.host(services(stack)), "flexcore")
+    await client.get(PLUGINS)
+    stack.auth.revoke_all()
+    responses = await world.together(20, lambda: client.get(PLUGINS))
+    assert [each.status_code for each in responses] == [200] * 20
+    assert stack.auth.logins == 2
+
+
+async def test_a_pool_of_one_connection_heals_a_401(world: Any, stack: Any) -> None:
+    one = services(stack, max_connections=1, timeout=3)
+    one["flext-auth"]["max_connections"] = 1
+    client = await world.client(world.host(one), "flexcore")
+    await client.get(PLUGINS)
+    stack.auth.revoke_all()
+    assert (await client.get(PLUGINS)).status_code == 200
+
+
+async def test_a_service_may_log_in_at_itself_even_with_one_connection(
+    world: Any, stack: Any
+) -> None:
+    itself = {
+        "flext-auth": {
+            "base_url": stack.auth.url,
+            "max_connections": 1,
+            "timeout": 3,
+            "plugins": {"auth": login()},
+        }
+    }
+    client = await world.client(world.host(itself), "flext-auth")
+    assert (await client.get("/auth/validate")).status_code == 200
+    stack.auth.revoke_all()
+    assert (await client.get("/auth/validate")).status_code == 200
+    assert stack.auth.logins == logins_tried(stack) == 2
+    marked = ["authorization" in each.headers for each in stack.auth.received]
+    paths = [each.path.removeprefix("/auth/") for each in stack.auth.received]
+    assert paths == ["login", "validate", "validate", "login", "validate"]
+    assert marked == [False, True, True, False, True]
+
+
+async def test_a_login_service_that_itself_logs_in_at_itself_does_not_wait_for_itself(
+    world: Any, stack: Any
+) -> None:
+    both = services(stack)
+    both["flext-auth"]["plugins"] = {"auth": login()}
+    client = await world.client(world.host(both), "flexcore")
+    with options(deadline=5):
+        assert (await client.get(PLUGINS)).status_code == 200
+
+
+async def test_a_fresh_token_that_is_rejected_stops_after_one_resend(
+    world: Any, stack: Any
+) -> None:
+    client = await world.client(world.host(services(stack)), "flexcore")
+    await client.get(PLUGINS)
+    stack.flexcore.fault(Fault(status=401, times=None))
+    assert (await client.get(PLUGINS)).status_code == 401
+    assert len(stack.flexcore.received) == 3
+    assert stack.auth.logins == 2
+
+
+async def test_a_body_that_is_gone_is_not_sent_again(world: Any, stack: Any) -> None:
+    client = await world.client(world.host(services(stack)), "flexcore")
+    await client.get(PLUGINS)
+    stack.auth.revoke_all()
+    response = await client.request("POST", PLUGINS, content=world.upload(b"one", b"two"))
+    assert response.status_code == 401
+    assert response.content
+    assert [each.body for each in stack.flexcore.received[1:]] == [b"onetwo"]
+    assert (await client.get(PLUGINS)).status_code == 200
+    assert (stack.auth.logins, len(stack.flexcore.received)) == (2, 3)
+
+
+class Seen:
+    """What the plugins of a service are told."""
+
+    stage = Stage.CALL
+    told: list[object]
+
+    def __init__(self) -> None:
+        type(self).told = []
+
+    @hookimpl
+    def flext_event(self, event: object) -> None:
+        self.told.append(event)
+
+
+async def test_each_login_is_told_once(world: Any, stack: Any) -> None:
+    table = services(stack)
+    table["flexcore"]["plugins"]["seen"] = {}
+    host = world.host(table)
+    host.register(Seen, "seen")
+    client = await world.client(host, "flexcore")
+    stack.auth.fault(Fault(status=500))
+    with pytest.raises(Refused):
+        await client.get(PLUGINS)
+    await client.get(PLUGINS)
+    told = [each for each in Seen.told if isinstance(each, events.TokenFetched)]
+    assert [(each.issuer, each.outcome) for each in told] == [
+        ("flext-auth", "failed"),
+        ("flext-auth", "fetched"),
+    ]
+    assert all(0 < each.duration < 10 for each in told)
+
+
+@pytest.mark.parametrize(
+    ("broken", "expected"),
+    [
+        (Fault(status=500), "failed with status 500"),
+        (Fault(status=307, headers={"Location": "/auth/login"}), "failed with status 307"),
+        (Fault(status=200), "answered without a token at 'access_token'"),
+        (Fault(status=204), "answered with something that is not JSON"),
+        (Fault(reset=True), "failed: read"),
+        (Fault(cut_body=40), "failed: protocol"),
+        (Fault(delay=0.6), "failed: timeout"),
+    ],
+    ids=["500", "307", "no-token", "no-json", "reset", "cut", "slow"],
+)
+async def test_a_login_that_breaks_is_refused_and_nothing_is_sent(
+    world: Any, stack: Any, broken: Fault, expected: str
+) -> None:
+    stack.auth.fault(broken)
+    table = services(stack)
+    table["flext-auth"] |= {"timeout": 0.3, "max_connections": 1}
+    client = await world.client(world.host(table), "flexcore")
+    with pytest.raises(
+        Refused, match=f"flexcore: auth: the login at 'flext-auth' {expected}"
+    ) as it:
+        await client.get(PLUGINS)
+    assert isinstance(it.value, httpx.TransportError)
+    call: Any = it.value.call
+    assert call.answered_by == "auth"
+    assert pickle.loads(pickle.dumps(it.value)).args == it.value.args
+    assert stack.flexcore.received == []
+    assert (await client.get(PLUGINS)).status_code == 200
+
+
+async def test_a_login_service_that_is_down_is_one_refusal_for_all_callers(
+    world: Any, stack: Any
+) -> None:
+    stack.auth.down()
+    client = await world.client(world.host(services(stack)), "flexcore")
+
+    async def told() -> str:
+        with pytest.raises(Refused) as caught:
+            await client.get(PLUGINS)
+        return str(caught.value)
+
+    messages = await world.together(5, told)
+    assert set(messages) == {"flexcore: auth: the login at 'flext-auth' failed: connect"}
+    assert stack.flexcore.received == []
+
+
+async def test_a_login_slower_than_its_own_service_may_be_is_a_refusal_and_the_calls_own_deadline_is_not(
+    world: Any, stack: Any
+) -> None:
+    table = services(stack)
+    table["flext-auth"]["plugins"] = {"late": {}}
+    host = world.host(table)
+    host.register(Late, "late")
+    client = await world.client(host, "flexcore")
+    with pytest.raises(httpx.TimeoutException) as caught, options(deadline=0.1):
+        await client.get(PLUGINS)
+    assert not isinstance(caught.value, Refused)
+    table["flext-auth"]["deadline"] = 0.1
+    host = world.host(table)
+    host.register(Late, "late")
+    client = await world.client(host, "flexcore")
+    with pytest.raises(Refused, match="took longer than that service may"):
+        await client.get(PLUGINS)
+    assert stack.flexcore.received == []
+
+
+class Late:
+    """Waits a while before each send."""
+
+    @hookimpl
+    async def flext_exchange(self, request: Any, send: Any, connection: Any) -> Any:
+        await connection.sleep(0.2)
+        return await send(request)
+
+
+class Closed:
+    """Refuses everything."""
+
+    @hookimpl
+    def flext_request(self) -> None:
+        raise Refused("maintenance", retry_after=30)
+
+
+async def test_a_refusal_at_the_login_service_passes_on_when_to_try_again(
+    world: Any, stack: Any
+) -> None:
+    table = services(stack)
+    table["flext-auth"]["plugins"] = {"closed": {}}
+    host = world.host(table)
+    host.register(Closed, "closed")
+    client = await world.client(host, "flexcore")
+    with pytest.raises(Refused, match=r"was refused: flext-auth: closed: maintenance") as caught:
+        await client.get(PLUGINS)
+    assert caught.value.retry_after == 30
+    assert (caught.value.service, caught.value.plugin) == ("flexcore", "auth")
+    assert stack.flexcore.received == stack.auth.received == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "posted"),
+    [
+        ({}, {"username": "admin", "password": PASSWORD, "tenant_id": "tenant-1"}),
+        (
+            {"body": {"user": "{username}", "secret": "{password}", "kind": "x-{username}"}},
+            {"user": "admin", "secret": PASSWORD, "kind": "x-{username}"},
+        ),
+        (
+            {"body": {"username": "other", "remember": True, "code": "env:FLEXT_TEST_CODE"}},
+            {"username": "other", "password": PASSWORD, "remember": True, "code": "canary-code"},
+        ),
+    ],
+    ids=["added", "renamed", "overridden"],
+)
+async def test_the_body_of_a_login_is_what_the_settings_say(
+    world: Any,
+    stack: Any,
+    changes: dict[str, Any],
+    posted: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FLEXT_TEST_CODE", "canary-code")
+    host = world.host(services(stack, login(**changes)))
+    client = await world.client(host, "flexcore")
+    stack.auth.fault(Fault(status=418))
+    with pytest.raises(Refused):
+        await client.get(PLUGINS)
+    assert json.loads(stack.auth.received[-1].body) == posted
+    assert "canary" not in str(host.explain("flexcore"))
+
+
+async def test_url_and_token_path_are_what_the_settings_say(world: Any, stack: Any) -> None:
+    stack.auth.fault(Fault(status=418, path="/v2/sign-in"))
+    client = await world.client(
+        world.host(services(stack, login(url="/v2/sign-in", token_path="user.email"))), "flexcore"
+    )
+    with pytest.raises(Refused):
+        await client.get(PLUGINS)
+    assert stack.auth.received[-1].path == "/v2/sign-in"
+    client = await world.client(
+        world.host(services(stack, login(token_path="user.email"))), "flexcore"
+    )
+    await client.get("/health")
+    assert stack.flexcore.received[-1].headers["authorization"].startswith("Bearer admin@")
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.DEBUG)
+    return caplog
+
+
+async def test_a_wrong_password_is_one_clear_refusal_without_secrets(
+    world: Any, stack: Any, logged: pytest.LogCaptureFixture
+) -> None:
+    wrong = login(username="canary-user", password="canary-password", body={"pin": "canary-pin"})
+    host = world.host(services(stack, wrong))
+    client = await world.client(host, "flexcore")
+    with pytest.raises(Refused) as caught:
+        await client.get(PLUGINS)
+    error = caught.value
+    assert str(error) == "flexcore: auth: the login at 'flext-auth' failed with status 401"
+    assert stack.flexcore.received == []
+    text = "".join(traceback.format_exception(error)) + repr(error) + told_by(error)
+    assert "canary" not in text + logged.text
+
+
+async def test_no_secret_is_in_any_error_log_or_repr(
+    world: Any, stack: Any, logged: pytest.LogCaptureFixture
+) -> None:
+    host = world.host(services(stack))
+    client = await world.client(host, "flexcore")
+    response = await client.get(PLUGINS)
+    token = stack.flexcore.received[-1].headers["authorization"].removeprefix("Bearer ")
+    stack.flexcore.fault(Fault(reset=True))
+    with pytest.raises(httpx.TransportError) as broken:
+        await client.get(PLUGINS)
+    stack.auth.revoke_all()
+    stack.auth.fault(Fault(reset=True))
+    with pytest.raises(Refused) as refused:
+        await client.get(PLUGINS)
+    text = repr(response) + repr(response.request.headers) + logged.text
+    for error in (broken.value, refused.value):
+        text += "".join(traceback.format_exception(error)) + told_by(error)
+    assert token not in text
+    assert PASSWORD not in text
+    assert "the login at 'flext-auth' failed: read" in text
+
+
+def told_by(error: BaseException) -> str:
+    """Everything that `error` and those before it say, suppressed ones too."""
+    said = ""
+    seen: list[BaseException | None] = [error]
+    for each in seen:
+        if each is not None and len(seen) < 50:
+            said += f"{each!r} {each} {each.args!r} {vars(each)!r}"
+            seen += [each.__cause__, each.__context__]
+    return said
+
+
+def answered(token_path: str = "access_token", **answer: Any) -> Token | str:
+    secret = Secret("canary")
+    one = Login("flext-auth", "/auth/login", secret, secret, (("pin", "canary"),), token_path)
+    assert "canary" not in repr(one)
+    return one.token(json.dumps(answer).encode())
+
+
+def lasts(token: Token | str) -> float:
+    assert isinstance(token, Token)
+    assert token.value not in repr(token)
+    return token.expires - time.monotonic()
+
+
+def signed(**claims: Any) -> str:
+    return jwt.encode(claims, "k" * 32, "HS256")
+
+
+def test_a_token_lasts_until_expires_in_else_exp_else_until_it_is_rejected() -> None:
+    late = signed(exp=time.time() + 7200)
+    assert lasts(answered(access_token="canary", expires_in=3600)) == pytest.approx(3590, abs=1)
+    assert lasts(answered(access_token="canary", expires_in="3600")) == pytest.approx(3590, abs=1)
+    assert lasts(answered(access_token=late, expires_in=3600)) == pytest.approx(3590, abs=1)
+    assert lasts(answered(access_token=late)) == pytest.approx(7190, abs=1)
+    assert lasts(answered(access_token=late, expires_in="soon")) == pytest.approx(7190, abs=1)
+    assert lasts(answered("a.b", a={"b": "canary", "expires_in": 50})) == pytest.approx(45, abs=1)
+    assert lasts(answered("a.b", a={"b": "canary"}, expires_in=50)) == pytest.approx(45, abs=1)
+    assert lasts(answered(access_token="opaque")) == math.inf
+    assert lasts(answered(access_token=signed(sub=1))) == math.inf
+    assert lasts(answered(access_token=signed(exp=time.time() - 5))) <= 0
+    assert lasts(answered(access_token="canary", expires_in=0)) <= 0
+
+
+@pytest.mark.parametrize("path", ["access_token", "a.b.c", "a", "n", "l.0"])
+def test_an_answer_without_a_token_says_where_it_was_looked_for(path: str) -> None:
+    assert answered(path, a={"b": "x"}, n=1, l=["x"]) == f"answered without a token at {path!r}"
+
+
+def test_a_token_that_no_header_can_carry_is_not_used() -> None:
+    found = answered(access_token="canary\r\nX-Injected: yes")
+    assert found == "answered with a token that a header cannot carry"
+
+
+def test_only_the_token_that_was_rejected_is_discarded() -> None:
+    tokens, old, new = Tokens(), Token("same"), Token("same")
+    one = Login("flext-auth", "/auth/login", Secret("a"), Secret("b"), (), "access_token")
+    tokens.keep(one, new)
+    tokens.discard(one, old)
+    assert tokens.get(one) is new
+    tokens.discard(one, new)
+    assert tokens.get(one) is None
+
+
+class Outside:
+    """Stands outside auth and shares the message with it, since its place is given by `order`."""
+
+    saw: list[bool]
+
+    def __init__(self) -> None:
+        type(self).saw = []
+
+    @hookimpl
+    async def flext_exchange(self, request: Any, send: Any) -> Any:
+        try:
+            return await send(request)
+        finally:
+            self.saw.append("authorization" in request.headers)
+
+
+class Guard(Outside):
+    """Stands where a circuit breaker does."""
+
+    stage = Stage.GUARD
+
+
+@pytest.mark.parametrize("auth", [login(), {"scheme": "bearer", "token": "canary"}])
+async def test_only_what_is_further_in_sees_the_credential(
+    world: Any, stack: Any, auth: dict[str, Any]
+) -> None:
+    table = services(stack, auth)
+    table["flexcore"]["plugins"] |= {"guard": {}, "outside": {}}
+    table["flexcore"]["order"] = ["outside", "auth", "guard"]
+    host = world.host(table)
+    host.register(Outside, "outside")
+    host.register(Guard, "guard")
+    client = await world.client(host, "flexcore")
+    await client.get("/health")
+    stack.flexcore.fault(Fault(reset=True))
+    with pytest.raises(httpx.TransportError):
+        await client.get("/health")
+    assert (Outside.saw, Guard.saw) == ([False, False], [True, True])
+
+
+async def test_a_failed_login_is_no_failure_that_a_guard_could_count(
+    world: Any, stack: Any
+) -> None:
+    stack.auth.down()
+    table = services(stack)
+    table["flexcore"]["plugins"] = {"guard": {}, **table["flexcore"]["plugins"]}
+    host = world.host(table)
+    host.register(Guard, "guard")
+    client = await world.client(host, "flexcore")
+    with pytest.raises(Refused):
+        await client.get(PLUGINS)
+    assert Guard.saw == []
+    stack.auth.up()
+    assert (await client.get(PLUGINS)).status_code == 200
+    assert Guard.saw == [True]
+
+
+async def test_a_token_that_another_flight_has_just_landed_is_used(world: Any) -> None:
+    tokens = Tokens()
+
+    class Shared:
+        def shared(self, kind: object, factory: object) -> Tokens:
+            return tokens
+
+    class Late:
+        async def once(self, key: Login, work: Any) -> Any:
+            tokens.keep(key, Token("landed"))
+            return await work()
+
+    class Message:
+        def __init__(self, status_code: int = 200) -> None:
+            self.headers: dict[str, str] = {}
+            self.status_code = status_code
+
+    async def send(message: Any) -> Any:
+        sent.append(dict(message.headers))
+        return Message()
+
+    sent: list[dict[str, str]] = []
+    message: Any = Message()
+    shared: Any = Shared()
+    late: Any = Late()
+    await Auth(AuthSettings(**login()), shared).flext_exchange(message, send, late)
+    assert sent == [{"Authorization": "Bearer landed"}]
+
+
+def test_a_cancelled_login_is_taken_over_by_another_caller(async_world: Any, stack: Any) -> None:
+    async def scenario() -> None:
+        client = await async_world.client(async_world.host(services(stack)), "flexcore")
+        stack.auth.fault(Fault(delay=0.3))
+        first, *others = [asyncio.create_task(client.get(PLUGINS)) for _ in range(5)]
+        await asyncio.sleep(0.1)
+        first.cancel()
+        responses = await asyncio.gather(*others)
+        assert [each.status_code for each in responses] == [200] * 4
+        assert stack.auth.logins == 1
+
+    async_world.run(scenario())

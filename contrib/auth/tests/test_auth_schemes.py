@@ -1,0 +1,196 @@
+"""What each scheme puts on the wire, and where it never shows up."""
+
+from base64 import b64encode
+from typing import Any
+
+import httpx
+import pytest
+from flext_plugins_auth import Auth, AuthSettings
+from flext_plugins_devstack import Fault
+
+from flext_plugins import ConfigError, Host
+
+BASIC = b64encode("änna:pass:canary".encode()).decode()
+PLUGINS = "/api/v1/flexcore/plugins"
+SCHEMES: list[tuple[dict[str, Any], str, str]] = [
+    ({"scheme": "bearer", "token": "canary-token"}, "authorization", "Bearer canary-token"),
+    (
+        {"scheme": "basic", "username": "änna", "password": "pass:canary"},
+        "authorization",
+        f"Basic {BASIC}",
+    ),
+    ({"scheme": "api-key", "key": "canary-key"}, "x-api-key", "canary-key"),
+    ({"scheme": "api-key", "header": "X-Key", "key": "canary-key"}, "x-key", "canary-key"),
+    (
+        {
+            "scheme": "login",
+            "service": "flext-auth",
+            "username": "admin",
+            "password": "flexcore100",
+            "body": {"tenant_id": "tenant-1"},
+        },
+        "authorization",
+        "Bearer ey",
+    ),
+]
+every_scheme = pytest.mark.parametrize(
+    ("auth", "header", "value"), SCHEMES, ids=["bearer", "basic", "api-key", "own-header", "login"]
+)
+
+
+def services(stack: Any, auth: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "flexcore": {"base_url": stack.flexcore.url, "plugins": {"auth": auth}},
+        "flext-auth": {"base_url": stack.auth.url},
+    }
+
+
+@every_scheme
+async def test_a_scheme_marks_the_wire_and_nothing_that_the_caller_gets(
+    world: Any, stack: Any, auth: dict[str, Any], header: str, value: str
+) -> None:
+    client = await world.client(world.host(services(stack, auth)), "flexcore")
+    response = await client.get("/health")
+    assert stack.flexcore.received[-1].headers[header].startswith(value)
+    assert header not in response.request.headers
+
+
+@every_scheme
+async def test_a_redirect_is_marked_on_the_own_origin_and_bare_elsewhere(
+    world: Any, stack: Any, auth: dict[str, Any], header: str, value: str
+) -> None:
+    stack.flexcore.fault(Fault(redirect="/health", path="/first"))
+    stack.flexcore.fault(Fault(redirect=f"{stack.elsewhere.url}/there", path="/health"))
+    client = await world.client(
+        world.host(services(stack, auth)), "flexcore", follow_redirects=True
+    )
+    response = await client.get("/first")
+    assert [each.path for each in stack.flexcore.received] == ["/first", "/health"]
+    assert all(each.headers[header].startswith(value) for each in stack.flexcore.received)
+    assert response.json()["path"] == "/there"
+    assert header not in response.json()["headers"]
+    assert "canary" not in response.text
+    assert len(response.history) == 2
+    assert all(header not in each.request.headers for each in [*response.history, response])
+
+
+@every_scheme
+async def test_an_error_does_not_carry_the_credential(
+    world: Any, stack: Any, auth: dict[str, Any], header: str, value: str
+) -> None:
+    stack.flexcore.fault(Fault(reset=True))
+    client = await world.client(world.host(services(stack, auth)), "flexcore")
+    with pytest.raises(httpx.TransportError) as caught:
+        await client.get("/health")
+    assert header in stack.flexcore.received[-1].headers
+    assert header not in caught.value.request.headers
+
+
+@every_scheme
+async def test_a_request_with_its_own_credential_is_left_alone(
+    world: Any, stack: Any, auth: dict[str, Any], header: str, value: str
+) -> None:
+    client = await world.client(world.host(services(stack, auth)), "flexcore")
+    own = await client.get(PLUGINS, headers={header: "mine"})
+    assert own.status_code == 401
+    assert [each.headers[header] for each in stack.flexcore.received] == ["mine"]
+    assert stack.auth.received == []
+
+
+async def test_a_secret_in_a_file_is_read_again(world: Any, stack: Any, tmp_path: Any) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("first\n")
+    auth = {"scheme": "bearer", "token": f"file:{secret}"}
+    client = await world.client(world.host(services(stack, auth)), "flexcore")
+    await client.get("/health")
+    secret.write_text("the-second\n")
+    await client.get("/health")
+    sent = [each.headers["authorization"] for each in stack.flexcore.received]
+    assert sent == ["Bearer first", "Bearer the-second"]
+
+
+async def test_a_secret_that_became_unsendable_is_not_sent_and_not_shown(
+    world: Any, stack: Any, tmp_path: Any
+) -> None:
+    secret = tmp_path / "token"
+    secret.write_text("first")
+    auth = {"scheme": "bearer", "token": f"file:{secret}"}
+    client = await world.client(world.host(services(stack, auth)), "flexcore")
+    secret.write_text("canary\r\nX-Injected: yes")
+    with pytest.raises(ConfigError, match="token: is empty, or has characters") as caught:
+        await client.get("/health")
+    assert "canary" not in str(caught.value)
+    assert stack.flexcore.received == []
+
+
+@pytest.mark.parametrize(
+    ("auth", "expected"),
+    [
+        ({}, "scheme: is required"),
+        ({"scheme": "digest"}, "scheme: .*'bearer', 'basic', 'api-key' or 'login'"),
+        ({"scheme": "bearer"}, "scheme 'bearer' needs token"),
+        ({"scheme": "basic", "username": "canary"}, "scheme 'basic' needs password"),
+        ({"scheme": "bearer", "token": "canary", "header": "X"}, "does not take header"),
+        ({"scheme": "bearer", "token": "canary", "url": "/auth/login"}, "does not take url"),
+        ({"scheme": "login", "username": "canary"}, "scheme 'login' needs service, needs password"),
+        ({"scheme": "api-key", "key": "canary", "header": "X: y"}, "header: .*match"),
+        ({"scheme": "bearer", "tokn": "canary"}, "unknown key; did you mean 'token'?"),
+        ({"scheme": "bearer", "token": "canary\n"}, "token: is empty, or has characters"),
+        ({"scheme": "bearer", "token": ""}, "token: is empty, or has characters"),
+        ({"scheme": "basic", "username": "cana:ry", "password": "x"}, "username: .* colon"),
+        ({"scheme": "bearer", "token": "env:CANARY_UNSET"}, "this variable is not set"),
+    ],
+)
+def test_settings_that_do_not_fit_are_told_by_key_without_values(
+    auth: dict[str, Any], expected: str
+) -> None:
+    host = Host({"services": {"one": {"base_url": "http://localhost", "plugins": {"auth": auth}}}})
+    with pytest.raises(ConfigError, match=expected) as caught:
+        host.check()
+    assert "canary" not in str(caught.value)
+
+
+def test_an_inline_secret_in_a_file_is_refused_and_a_plain_body_field_is_not(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEXT_USER", "admin")
+    monkeypatch.setenv("FLEXT_TENANT", "tenant-1")
+    config = tmp_path / "flext.toml"
+    table = """
+        [services.one]
+        base_url = "http://localhost"
+        [services.one.plugins.auth]
+        scheme = "login"
+        service = "one"
+        username = "env:FLEXT_USER"
+        password = "%s"
+        body = { plan = "plain", tenant_id = "%s" }
+        """
+    config.write_text(table % ("env:FLEXT_USER", "env:FLEXT_TENANT"))
+    Host.from_file(config).check()
+    config.write_text(table % ("env:FLEXT_USER", "env:FLEXT_NO_SUCH"))
+    with pytest.raises(ConfigError, match=r"body\.tenant_id.*not set"):
+        Host.from_file(config).check()
+    config.write_text(table % ("canary", "tenant-1"))
+    with pytest.raises(ConfigError, match="a secret stands in the file") as caught:
+        Host.from_file(config).check()
+    assert "canary" not in str(caught.value)
+
+
+def test_it_cannot_be_made_an_observer() -> None:
+    auth = {"scheme": "bearer", "token": "x", "observer": True}
+    host = Host({"services": {"one": {"base_url": "http://localhost", "plugins": {"auth": auth}}}})
+    with pytest.raises(ConfigError, match="fail closed"):
+        host.check()
+    assert Auth.fail_closed
+
+
+@every_scheme
+def test_no_secret_shows_in_what_is_printed(
+    stack: Any, auth: dict[str, Any], header: str, value: str
+) -> None:
+    secrets = [auth[key] for key in ("token", "username", "password", "key") if key in auth]
+    host = Host({"services": services(stack, auth)})
+    settings = AuthSettings(**auth)
+    shown = f"{host.explain('flexcore')} {settings!r} {settings}"
+    assert not [each for each in secrets if each in shown]

@@ -1,0 +1,19 @@
+"""The command `flext-plugins`; needs the extra `cli`."""
+
+from __future__ import annotations
+
+import sys
+
+NEEDED = {"typer", "rich"}
+ADVICE = "flext-plugins needs its command-line extra: pip install 'flext-plugins[cli]'"
+
+
+def main() -> None:
+    """Run the command, or say what to install."""
+    try:
+        from .commands import run  # noqa: PLC0415 - so that a missing extra is told in one line
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in NEEDED:
+            raise
+        sys.exit(ADVICE)
+    run()

@@ -1,0 +1,618 @@
+"""The command `flext-plugins`, run as people run it: another process, a real server."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+TOKEN = "canary-token-4711"
+FETCHED = "canary-fetched-0815"
+TYPED = "canary-typed-1234"
+CANARIES = (TOKEN, FETCHED, TYPED)
+
+PLUGINS = '''
+import asyncio
+from time import sleep
+
+from pydantic import BaseModel
+
+from flext_plugins import Refused, Secret, ServiceName, Stage, events, hookimpl
+
+
+class AuthSettings(BaseModel):
+    token: Secret
+    service: ServiceName
+
+
+class Login:
+    Settings = AuthSettings
+    stage = Stage.AUTH
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    @hookimpl
+    async def flext_exchange(self, request, send, connection):
+        answer = await connection.request(
+            self.settings.service,
+            "POST",
+            "/token",
+            headers={"Authorization": "Bearer " + self.settings.token.get_secret_value()},
+        )
+        token = (await connection.read(answer)).decode()
+        connection.emit(events.TokenFetched("http://me:pw-canary@issuer", "fetched", 0.25))
+        request.headers["Authorization"] = "Bearer " + token
+        return await send(request)
+
+
+class Again:
+    stage = Stage.RETRY
+
+    @hookimpl
+    async def flext_exchange(self, request, send, connection):
+        response = await send(request)
+        if response.status_code == 503:
+            connection.emit(events.Retried(connection.call, "503", 0.0))
+            response = await send(request)
+        return response
+
+
+class Slow:
+    """Takes 30 ms for itself before and after what is inside."""
+
+    stage = Stage.ATTEMPT
+
+    @hookimpl
+    async def flext_exchange(self, request, send):
+        sleep(0.03)
+        response = await send(request)
+        sleep(0.03)
+        return response
+
+
+class Tenant:
+    @hookimpl
+    def flext_request(self, request):
+        request.headers["X-Tenant"] = "acme"
+        if "X-Drop" in request.headers:
+            del request.headers["X-Drop"]
+
+    @hookimpl
+    async def flext_response(self, response):
+        response.headers["X-Seen"] = "yes"
+
+
+class Cache:
+    @hookimpl
+    def flext_request(self, connection):
+        return connection.respond(200, content=b"kept")
+
+
+class Closed:
+    stage = Stage.GUARD
+
+    @hookimpl
+    def flext_request(self):
+        raise Refused("maintenance", retry_after=30)
+
+
+class Waits:
+    @hookimpl
+    async def flext_request(self):
+        await asyncio.sleep(0)
+
+
+class Patient:
+    @hookimpl
+    async def flext_exchange(self, request, send, connection):
+        await connection.sleep(9)
+        return await send(request)
+
+
+class Broken:
+    @hookimpl
+    def flext_request(self):
+        raise ValueError("canary-token-4711")
+'''
+POINTS = {
+    "login": "Login",
+    "again": "Again",
+    "slow": "Slow",
+    "tenant": "Tenant",
+    "keep": "Cache",
+    "closed": "Closed",
+    "waits": "Waits",
+    "patient": "Patient",
+    "broken": "Broken",
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self, status=200, body=b"", headers=None):
+        self.send_response_only(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        path = self.path.partition("?")[0]
+        self.server.received.append((path, dict(self.headers.items()), body))
+        if path == "/token":
+            return self.answer(body=FETCHED.encode())
+        if path == "/json":
+            said = {"access_token": FETCHED, "error": {"code": "E1"}, "items": [1]}
+            typed = {"Content-Type": "application/json", "Set-Cookie": f"session={FETCHED}"}
+            return self.answer(body=json.dumps(said).encode(), headers=typed)
+        if path == "/old":
+            return self.answer(302, headers={"Location": f"/new?token={FETCHED}"})
+        if path == "/binary":
+            return self.answer(body=b"\x1b[2J\xff\x00")
+        if path == "/flaky" and sum(each[0] == path for each in self.server.received) == 1:
+            return self.answer(503)
+        return self.answer(404 if path == "/missing" else 200, b"hello")
+
+    do_POST = do_PUT = do_GET
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.daemon_threads = True
+    made.received = []
+    threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def distribution(folder, name, points, module="", version="1.2.3", requires="flext-plugins>=1,<2"):
+    """Lay an installed distribution into `folder`; each entry point is `name = target`."""
+    package = name.replace("-", "_")
+    info = folder / f"{package}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: {requires}\n"
+    )
+    lines = "".join(f"{key} = {value}\n" for key, value in points.items())
+    (info / "entry_points.txt").write_text(f"[flext_plugins]\n{lines}")
+    (folder / f"{package}.py").write_text(module)
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A folder of installed distributions, with the plugins above."""
+    folder = tmp_path / "site"
+    points = {name: f"acme_plugins:{kind}" for name, kind in POINTS.items()}
+    distribution(folder, "acme-plugins", points, PLUGINS)
+    return folder
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """Runs the command; every run is searched for the secrets planted above."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith("FLEXT") and key not in {"FORCE_COLOR", "TTY_COMPATIBLE", "COLUMNS"}
+    }
+
+    def run(*arguments, expect=0, before="", path=(), **variables):
+        code = f"{before}\nimport sys\nfrom flext_plugins.cli import main\nmain()"
+        done = subprocess.run(
+            [sys.executable, "-Werror", "-c", code, *arguments],
+            cwd=folder,
+            env={
+                **inherited,
+                "PYTHONPATH": os.pathsep.join(map(str, path)),
+                "ACME_TOKEN": TOKEN,
+                **variables,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == expect, done.stderr + done.stdout
+        assert "Traceback" not in done.stderr
+        assert not [each for each in (*CANARIES, "pw-canary") if each in done.stdout + done.stderr]
+        return done
+
+    run.folder = folder
+    return run
+
+
+@pytest.fixture
+def configure(cli):
+    def write(text, name="flext.toml"):
+        (cli.folder / name).write_text(text)
+
+    return write
+
+
+@pytest.fixture
+def wired(configure, installed, server):
+    """Writes a configuration of one service, `api`, with these plugins, and of `issuer`."""
+
+    def write(*plugins):
+        url = f"http://127.0.0.1:{server.server_port}"
+        tables = "".join(f"[services.api.plugins.{each}]\n" for each in plugins)
+        if "login" in plugins:
+            tables = tables.replace(
+                "plugins.login]\n", 'plugins.login]\ntoken = "env:ACME_TOKEN"\nservice = "issuer"\n'
+            )
+        configure(
+            f'[services.api]\nbase_url = "{url}"\n{tables}[services.issuer]\nbase_url = "{url}"\n'
+        )
+        return (installed,)
+
+    return write
+
+
+def rows(text):
+    """The lines of a timeline as (who, depth, rest), and its numbers."""
+    lines = text.splitlines()
+    header = next(place for place, line in enumerate(lines) if "at ms" in line)
+    at = lines[header].index("who")
+    found = []
+    for line in lines[header + 1 :]:
+        who, *rest = re.split(r"\s{2,}", line[at:].strip())
+        depth = (len(line[at:]) - len(line[at:].lstrip())) // 2
+        found.append((who, depth, " | ".join(rest), [float(x) for x in line[:at].split()]))
+    return found
+
+
+# The command itself
+
+
+def test_help_names_every_subcommand(cli):
+    text = cli("--help").stdout
+    for name in ("list", "check", "explain", "request"):
+        assert re.search(rf"^\s+{name} ", text, re.MULTILINE)
+
+
+def test_version_is_that_of_the_library(cli):
+    import flext_plugins
+
+    assert cli("--version").stdout == f"flext-plugins {flext_plugins.__version__}\n"
+
+
+def test_the_installed_script_and_the_module_are_the_same_command():
+    script = Path(sys.executable).with_name("flext-plugins")
+    for command in ([script], [sys.executable, "-m", "flext_plugins.cli"]):
+        done = subprocess.run(
+            [*command, "--version"], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.stdout.startswith("flext-plugins "), done.stderr
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_one_line_says_what_to_install(cli, missing):
+    before = f"import sys; sys.modules[{missing!r}] = None"
+    done = cli("list", before=before, expect=1)
+    assert done.stderr == (
+        "flext-plugins needs its command-line extra: pip install 'flext-plugins[cli]'\n"
+    )
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("list",), ("list", "--json")])
+def test_help_and_list_load_neither_httpx_nor_pydantic(cli, installed, arguments):
+    look = (
+        "import atexit, sys\n"
+        "bad = ('httpx', 'pydantic', 'acme_plugins')\n"
+        "atexit.register(lambda: print([m for m in bad if m in sys.modules], file=sys.stderr))"
+    )
+    assert cli(*arguments, before=look, path=(installed,)).stderr == "[]\n"
+
+
+# list
+
+
+def test_list_shows_a_plugin_with_its_distribution_version_and_status(cli, installed):
+    lines = cli("list", path=(installed,)).stdout.splitlines()
+    assert lines[0].split() == ["name", "distribution", "version", "status", "problem"]
+    assert ["tenant", "acme-plugins", "1.2.3", "ready"] in [line.split() for line in lines]
+
+
+def test_list_prints_every_problem_whole_when_piped_and_succeeds(cli, tmp_path):
+    site = tmp_path / "site"
+    distribution(site, "acme-old", {"old": "acme_old:Old"}, requires="flext-plugins>=7")
+    distribution(site, "acme-one", {"same": "acme_one:Same"})
+    distribution(site, "acme-two-with-a-rather-long-name", {"same": "acme_two:Same"})
+    (site / "acme_bad-1.0.dist-info").mkdir()
+    (site / "acme_bad-1.0.dist-info" / "entry_points.txt").write_bytes(b"[flext_plugins]\n\xff")
+    text = cli("list", path=(site,), COLUMNS="40").stdout
+    assert re.search(
+        r"^old +acme-old +1.2.3 +incompatible +asks for .*that fits$", text, re.MULTILINE
+    )
+    wanted = 'too: say use = "acme-two-with-a-rather-long-name:same" to mean this one'
+    assert re.search(rf"^same .* conflict .*{re.escape(wanted)}$", text, re.MULTILINE)
+    assert re.search(r"^- +acme_bad-1.0 .*corrupt .*reinstall", text, re.MULTILINE)
+
+
+def test_list_folds_rather_than_cuts_in_a_narrow_terminal(cli, tmp_path):
+    site = tmp_path / "site"
+    distribution(site, "acme-old", {"old": "acme_old:Old"}, requires="flext-plugins>=7")
+    text = cli("list", path=(site,), FORCE_COLOR="1", COLUMNS="90").stdout
+    plain = re.sub(r"\x1b\[[0-9;]*m|\s", "", text)
+    assert "incompatible" in plain
+    assert "…" not in plain
+
+
+def test_list_as_json_has_the_records(cli, installed):
+    records = json.loads(cli("list", "--json", path=(installed,)).stdout)
+    assert {
+        "name": "tenant",
+        "distribution": "acme-plugins",
+        "version": "1.2.3",
+        "target": "acme_plugins:Tenant",
+        "status": "ready",
+        "problem": "",
+    } in records
+
+
+def test_list_without_plugins_says_how_to_install_ours(cli):
+    alone = (
+        "import flext_plugins.cli.commands, flext_plugins.discovery, sys\n"
+        "sys.path[:] = [each for each in sys.path if each.endswith(('lib-dynload', 'zip'))]"
+    )
+    done = cli("list", before=alone)
+    assert done.stdout == (
+        "no plugins are installed; for ours: pip install 'flext-plugins[standard]'\n"
+    )
+    assert cli("list", "--json", before=alone).stdout == "[]\n"
+
+
+# check
+
+
+def test_check_counts_the_services_that_can_be_composed(cli, wired):
+    path = wired("login", "tenant")
+    assert cli("check", path=path).stdout == "ok: 2 services\n"
+    assert cli("check", "api", path=path).stdout == "ok: 1 service\n"
+
+
+def test_check_prints_every_problem_on_a_line_of_its_own(cli, configure, installed):
+    configure(
+        '[services.one]\nbase_url = "http://127.0.0.1"\n'
+        "[services.one.plugins.tenent]\n[services.one.plugins.slow]\nmuch = 1\n"
+        '[services.two]\nbase_url = "http://127.0.0.1"\n'
+        '[services.two.plugins.login]\ntoken = "env:NOBODY"\nservice = "isuer"\n'
+        "[services.issuer]\n"
+    )
+    done = cli("check", path=(installed,), expect=1)
+    problems = done.stderr.splitlines()
+    assert done.stdout == ""
+    assert len(problems) == 4
+    assert "did you mean 'tenant'?" in problems[0]
+    assert "unknown key" in problems[1]
+    assert "NOBODY" in problems[2]
+    assert "did you mean 'issuer'?" in problems[3]
+    one = cli("check", "one", path=(installed,), expect=1).stderr.splitlines()
+    assert one == problems[:2]
+
+
+def test_check_of_one_service_does_not_look_at_the_others(cli, wired):
+    path = wired("login")
+    assert cli("check", "issuer", path=path, before="import os; del os.environ['ACME_TOKEN']")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("check",), ("explain", "api"), ("request", "api", "GET", "/")]
+)
+def test_every_command_that_reads_configuration_says_what_is_wrong_with_it(
+    cli, configure, arguments
+):
+    done = cli(*arguments, expect=1)
+    assert done.stderr.startswith("flext.toml: no such file")
+    configure("[services.api]\nbase_ulr = 1\n", "other.toml")
+    done = cli(*arguments, "-c", "other.toml", expect=1)
+    assert "other.toml" in done.stderr
+    assert "did you mean 'base_url'?" in done.stderr
+    assert done.stdout == ""
+
+
+def test_the_environment_file_variables_and_flext_config_are_read(cli, configure):
+    configure('[services.api]\nbase_url = "http://127.0.0.1:1"\n', "a.toml")
+    configure("[services.api]\nmax_connections = 7\n", "a.staging.toml")
+    variables = {"FLEXT_CONFIG": "a.toml", "FLEXT__SERVICES__API__DEADLINE": "3"}
+    text = cli("explain", "api", "--env", "staging", **variables).stdout
+    assert "max_connections = 7  (a.staging.toml)" in text
+    assert "deadline = 3.0  (FLEXT__SERVICES__API__DEADLINE)" in text
+
+
+# explain
+
+
+def test_explain_shows_stage_plugin_distribution_hooks_and_origins_in_order(cli, wired):
+    text = cli("explain", "api", path=wired("tenant", "login", "again")).stdout
+    order = [text.index(name) for name in ("RETRY  again", "AUTH  login", "MESSAGE  tenant")]
+    assert order == sorted(order)
+    assert "[acme-plugins 1.2.3]" in text
+    assert "flext_request, flext_response" in text
+    assert "token = env:ACME_TOKEN  (flext.toml)" in text
+
+
+def test_explain_draws_a_tree_in_a_terminal_with_the_same_facts(cli, wired):
+    text = cli("explain", "api", path=wired("tenant", "login"), FORCE_COLOR="1").stdout
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    for fact in ("AUTH  login", "acme-plugins 1.2.3", "token = env:ACME_TOKEN  (flext.toml)"):
+        assert fact in plain
+    assert plain.index("login") < plain.index("tenant") < plain.index("wire")
+
+
+def test_explain_as_json_can_be_read_by_programs(cli, wired):
+    onion = json.loads(cli("explain", "api", "--json", path=wired("login")).stdout)
+    assert onion["layers"][0]["plugin"] == "login"
+    assert onion["layers"][0]["version"] == "1.2.3"
+
+
+def test_explain_names_the_nearest_service(cli, wired):
+    done = cli("explain", "apo", path=wired(), expect=1)
+    assert "did you mean 'api'?" in done.stderr
+
+
+# request: what came back
+
+
+def test_request_shows_status_headers_and_json_with_secrets_masked(cli, wired):
+    text = cli("request", "api", "GET", "/json", path=wired()).stdout
+    assert text.startswith("HTTP/1.1 200 OK\n")
+    assert "content-type: application/json\n" in text
+    assert "set-cookie: ***\n" in text
+    assert '  "access_token": "***",\n' in text
+    assert '    "code": "E1"\n' in text
+
+
+def test_request_says_how_long_a_binary_body_is(cli, wired):
+    assert "\n(6 bytes)\n" in cli("request", "api", "GET", "/binary", path=wired()).stdout
+
+
+def test_request_sends_the_headers_and_the_body_that_are_given(cli, wired, server):
+    path = wired()
+    cli("request", "api", "PUT", "/x", "-H", f"X-Api-Key: {TYPED}", "-d", "text", path=path)
+    cli("request", "api", "POST", "/y", "--json", '{"a": 1}', path=path)
+    first, second = server.received
+    assert (first[1]["X-Api-Key"], first[2]) == (TYPED, b"text")
+    assert (second[1]["Content-Type"], second[2]) == ("application/json", b'{"a": 1}')
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("-H", TYPED), ("--json", "{" + TYPED), ("--json", "1", "-d", "2"), ("--deadline", "0")],
+)
+def test_options_that_make_no_sense_are_refused_without_repeating_them(cli, wired, options):
+    done = cli("request", "api", "GET", "/", *options, path=wired(), expect=2)
+    assert "Usage:" in done.stderr
+
+
+def test_a_malformed_header_is_told_without_its_value(cli, wired):
+    done = cli("request", "api", "GET", "/", "-H", f"X-A: {TYPED}\nb", path=wired(), expect=1)
+    assert done.stderr == "LocalProtocolError: a header or the path is malformed\n"
+
+
+def test_redirects_are_followed_only_when_asked(cli, wired):
+    path = wired("tenant")
+    text = cli("request", "api", "GET", "/old", path=path).stdout
+    assert text.startswith("HTTP/1.1 302 Found\nlocation: /new?token=***\n")
+    text = cli("request", "api", "GET", "/old", "--follow", path=path).stdout
+    assert text.startswith("HTTP/1.1 200 OK\n")
+    assert [row[2] for row in rows(text) if row[0] == "wire"] == ["302", "200"]
+
+
+def test_an_error_status_fails_only_when_asked(cli, wired):
+    path = wired()
+    assert "404 Not Found" in cli("request", "api", "GET", "/missing", path=path).stdout
+    cli("request", "api", "GET", "/missing", "--fail", path=path, expect=1)
+    cli("request", "api", "GET", "/", "--fail", path=path)
+
+
+# request: the timeline
+
+
+def test_the_timeline_tells_in_onion_order_what_each_plugin_did(cli, wired):
+    text = cli("request", "api", "GET", "/", "-H", "X-Drop: 1", path=wired("tenant", "slow")).stdout
+    steps = [row[:3] for row in rows(text)]
+    assert steps == [
+        ("slow", 0, "flext_exchange | passed"),
+        ("tenant", 1, "flext_request | marked -x-drop +x-tenant"),
+        ("wire", 1, "200"),
+        ("tenant", 1, "flext_response | marked +x-seen"),
+        ("CallFinished", 0, steps[4][2]),
+        ("BodyEnded", 0, "flext_event | bytes=5"),
+    ]
+    told = r"flext_event \| outcome=answered \| duration=\d\.\d{3} s \| attempts=1"
+    assert re.fullmatch(told, steps[4][2])
+    assert "acme" not in text
+
+
+def test_own_time_leaves_out_what_is_inside(cli, wired):
+    steps = {
+        row[0]: row[3]
+        for row in rows(cli("request", "api", "GET", "/", path=wired("slow", "again")).stdout)
+    }
+    (_, own, total), (_, around, whole) = steps["slow"], steps["again"]
+    assert 60 <= own <= total <= whole
+    assert around < 30
+
+
+def test_a_retry_shows_both_attempts_and_the_event(cli, wired):
+    text = cli("request", "api", "GET", "/flaky", path=wired("again", "tenant")).stdout
+    steps = [row[:3] for row in rows(text)]
+    assert steps[0] == ("again", 0, "flext_exchange | sent 2 times")
+    assert [row[2] for row in steps if row[0] == "wire"] == ["503", "200"]
+    assert ("Retried", 1, "flext_event | reason=503 | delay=0.000 s") in steps
+
+
+def test_a_login_at_another_service_stands_inside_the_plugin_that_needs_it(cli, wired, server):
+    text = cli("request", "api", "GET", "/", path=wired("login")).stdout
+    steps = [row[:3] for row in rows(text)]
+    assert steps[0] == ("login", 0, "flext_exchange | marked +authorization")
+    assert steps[1] == ("wire (issuer)", 1, "200")
+    told = "flext_event | issuer=http://***@issuer | outcome=fetched | duration=0.250 s"
+    assert ("TokenFetched", 1, told) in steps
+    assert ("wire", 1, "200") in steps
+    assert server.received[1][1]["Authorization"] == f"Bearer {FETCHED}"
+
+
+def test_a_plugin_that_answers_is_told_and_nothing_is_sent(cli, wired, server):
+    text = cli("request", "api", "GET", "/", path=wired("keep")).stdout
+    assert rows(text)[0][:3] == ("keep", 0, "flext_request | answered 200")
+    assert server.received == []
+
+
+def test_a_refusal_is_one_line_and_the_timeline_says_who_refused(cli, wired):
+    done = cli("request", "api", "GET", "/", path=wired("closed", "again"), expect=1)
+    assert "api: closed: maintenance" in done.stderr.splitlines()
+    steps = [row[:3] for row in rows(done.stdout)]
+    assert steps[0] == ("again", 0, "flext_exchange | passed on Refused")
+    assert steps[1] == ("closed", 1, "flext_request | refused Refused")
+    told = "flext_event | plugin=closed | reason=maintenance | retry_after=30"
+    assert ("CallRefused", 1, told) in steps
+
+
+def test_a_plugin_that_raises_is_named_without_what_it_said(cli, wired):
+    done = cli("request", "api", "GET", "/", path=wired("broken"), expect=1)
+    assert done.stderr == "api: broken: flext_request raised ValueError\n"
+    assert rows(done.stdout)[0][:3] == ("broken", 0, "flext_request | raised ValueError")
+
+
+def test_a_plugin_that_awaits_what_it_may_not_is_named_as_without_the_timeline(cli, wired):
+    done = cli("request", "api", "GET", "/", path=wired("waits"), expect=1)
+    assert done.stderr.startswith("api: waits: awaited ")
+    assert rows(done.stdout)[0][2] == "flext_request | raised PluginError"
+
+
+def test_a_server_that_is_not_there_is_one_line(cli, configure):
+    configure('[services.api]\nbase_url = "http://127.0.0.1:9"\n')
+    done = cli("request", "api", "GET", "/", expect=1)
+    assert re.fullmatch(r"ConnectError: .*refused\n", done.stderr)
+    assert rows(done.stdout)[0][:3] == ("wire", 0, "raised ConnectError")
+
+
+def test_a_deadline_ends_the_call(cli, wired):
+    done = cli("request", "api", "GET", "/", "--deadline", "0.5", path=wired("patient"), expect=1)
+    assert done.stderr == "api: patient: no time left to wait 9 s\n"
+    assert rows(done.stdout)[0][2] == "flext_exchange | raised DeadlineExceeded"
+
+
+def test_a_terminal_gets_a_table_with_the_same_steps(cli, wired):
+    text = cli("request", "api", "GET", "/", path=wired("tenant"), FORCE_COLOR="1").stdout
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert "marked +x-tenant" in plain

@@ -1,0 +1,118 @@
+"""The documentation is executed: every code block in it runs."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import flext_plugins
+from flext_plugins import HostConfig, hookspecs
+from flext_plugins_devstack import Devstack
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("contrib/*/README.md"),
+    ]
+)
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ELSEWHERE = ("pip install", "make ", "flext-devstack", "curl ")
+"""Commands that something else runs: CI itself, and the devstack's own tests."""
+HOOKS = [name for name in hookspecs.__all__ if name.startswith("flext_")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_code_block_runs(page, tmp_path, monkeypatch):
+    """In order, in one program and one folder for each page."""
+    secret = tmp_path / "secret"
+    secret.write_text("flexcore100\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FLEXT_USERNAME", "admin")
+    monkeypatch.setenv("FLEXT_PASSWORD", "flexcore100")
+    names = {"__name__": "page"}
+    with Devstack(protected=True) as stack:
+        for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+            for port, url in (("8080", stack.flexcore.url), ("8082", stack.auth.url)):
+                text = re.sub(rf"http://(localhost|127\.0\.0\.1):{port}\b", url, text)
+            text = text.replace("/run/secrets/flext", str(secret))
+            if kind == "python":
+                exec(compile(text, str(page), "exec"), names)
+            elif kind == "toml":
+                _check_toml(text, tmp_path / "flext.toml")
+            elif kind == "console":
+                _check_console(text, stack)
+            else:
+                raise AssertionError(f"nothing executes a block of {kind}")
+
+
+def _check_toml(text, file):
+    tables = tomllib.loads(text)
+    if {"services", "plugins", "defaults"} & tables.keys():
+        HostConfig.model_validate(tables)
+        file.write_text(text)
+
+
+def _check_console(text, stack):
+    """Each command prints what the page says, numbers and dates apart."""
+    for command, shown in re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", text, re.MULTILINE):
+        if command.startswith("export "):
+            os.environ.update(pair.split("=", 1) for pair in shlex.split(command)[1:])
+        elif not command.startswith(ELSEWHERE):
+            path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+            ran = subprocess.run(
+                ["sh", "-c", command],
+                env={**os.environ, "PATH": path, "COLUMNS": "200"},
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+            urls = {stack.flexcore.url: "8080", stack.auth.url: "8082"}
+            said = ran.stdout + ran.stderr
+            assert _plain(said, urls) == _plain(shown, urls), said
+
+
+def _plain(text, urls):
+    """Lines without what differs from run to run."""
+    lines = []
+    for line in text.splitlines():
+        if not line.lower().startswith("date:"):
+            short = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+(\.\d+)?", "#", line)
+            lines.append(re.sub(r"\s+", " ", short).strip())
+    return [line for line in lines if line]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_documented_with_its_arguments(hook):
+    page = (ROOT / "docs/reference/hooks.md").read_text(encoding="utf-8")
+    arguments = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
+    assert f"`{hook}({arguments})`" in page
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_used_by_a_test(hook):
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    assert f"def {hook}(" in tests
+
+
+def test_every_error_is_in_the_tree_and_every_link_leads_somewhere():
+    page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
+    errors = [
+        name
+        for name in flext_plugins.__all__
+        if isinstance(found := getattr(flext_plugins, name), type) and issubclass(found, Exception)
+    ]
+    assert [name for name in errors if name not in page] == []
+    for each in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", each.read_text(encoding="utf-8")):
+            assert (each.parent / target).exists(), f"{each.name}: {target}"

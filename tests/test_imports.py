@@ -1,0 +1,285 @@
+"""What imports what, how much it loads, and how big it may grow: the map of the house, kept true."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import flext_plugins
+
+ROOT = Path(__file__).parents[1]
+CORE = ROOT / "flext_plugins"
+MODULES = sorted(CORE.rglob("*.py"))
+CONTRIB = sorted((ROOT / "contrib").glob("*/flext_plugins_*/**/*.py"))
+CLIENTS = sorted((CORE / "clients").rglob("*.py"))
+
+LAYERS = (
+    {"hookspecs"},
+    {"service", "message", "events", "errors", "redaction"},
+    {"chain", "drive", "flight", "layer"},
+    {"connection"},
+    {"line", "lifetimes"},
+    {"clients", "composition", "config", "catalog", "discovery", "settings", "explanation"},
+    {"host"},
+    {"cli", "testing"},
+)
+"""Bottom first; a module may import its own layer and those below."""
+COMPOSING = LAYERS[5] - {"clients"}
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+LIBRARIES = {"httpx", "httpx2", "requests"}
+PUBLIC = [
+    "Call",
+    "ConfigError",
+    "Connection",
+    "DeadlineExceeded",
+    "Failure",
+    "FlextError",
+    "Host",
+    "HostConfig",
+    "InstalledPlugin",
+    "Operation",
+    "PluginConflict",
+    "PluginError",
+    "PluginIncompatible",
+    "PluginNotFound",
+    "Refused",
+    "Request",
+    "Response",
+    "Secret",
+    "Service",
+    "ServiceConfig",
+    "ServiceName",
+    "Stage",
+    "events",
+    "hookimpl",
+    "installed",
+    "options",
+]
+
+
+@cache
+def tree(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def at(path, node=None):
+    return f"{path.relative_to(ROOT)}" + (f":{node.lineno}" if node is not None else "")
+
+
+def walk(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes that can run: those under `if TYPE_CHECKING` are left out."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            for other in child.orelse:
+                yield from (other, *walk(other))
+            continue
+        yield child
+        yield from walk(child)
+
+
+def imports(path):
+    """What a module imports at run time, relative ones made absolute: (module, names, node)."""
+    package = [*path.relative_to(CORE.parent if CORE in path.parents else path.parents[1]).parts]
+    for node in walk(tree(path)):
+        if isinstance(node, ast.Import):
+            for each in node.names:
+                yield each.name, (), node
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level] if node.level else []
+            module = ".".join([*start, *([node.module] if node.module else [])])
+            yield module, tuple(each.name for each in node.names), node
+
+
+def targets(path):
+    """The modules of ours, directly under `flext_plugins`, that a module imports at run time."""
+    for module, names, node in imports(path):
+        parts = module.split(".")
+        if parts[0] != "flext_plugins":
+            continue
+        if len(parts) > 1:
+            yield parts[1], node
+        elif names:
+            for name in names:
+                yield (name if name in RANK else "flext_plugins"), node
+        else:
+            yield "flext_plugins", node
+
+
+def own(path):
+    """Which of the modules under `flext_plugins` a file belongs to."""
+    return path.relative_to(CORE).parts[0].removesuffix(".py")
+
+
+def loaded_by(code, *names):
+    """Which of `names` a fresh Python has loaded after `code`."""
+    look = f"{code}\nimport sys\nprint(*[name for name in {names!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", look], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.split()
+
+
+def test_importing_the_package_loads_no_library_that_takes_long():
+    heavy = ("httpx", "pydantic", "structlog", "asyncio", "yaml", "typer", "rich")
+    assert loaded_by("import flext_plugins", *heavy) == []
+
+
+def test_looking_at_what_is_installed_loads_neither_httpx_nor_pydantic():
+    code = "import flext_plugins; flext_plugins.installed()"
+    assert loaded_by(code, "httpx", "pydantic", "structlog", "asyncio") == []
+
+
+def test_a_host_that_connects_to_nothing_loads_no_client_library():
+    code = "import flext_plugins; flext_plugins.Host({'services': {'a': {}}}).check()"
+    assert loaded_by(code, "httpx", "yaml") == []
+
+
+def test_the_public_names_are_these_and_all_resolve():
+    assert flext_plugins.__all__ == PUBLIC
+    for name in PUBLIC:
+        assert getattr(flext_plugins, name) is not None
+    assert set(PUBLIC) <= set(dir(flext_plugins))
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nobody'"):
+        _ = flext_plugins.nobody
+
+
+def test_type_checkers_see_every_public_name():
+    source = tree(CORE / "__init__.py")
+    said = {
+        each.asname or each.name
+        for node in ast.walk(source)
+        if isinstance(node, ast.ImportFrom)
+        for each in node.names
+    }
+    assert set(PUBLIC) <= said
+
+
+def test_every_module_has_its_place_in_the_layers():
+    assert {own(path) for path in MODULES} - {"__init__"} <= set(RANK)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=at)
+def test_imports_point_down(path):
+    me = own(path)
+    if me == "__init__":
+        assert {target for target, _ in targets(path)} <= {"hookspecs"}
+        return
+    wrong = [
+        f"{at(path, node)}: {me} imports {target}"
+        for target, node in targets(path)
+        if RANK.get(target, -1) > RANK[me]
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=at)
+def test_what_composes_services_is_used_by_the_host_and_above_alone(path):
+    if own(path) in COMPOSING | {"host", "cli", "testing", "__init__"}:
+        return
+    assert [at(path, node) for target, node in targets(path) if target in COMPOSING] == []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=at)
+def test_the_package_itself_is_imported_only_for_its_version(path):
+    if own(path) in {"cli", "testing"}:
+        return
+    for module, names, node in imports(path):
+        if module == "flext_plugins":
+            assert set(names) <= {"__version__", *RANK}, at(path, node)
+            assert names, at(path, node)
+
+
+def test_the_hook_specifications_need_only_pluggy():
+    for path in sorted((CORE / "hookspecs").glob("*.py")):
+        roots = {module.split(".")[0] for module, _, _ in imports(path)}
+        assert roots - sys.stdlib_module_names <= {"pluggy", "flext_plugins"}
+        assert {target for target, _ in targets(path)} <= {"hookspecs"}
+
+
+def test_only_the_client_modules_import_a_client_library():
+    found = [
+        (own(path), path, node)
+        for path in MODULES
+        for module, _, node in imports(path)
+        if module.split(".")[0] in LIBRARIES and own(path) not in {"clients", "testing"}
+    ]
+    assert {name for name, _, _ in found} <= {"host"}
+    for _, path, node in found:
+        assert node not in tree(path).body, at(path, node)
+        assert isinstance(node, ast.Import), at(path, node)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=at)
+def test_the_core_names_no_plugin_package(path):
+    assert re.findall(r"flext_plugins_[a-z]\w*", path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", CONTRIB, ids=at)
+def test_our_plugins_use_public_names_only_and_not_each_other(path):
+    me = path.relative_to(ROOT / "contrib").parts[1]
+    for module, names, node in imports(path):
+        root, *rest = module.split(".")
+        if root.startswith("flext_plugins_"):
+            assert root == me, at(path, node)
+        elif root == "flext_plugins":
+            assert rest in ([], ["events"]), at(path, node)
+            if not rest:
+                assert set(names) <= set(PUBLIC), at(path, node)
+
+
+@pytest.mark.parametrize("path", CLIENTS, ids=at)
+def test_no_private_attribute_of_a_client_library_is_used(path):
+    mine = {"self", "cls"} | {
+        name.id
+        for node in tree(path).body
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        for name in ast.walk(node)
+        if isinstance(name, ast.Name)
+    }
+    named_tuple = {"_asdict", "_replace", "_fields", "_make"}
+    for node in ast.walk(tree(path)):
+        name, owner = None, None
+        if isinstance(node, ast.Attribute):
+            name, owner = node.attr, node.value
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"getattr", "setattr"}:
+            owner, key = node.args[:2]
+            name = key.value if isinstance(key, ast.Constant) else None
+        if name is None or not name.startswith("_") or name in named_tuple:
+            continue
+        private = not (name.startswith("__") and name.endswith("__"))
+        ours = isinstance(owner, ast.Name) and owner.id in mine
+        assert ours or not private, f"{at(path, node)}: {ast.unparse(node)}"
+
+
+@pytest.mark.parametrize("path", [*MODULES, *CONTRIB], ids=at)
+def test_no_module_is_longer_than_can_be_read(path):
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert lines <= (249 if path == CORE / "chain.py" else 350)
+
+
+def length(function):
+    """A function's lines, its docstring's not counted."""
+    lines = function.end_lineno - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function) is not None:
+        lines -= first.end_lineno - first.lineno + 1
+    return lines
+
+
+@pytest.mark.parametrize("path", [*MODULES, *CONTRIB], ids=at)
+def test_no_function_is_longer_than_a_screen(path):
+    functions = [
+        node
+        for node in ast.walk(tree(path))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+    ]
+    long = {f"{each.name}: {length(each)}" for each in functions if length(each) > 40}
+    assert long == set()
