@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pluggy
 from pydantic import BaseModel
 
 from . import hookspecs
-from .discovery import RESERVED, InstalledPlugin, find, load
+from .discovery import RESERVED, InstalledPlugin, find, installed, load
 from .errors import PluginConflict, PluginError
 from .hookspecs import GROUP, Stage
 from .settings import nearest
@@ -43,6 +44,10 @@ class Catalog:
         self._sources: dict[str, Source] = {}
         self._registered: dict[str, Source] = {}
 
+    @cached_property
+    def _installed(self) -> list[InstalledPlugin]:
+        return installed()
+
     def register(self, kind: type, name: str) -> None:
         """Add an application's own plugin.
 
@@ -68,7 +73,7 @@ class Catalog:
             return self._registered[name]
         if (known := self._sources.get(use or name)) is not None:
             return known
-        record = find(name, use)
+        record = find(self._installed, name, use, self._registered)
         try:
             kind = load(record)
         except Exception as error:
@@ -84,6 +89,8 @@ class Catalog:
         """Hold `kind` to the contract, and list it in pluggy's manager."""
         if problems := list(_contract(kind)):
             raise _at(PluginError("; ".join(problems)), record, name)
+        if self.manager.is_registered(kind):  # under another name: once is enough to list it
+            return
         try:
             self.manager.register(kind, name)
         except (pluggy.PluginValidationError, ValueError) as error:
@@ -101,11 +108,12 @@ def _contract(kind: Any) -> Iterator[str]:
     if not isinstance(kind, type):
         yield f"expected a class, found {type(kind).__name__}"
         return
-    settings = getattr(kind, "Settings", None)
-    if settings is not None and not (
-        isinstance(settings, type) and issubclass(settings, BaseModel)
-    ):
+    settings = getattr(kind, "Settings", None) or BaseModel
+    if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
         yield "Settings is not a pydantic model"
+    else:
+        for name in settings.model_fields.keys() & {"use", "observer"}:
+            yield f"Settings has {name!r}, which is the host's"
     if not isinstance(getattr(kind, "stage", Stage.MESSAGE), Stage):
         yield "stage is not a Stage"
     for name in ("observer", "fail_closed"):

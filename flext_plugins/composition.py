@@ -8,23 +8,24 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, field_validator
 
 from .catalog import SPECS, Catalog, Source, arguments_of
-from .chain import Hook, Layer
-from .config import PREFIX
+from .config import report
 from .errors import ConfigError, FlextError, PluginError
 from .hookspecs import Stage
+from .layer import Hook, Layer
+from .redaction import SECRET_NAME
 from .service import PluginInfo, Service, Timeout
 from .settings import (
+    Address,
     Basic,
-    Place,
     Secret,
     ServiceName,
+    Where,
+    is_secret,
     leaves,
     nearest,
-    origin_of,
-    problem,
     problems_of,
 )
 
@@ -40,7 +41,7 @@ class Composition:
 
     service: Service
     layers: tuple[Layer, ...]
-    origins: Mapping[Place, str] = field(default_factory=dict)
+    where: Where = field(default_factory=lambda: Where({}))
     edges: frozenset[str] = frozenset()
     """The services that its plugins may send to."""
 
@@ -57,39 +58,55 @@ def compose(
     Raises:
         FlextError: the problem, or a `ConfigError` with all of them.
     """
-    settings = config.service(name)
+    settings, where = config.service(name), config.where(name)
+    tables = list(config.tables(name))
     problems: list[FlextError] = []
     drafts: list[_Draft] = []
-    for plugin, table, places in config.tables(name):
+    for table in tables:
         try:
-            drafts.append(_draft(plugin, table, places, config, catalog))
+            drafts.append(_draft(*table, config, catalog))
         except FlextError as error:
-            error.service = error.service or name
             problems.append(error)
-    drafts = _ordered(drafts, settings, name, problems)
-    edges = {each.name: each.edges() for each in drafts}
-    for plugin, targets in edges.items():
-        for target in sorted(targets - config.services.keys()):
-            what = f"no service is named {target!r}{nearest(target, config.services)}"
-            problems.append(ConfigError(f"plugin {plugin!r}: {what}"))
-    infos = tuple(PluginInfo(each.name, *each.source[1:]) for each in drafts)
-    service = _service(name, settings, infos, provided, shared, problems)
-    _secure(service, drafts, config, problems)
-    _raise(problems, name)
-    layers = tuple(each.layer(service) for each in drafts)
-    return Composition(service, layers, config.origins, frozenset().union(*edges.values()))
-
-
-def _raise(problems: list[FlextError], name: str) -> None:
-    if len(problems) == 1:
-        problems[0].service = problems[0].service or name
-        raise problems[0]
+    told = [
+        *_order_problems(settings, [plugin for plugin, *_ in tables], where),
+        *_address_problems(settings, where),
+        *_exposed(name, settings, drafts, config),
+    ]
+    problems += [ConfigError(each) for each in told]
     if problems:
-        sentences = [text for each in problems for text in getattr(each, "problems", [str(each)])]
-        lines = "".join(f"\n  - {each}" for each in sentences)
-        error = ConfigError(f"{len(sentences)} problems:{lines}", sentences)
-        error.service = name
-        raise error
+        raise _together(problems, name)
+    drafts.sort(key=lambda each: settings.order.index(each.name) if settings.order else each.stage)
+    service = _service(name, settings, drafts, provided, shared)
+    edges = frozenset().union(*(each.edges for each in drafts))
+    return Composition(service, tuple(each.layer(service) for each in drafts), where, edges)
+
+
+def _together(problems: list[FlextError], service: str) -> FlextError:
+    """The only problem, or one error for all."""
+    error = problems[0]
+    if len(problems) > 1:
+        error = report([s for each in problems for s in getattr(each, "problems", (str(each),))])
+    error.service = error.service or service
+    return error
+
+
+class _Reserved(BaseModel):
+    """What a plugin's table may say beside the plugin's own settings."""
+
+    use: str | None = None
+    observer: bool | None = None
+
+    @field_validator("use")
+    @classmethod
+    def _two_parts(cls, value: str) -> str:
+        distribution, _, name = value.partition(":")
+        if not (distribution and name):
+            raise ValueError('expected "distribution:name"')
+        return value
+
+
+class _NoSettings(BaseModel):
+    """What a plugin takes that names no `Settings`."""
 
 
 class _Draft(NamedTuple):
@@ -99,36 +116,31 @@ class _Draft(NamedTuple):
     source: Source
     settings: Any
     observer: bool
-    origins: dict[Place, str]
+    where: Where
 
     @property
     def stage(self) -> Stage:
         stage: Stage = getattr(self.source.kind, "stage", Stage.MESSAGE)
         return stage
 
+    @property
     def edges(self) -> frozenset[str]:
         found = (value for _, value in leaves(self.settings) if isinstance(value, ServiceName))
         return frozenset(str(each) for each in found)
 
+    @property
+    def sends_secrets(self) -> bool:
+        """Whether it puts secrets into the messages of services."""
+        secrets = (value for _, value in leaves(self.settings) if isinstance(value, Secret))
+        return self.stage in {Stage.AUTH, Stage.SIGN} and next(secrets, None) is not None
+
     def layer(self, service: Service) -> Layer:
-        offered = {"settings": self.settings, "service": service}
-        wanted = inspect.signature(self.source.kind).parameters
-        try:
-            plugin = self.source.kind(
-                **{key: value for key, value in offered.items() if key in wanted}
-            )
-        except Exception as error:
-            if isinstance(error, FlextError):
-                failed: FlextError = error
-            else:
-                failed = PluginError(f"its constructor raised {type(error).__name__}")
-            failed.service, failed.plugin = service.name, self.name
-            failed.distribution = self.source.distribution
-            raise failed from (None if failed is error else error)
+        kind = self.source.kind
+        plugin = self._made(service)
         hooks = {}
         for name in SPECS:
             if function := getattr(plugin, name, None):
-                arguments = tuple(each.name for each in arguments_of(self.source.kind, name))
+                arguments = tuple(each.name for each in arguments_of(kind, name))
                 hooks[name] = Hook(function, arguments, inspect.iscoroutinefunction(function))
         return Layer(
             self.name,
@@ -138,186 +150,175 @@ class _Draft(NamedTuple):
             self.observer,
             self.source.distribution,
             self.source.version,
-            self.edges(),
+            self.edges,
             self.settings,
-            self.origins,
+            {place: self.where.origin(place) for place, _ in leaves(self.settings)},
         )
+
+    def _made(self, service: Service) -> object:
+        offered = {"settings": self.settings, "service": service}
+        wanted = inspect.signature(self.source.kind).parameters
+        failed: FlextError
+        try:
+            return self.source.kind(**{key: offered[key] for key in offered if key in wanted})
+        except FlextError as error:
+            failed = error
+        except Exception as error:
+            failed = PluginError(f"its constructor raised {type(error).__name__}")
+            if not isinstance(error, ValidationError):  # which holds what it was given
+                failed.__cause__ = error
+        failed.service, failed.plugin = service.name, self.name
+        failed.distribution = self.source.distribution
+        raise failed
 
 
 def _draft(
-    name: str,
-    table: dict[str, Any],
-    places: dict[Place, Place],
-    config: HostConfig,
-    catalog: Catalog,
+    name: str, table: dict[str, Any], where: Where, config: HostConfig, catalog: Catalog
 ) -> _Draft:
     """The plugin that a table means, its settings validated."""
-    use, observer = table.pop("use", None), table.pop("observer", None)
-    where = places[()]
-    origins = {key: origin_of(place, config.origins) for key, place in places.items()}
-    shown = {(*where, *key): origin for key, origin in origins.items()}
-    for key, value, kind in (("use", use, str), ("observer", observer, (bool, str))):
-        if value is not None and not isinstance(value, kind):
-            raise ConfigError(problem((*where, key), "expected another type", shown))
-    if isinstance(observer, str):
-        observer = observer.lower() in {"true", "1", "yes", "on"}
-    source = catalog.source(name, use)
-    if observer and getattr(source.kind, "fail_closed", False):
-        raise ConfigError(problem((*where, "observer"), "this plugin has to fail closed", shown))
-    model = getattr(source.kind, "Settings", None)
-    found = [
-        problem((*where, key), f"unknown key{nearest(key, _keys(model))}", shown)
-        for key in table.keys() - _keys(model)
-        if model is None or model.model_config.get("extra") != "allow"
-    ]
-    settings = None
-    if model is not None and not found:
-        try:
-            settings = model.model_validate(table)
-        except ValidationError as error:
-            found = problems_of(error, model, table, where, shown)
-        else:
-            found = list(_secret_problems(settings, where, shown, config))
+    reserved = {key: table.pop(key) for key in _Reserved.model_fields if key in table}
+    said, found = _validated(_Reserved, reserved, where)
     if found:
-        raise ConfigError(
-            found[0] if len(found) == 1 else f"{len(found)} problems: " + "; ".join(found), found
-        )
-    is_observer = getattr(source.kind, "observer", False) if observer is None else observer
-    return _Draft(name, source, settings, is_observer, origins)
-
-
-def _keys(model: type[BaseModel] | None) -> set[str]:
-    """Every key that a settings model takes."""
-    fields = model.model_fields if model is not None else {}
-    aliases = {each.alias for each in fields.values() if each.alias}
-    return set(fields) | aliases
-
-
-def _secret_problems(
-    settings: Any, where: Place, origins: Mapping[Place, str], config: HostConfig
-) -> Iterator[str]:
+        raise report(found)
+    try:
+        source = catalog.source(name, said.use)
+    except FlextError as error:
+        error.args = (where.problem((), error.args[0]),)
+        if isinstance(error, ConfigError):
+            error.problems = error.args
+        raise
+    model = getattr(source.kind, "Settings", None)
+    settings, found = _validated(model or _NoSettings, table, where)
+    if said.observer and getattr(source.kind, "fail_closed", False):
+        found.append(where.problem(("observer",), "this plugin has to fail closed"))
+    found += _reference_problems(settings, where, inline=config.allow_inline_secrets)
     for key, value in leaves(settings):
+        if isinstance(value, ServiceName) and value not in config.services:
+            what = f"no service is named {str(value)!r}{nearest(value, config.services)}"
+            found.append(where.problem(key, what))
+    if found:
+        raise report(found)
+    observer = getattr(source.kind, "observer", False) if said.observer is None else said.observer
+    return _Draft(name, source, settings if model else None, observer, where)
+
+
+def _validated(
+    model: type[BaseModel], table: dict[str, Any], where: Where
+) -> tuple[Any, list[str]]:
+    """The settings, or of those what can be told to be a secret; and what is wrong with them."""
+    try:
+        return model.model_validate(table), problems_of(None, model, table, where)
+    except ValidationError as error:
+        told = problems_of(error, model, table, where)
+    except Exception as error:
+        told = [where.problem((), f"validating these settings raised {type(error).__name__}")]
+    fields = model.model_fields
+    return {
+        key: Secret(value)
+        for key, value in table.items()
+        if isinstance(value, str) and key in fields and is_secret(fields[key].annotation)
+    }, told
+
+
+def _reference_problems(values: Any, where: Where, *, inline: bool) -> Iterator[str]:
+    """References that lead nowhere, and secrets that stand in a file."""
+    for key, value in leaves(values):
         if not isinstance(value, Secret):
             continue
-        place = (*where, *key)
-        if value.reference is not None:
-            try:
-                value.get_secret_value()
-            except ConfigError as error:
-                yield problem(place, str(error), origins)
-        elif not config.allow_inline_secrets and _is_file(origin_of(place, origins)):
-            yield problem(
-                place,
-                "a secret stands in the file; write env:NAME or file:/path "
-                "(or say allow_inline_secrets = true)",
-                origins,
-            )
-
-
-def _ordered(
-    drafts: list[_Draft], settings: ServiceConfig, name: str, problems: list[FlextError]
-) -> list[_Draft]:
-    """By stage, then first appearance, unless the service says otherwise."""
-    if settings.order is None:
-        return sorted(drafts, key=lambda each: each.stage)
-    names = [each.name for each in drafts]
-    if sorted(names) != sorted(settings.order) and not problems:
-        expected = ", ".join(names) or "none"
-        problems.append(
-            ConfigError(f"services.{name}.order: expected each of these once: {expected}")
-        )
-    place = {each: index for index, each in enumerate(settings.order)}
-    return sorted(drafts, key=lambda each: place.get(each.name, 0))
-
-
-def _service(
-    name: str,
-    settings: ServiceConfig,
-    plugins: tuple[PluginInfo, ...],
-    provided: Mapping[type, Any],
-    shared: Callable[[type, Callable[[], Any]], Any],
-    problems: list[FlextError],
-) -> Service:
-    base, headers = None, dict(settings.headers)
-    try:
-        if settings.base_url is not None:
-            base, user, password = settings.base_url.split()
-            if not base.lower().startswith(("http://", "https://")):
-                raise ConfigError("base_url: expected http:// or https://")
-            if user is not None and password is not None:
-                headers.setdefault("Authorization", Basic(user, password))
-        for header, value in headers.items():
-            try:
-                value.get_secret_value()
-            except ConfigError as error:
-                raise ConfigError(f"headers.{header}: {error}") from None
-    except ConfigError as error:
-        problems.append(ConfigError(f"services.{name}.{error}"))
-    return Service(
-        name,
-        base,
-        headers,
-        Timeout(**settings.timeout.model_dump()),
-        settings.deadline,
-        settings.verify,
-        settings.cert,
-        settings.http2,
-        settings.proxy,
-        settings.max_connections,
-        settings.allow_insecure,
-        plugins,
-        provided,
-        shared,
-    )
-
-
-def _secure(
-    service: Service, drafts: list[_Draft], config: HostConfig, problems: list[FlextError]
-) -> None:
-    """Refuse to send credentials over plain HTTP to another machine."""
-    senders = [each for each in drafts if each.stage in {Stage.AUTH, Stage.SIGN}]
-    holders = [
-        each
-        for each in senders
-        if any(isinstance(value, Secret) for _, value in leaves(each.settings))
-    ]
-    what = [f"plugin {each.name!r}" for each in holders]
-    what += [f"header {name!r}" for name, value in service.headers.items() if _is_secret(value)]
-    if what and is_plain(service.base_url) and not service.allow_insecure:
-        problems.append(
-            ConfigError(
-                f"services.{service.name}.base_url: {', '.join(what)} would send credentials over "
-                "plain http://; use https://, or say allow_insecure = true"
-            )
-        )
-    for each in holders:
-        for target in each.edges() & config.services.keys():
-            other = config.service(target)
-            base = other.base_url.split()[0] if other.base_url else None
-            if is_plain(base) and not other.allow_insecure:
-                problems.append(
-                    ConfigError(
-                        f"services.{target}.base_url: plugin {each.name!r} of {service.name!r} "
-                        "would send credentials over plain http://; use https://, or say "
-                        "allow_insecure = true"
-                    )
+        try:
+            value.get_secret_value()
+        except ConfigError as error:
+            yield where.problem(key, str(error))
+        else:
+            if not (inline or value.reference or isinstance(value, Address)) and where.in_file(key):
+                yield where.problem(
+                    key,
+                    "a secret stands in the file; write env:NAME or file:/path "
+                    "(or say allow_inline_secrets = true)",
                 )
 
 
-def _is_secret(value: Secret) -> bool:
-    return isinstance(value, Basic) or value.reference is not None
+def _order_problems(settings: ServiceConfig, names: list[str], where: Where) -> Iterator[str]:
+    if settings.order is not None and sorted(names) != sorted(settings.order):
+        expected = ", ".join(names) or "none"
+        yield where.problem(("order",), f"expected each of these once: {expected}")
 
 
-def is_plain(base_url: str | None) -> bool:
-    """Whether requests to `base_url` could be read on a network."""
-    if base_url is None or not base_url.lower().startswith("http://"):
+def _address(settings: ServiceConfig) -> tuple[str, bool]:
+    """The service's URL without user info, and whether there was any; none if it is wrong."""
+    try:
+        url, user, _ = settings.base_url.split() if settings.base_url else ("", None, None)
+    except ConfigError:  # told by `_address_problems`
+        return "", False
+    return url, user is not None
+
+
+def _address_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
+    values = {key: getattr(settings, key) for key in ("base_url", "headers", "proxy")}
+    yield from _reference_problems(values, where, inline=True)
+    url, _ = _address(settings)
+    if url and not url.lower().startswith(("http://", "https://")):
+        yield where.problem(("base_url",), "expected http:// or https://")
+    if "?" in url or "#" in url:
+        yield where.problem(("base_url",), "expected neither ? nor #")
+
+
+def _exposed(
+    name: str, settings: ServiceConfig, drafts: list[_Draft], config: HostConfig
+) -> Iterator[str]:
+    """Where credentials would be sent over plain HTTP to another machine."""
+    holders = [each for each in drafts if each.sends_secrets]
+    who = [f"plugin {each.name!r}" for each in holders]
+    for header, value in settings.headers.items():
+        if value.reference or SECRET_NAME.search(header):
+            who.append(f"header {header!r}")
+    if _address(settings)[1]:
+        who.append("the user in it")
+    exposed = {name: ", ".join(who)} if who else {}
+    for each in holders:
+        for target in each.edges & config.services.keys():
+            exposed.setdefault(target, f"plugin {each.name!r} of {name!r}")
+    for target, what in exposed.items():
+        if _is_plain(config.service(target)):
+            yield config.where(target).problem(
+                ("base_url",),
+                f"{what} would send credentials over plain http://; "
+                "use https://, or say allow_insecure = true",
+            )
+
+
+def _is_plain(settings: ServiceConfig) -> bool:
+    """Whether requests could be read on a network, and this has not been allowed."""
+    parts = urlsplit(_address(settings)[0])
+    host = parts.hostname or ""
+    if parts.scheme != "http" or settings.allow_insecure:
         return False
-    host = urlsplit(base_url).hostname or ""
     try:
         return not ip_address(host).is_loopback
     except ValueError:
         return host != "localhost" and not host.endswith(".localhost")
 
 
-def _is_file(origin: str) -> bool:
-    return bool(origin) and not origin.startswith(PREFIX)
+def _service(
+    name: str,
+    settings: ServiceConfig,
+    drafts: list[_Draft],
+    provided: Mapping[type, Any],
+    shared: Callable[[type, Callable[[], Any]], Any],
+) -> Service:
+    base, headers = None, dict(settings.headers)
+    if settings.base_url is not None:
+        base, user, password = settings.base_url.split()
+        if user is not None and password is not None:
+            headers.setdefault("Authorization", Basic(user, password))
+    alike = {"deadline", "verify", "cert", "http2", "proxy", "max_connections", "allow_insecure"}
+    return Service(
+        name,
+        base,
+        headers,
+        Timeout(**settings.timeout.model_dump()),
+        **settings.model_dump(include=alike),
+        plugins=tuple(PluginInfo(each.name, *each.source[1:]) for each in drafts),
+        _provided=provided,
+        _shared=shared,
+    )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import pydantic
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     ModelWrapValidatorHandler,
     PositiveFloat,
     PositiveInt,
@@ -24,12 +25,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import CoreSchema, core_schema
 
 from .errors import ConfigError
-from .settings import Address, Place, Secret, nearest, problem, problems_of
+from .settings import CODE, PREFIX, Address, Place, Secret, Where, leaves, nearest, problems_of
 
-PREFIX = "FLEXT__"
 NAMING = ("services", "plugins", "headers")
 """The tables whose keys are names rather than settings."""
 _inside: ContextVar[bool] = ContextVar("flext_plugins.config", default=False)
@@ -51,7 +50,7 @@ class _Quiet(BaseModel):
         try:
             return handler(value)
         except ValidationError as error:
-            found = problems_of(error, cls, value, (), info.context or {})
+            found = problems_of(error, cls, value, Where(info.context or {}))
         finally:
             _inside.reset(token)
         raise report(found)
@@ -76,42 +75,19 @@ class Timeout(_Quiet):
     @model_validator(mode="before")
     @classmethod
     def _one_number(cls, value: Any) -> Any:
-        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            return dict.fromkeys(cls.model_fields, value)
-        return value
+        return _phases(value) if isinstance(value, (int, float, str)) else value
 
 
-class PluginTable:
+def _phases(value: Any) -> dict[str, Any]:
+    """What one number for `timeout` means."""
+    return dict.fromkeys(Timeout.model_fields, value)
+
+
+class PluginTable(pydantic.Secret[dict[str, Any]]):
     """What a plugin's table says, not looked at before its service is composed; shows keys only."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = dict(values)
-
-    def __repr__(self) -> str:
-        return f"PluginTable({', '.join(self.values)})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, PluginTable) and self.values == other.values
-
-    __hash__ = None  # type: ignore[assignment]
-
-    @classmethod
-    def __get_pydantic_core_schema__(
-        cls, source: type[Any], handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        def parsed(value: Any) -> PluginTable:
-            if isinstance(value, PluginTable):
-                return value
-            if isinstance(value, Mapping):
-                return cls(value)
-            raise ValueError("expected a table, or false to take the plugin off")
-
-        return core_schema.no_info_plain_validator_function(
-            parsed,
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda table: dict.fromkeys(table.values, "**********")
-            ),
-        )
+    def _display(self) -> str:
+        return ", ".join(self.get_secret_value())
 
 
 class Defaults(_Quiet):
@@ -131,15 +107,12 @@ class Defaults(_Quiet):
     allow_insecure: bool = False
     """Send credentials over plain HTTP to other machines."""
 
-    @field_validator("verify", mode="before")
+    @field_validator("verify", "proxy", mode="before")
     @classmethod
     def _word(cls, value: Any) -> Any:
         """A variable can only say `false` as text."""
-        return (
-            {"true": True, "false": False}.get(value.lower(), value)
-            if isinstance(value, str)
-            else value
-        )
+        words = {"true": True, "false": False}
+        return words.get(value.lower(), value) if isinstance(value, str) else value
 
 
 class ServiceConfig(Defaults):
@@ -150,21 +123,28 @@ class ServiceConfig(Defaults):
     order: list[str] | None = None
     """All plugins' names, outermost first, where the stages are not what is wanted."""
     plugins: dict[str, Literal[False] | PluginTable] = Field(default_factory=dict)
+    """Beside those for every service; `False` takes one of these off."""
 
 
 class HostConfig(_Quiet):
     """The whole configuration."""
 
     defaults: Defaults = Field(default_factory=Defaults)
-    plugins: dict[str, PluginTable] = Field(default_factory=dict)
+    plugins: dict[str, Literal[False] | PluginTable] = Field(default_factory=dict)
     """For every service."""
     services: dict[str, ServiceConfig] = Field(default_factory=dict)
     allow_inline_secrets: bool = False
-    _origins: dict[Place, str] = PrivateAttr(default_factory=dict)
+    _origins: Mapping[Place, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _remember(self, info: ValidationInfo) -> Self:
+        said = self.model_dump(exclude_unset=True)
+        self._origins = info.context or dict.fromkeys((place for place, _ in leaves(said)), CODE)
+        return self
 
     @property
     def origins(self) -> Mapping[Place, str]:
-        """Where each value came from: a file, or a variable; values given in code have none."""
+        """Where each value came from: a file, a variable, or `code`."""
         return self._origins
 
     def service(self, name: str) -> ServiceConfig:
@@ -177,53 +157,60 @@ class HostConfig(_Quiet):
         if own is None:
             raise ConfigError(f"no service is named {name!r}{nearest(name, self.services)}")
         merged = self.defaults.model_dump(exclude_unset=True)
-        _merge(merged, own.model_dump(exclude_unset=True, exclude={"plugins"}))
+        ours = {each.lower() for each in own.headers}
+        for header in [each for each in merged.get("headers", ()) if each.lower() in ours]:
+            del merged["headers"][header]
+        _lay(merged, own.model_dump(exclude_unset=True, exclude={"plugins"}), {}, "")
         return ServiceConfig.model_validate({**merged, "plugins": own.plugins})
 
-    def tables(self, name: str) -> Iterator[tuple[str, dict[str, Any], dict[Place, Place]]]:
-        """Each plugin of the service: its name, its settings, and the place of each of them."""
-        service = self.services[name]
-        for plugin in dict.fromkeys([*self.plugins, *service.plugins]):
-            own = service.plugins.get(plugin)
-            if own is False:
+    def where(self, name: str) -> Where:
+        """Where the settings of a service stand."""
+        return Where(self._origins, ("services", name), ("defaults",))
+
+    def tables(self, name: str) -> Iterator[tuple[str, dict[str, Any], Where]]:
+        """Each plugin of the service: its name, its settings, and where they stand."""
+        own = self.services[name].plugins
+        for plugin in dict.fromkeys([*self.plugins, *own]):
+            if own.get(plugin, self.plugins.get(plugin)) is False:
                 continue
             values: dict[str, Any] = {}
-            places: dict[Place, Place] = {(): ("plugins", plugin)}
-            for table, place in (
-                (self.plugins.get(plugin), ("plugins", plugin)),
-                (own, ("services", name, "plugins", plugin)),
-            ):
-                if table is not None:
-                    places[()] = place
-                    _merge(values, table.values, places=places, under=place)
-            yield plugin, values, places
+            roots: list[Place] = []
+            for tables, above in ((self.plugins, ()), (own, ("services", name))):
+                if table := tables.get(plugin):
+                    _lay(values, table.get_secret_value(), {}, "")
+                    roots.insert(0, (*above, "plugins", plugin))
+            yield plugin, values, Where(self._origins, *roots)
 
 
-def _merge(
+def _lay(
     into: dict[str, Any],
     over: Mapping[str, Any],
-    *,
-    places: dict[Place, Place] | None = None,
-    under: Place = (),
+    origins: dict[Place, str],
+    origin: str,
     at: Place = (),
 ) -> None:
-    """Lay `over` on `into`, key by key; `places` learns where each came from."""
+    """Lay `over` on `into`, key by key; `origins` learns where each value came from."""
     for key, value in over.items():
-        place = (*at, key)
-        if isinstance(value, Mapping):
-            inner = into[key] = dict(into[key]) if isinstance(into.get(key), Mapping) else {}
-            _merge(inner, value, places=places, under=under, at=place)
+        place, below = (*at, str(key)), into.get(key)
+        if isinstance(value, Mapping) and (value or isinstance(below, Mapping)):
+            if not isinstance(below, Mapping):
+                is_number = key == "timeout" and below and at and "plugins" not in at
+                below = _phases(below) if is_number else {}
+            into[key] = inner = dict(below)
+            _lay(inner, value, origins, origin, place)
         else:
+            if isinstance(below, Mapping):
+                for stale in [each for each in origins if each[: len(place)] == place]:
+                    del origins[stale]
             into[key] = value
-        if places is not None:
-            places[place] = (*under, *place)
+            origins[place] = origin
 
 
 def load(path: str | os.PathLike[str] | None, environment: str | None) -> HostConfig:
     """File, environment's file beside it, variables; later ones win, key by key.
 
     Raises:
-        ConfigError: with all problems of the files' shape, or of one that cannot be read.
+        ConfigError: with all problems of the files' shape, or of those that cannot be read.
     """
     file = Path(path or os.environ.get("FLEXT_CONFIG") or "flext.toml")
     files = [file]
@@ -231,82 +218,83 @@ def load(path: str | os.PathLike[str] | None, environment: str | None) -> HostCo
         files.append(file.with_name(f"{file.stem}.{environment}{file.suffix}"))
     values: dict[str, Any] = {}
     origins: dict[Place, str] = {}
+    problems = []
     for each in files:
-        _lay(values, _parsed(each), origins, str(each))
-    for variable in sorted(os.environ):
-        if variable.startswith(PREFIX):
-            place, value = _variable(variable, values)
-            for key in reversed(place):
-                value = {key: value}
-            _lay(values, value, origins, variable)
+        try:
+            _lay(values, _parsed(each), origins, str(each))
+        except ConfigError as error:
+            problems.append(f"{each}: {error}")
+    for variable in sorted(each for each in os.environ if each.startswith(PREFIX)):
+        place, value = _variable(variable, values)
+        for key in reversed(place):
+            value = {key: value}
+        _lay(values, value, origins, variable)
+    try:
+        config = HostConfig.model_validate(values, context=origins)
+    except ConfigError as error:
+        problems += error.problems
     folded: dict[str, str] = {}
-    for name in values.get("services") or ():
-        other = folded.setdefault(_fold(name), name)
-        if other != name:
-            twice = f"services {other!r} and {name!r} have one name in the environment's variables"
-            raise ConfigError(problem(("services",), twice, origins))
-    config = HostConfig.model_validate(values, context=origins)
-    config._origins = origins  # noqa: SLF001 - a private attribute of our own
+    for name in _table(values.get("services")):
+        if (other := folded.setdefault(_fold(name), name)) != name:
+            what = f"has the same name as {other!r} in variables, which write - as _"
+            problems.append(Where(origins).problem(("services", str(name)), what))
+    if problems:
+        raise report(problems)
     return config
 
 
-def _lay(
-    values: dict[str, Any], layer: Mapping[str, Any], origins: dict[Place, str], name: str
-) -> None:
-    places: dict[Place, Place] = {}
-    _merge(values, layer, places=places)
-    origins.update(dict.fromkeys(places, name))
-
-
-def _parsed(file: Path) -> dict[str, Any]:
+def _parsed(file: Path) -> Mapping[str, Any]:
     """The tables of a file; what is wrong with it is told without its text."""
     try:
         text = file.read_text(encoding="utf-8")
-        if file.suffix in {".yaml", ".yml"}:
-            import yaml  # noqa: PLC0415 - for those who use it
-
-            try:
-                values = yaml.safe_load(text) or {}
-            except yaml.YAMLError as error:
-                mark = getattr(error, "problem_mark", None)
-                what = f"not YAML, line {mark.line + 1}" if mark else "not YAML"
-            else:
-                if isinstance(values, dict):
-                    return values
-                what = "expected tables at the top"
-        else:
-            return tomllib.loads(text)
+        values = _yaml(text) if file.suffix in {".yaml", ".yml"} else tomllib.loads(text)
+        if isinstance(values, Mapping):
+            return values
+        what = "expected tables at the top"
     except tomllib.TOMLDecodeError as error:
-        where = str(error).rpartition("(")[2].rstrip(")")
-        what = f"not TOML, {where}"
+        line = re.search(r"line \d+, column \d+|end of document", str(error))
+        what = f"not TOML, {line[0]}" if line else "not TOML"
     except FileNotFoundError:
         what = "no such file; give the path, or set FLEXT_CONFIG"
     except (OSError, UnicodeError) as error:
         what = f"cannot be read ({type(error).__name__})"
-    raise ConfigError(f"{file}: {what}")
+    raise ConfigError(what)
 
 
-def _fold(name: str) -> str:
+def _yaml(text: str) -> Any:
+    import yaml  # noqa: PLC0415 - for those who use it
+
+    try:
+        return yaml.safe_load(text) or {}
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+    raise ConfigError(f"not YAML, line {mark.line + 1}" if mark else "not YAML")
+
+
+def _fold(name: Any) -> str:
     return str(name).lower().replace("-", "_")
+
+
+def _table(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _variable(variable: str, values: Mapping[str, Any]) -> tuple[Place, Any]:
     """Where an environment variable points, matched with the names there are, and its value."""
     place: list[str] = []
-    current: Any = values
+    current = values
     for part in variable.removeprefix(PREFIX).split("__"):
-        known = current if isinstance(current, Mapping) else {}
-        naming = bool(place) and place[-1] in NAMING
+        naming = place[-1] if place and place[-1] in NAMING else ""
         new = part.lower().replace("_", "-") if naming else part.lower()
+        known = [*current, *_table(values.get(naming))]
         place.append(next((key for key in known if _fold(key) == _fold(part)), new))
-        current = known.get(place[-1])
+        current = _table(current.get(place[-1]))
     text = os.environ[variable]
-    if len(place) > 1 and place[-2] == "plugins" and text.lower() == "false":
+    if text.lower() == "false" and place[-2:-1] == ["plugins"]:
         return tuple(place), False
-    if not text.startswith(("{", "[")):
-        return tuple(place), text
-    try:
-        return tuple(place), json.loads(text)
-    except ValueError:
-        pass
-    raise ConfigError(f"{variable}: begins like JSON and is not")
+    if text.startswith(("{", "[")):
+        try:
+            return tuple(place), json.loads(text)
+        except ValueError:
+            pass
+    return tuple(place), text

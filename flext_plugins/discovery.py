@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from importlib_metadata import Distribution, EntryPoint
-from packaging.requirements import InvalidRequirement, Requirement
+from importlib_metadata import Distribution, EntryPoint, version
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -16,7 +16,7 @@ from .errors import PluginConflict, PluginIncompatible, PluginNotFound
 from .hookspecs import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 OURS = "flext-plugins"
 RESERVED = {
@@ -50,7 +50,7 @@ def installed() -> list[InstalledPlugin]:
     A distribution that cannot be read costs one record of status `corrupt`; of several copies on
     `sys.path` only the first counts, and what a broken uninstall left (`~name`) is passed over.
     """
-    found = [record for each in _distributions() for record in _records(each)]
+    found = [record for folder, each in _distributions() for record in _records(folder, each)]
     counts = Counter(record.name for record in found if record.status != "corrupt")
     return sorted(
         (_judged(record, counts) for record in found),
@@ -58,35 +58,34 @@ def installed() -> list[InstalledPlugin]:
     )
 
 
-def _distributions() -> Iterator[Distribution]:
+def _distributions() -> Iterator[tuple[str, Distribution]]:
+    """Each distribution with its folder, in the order of `sys.path`."""
     seen: set[str] = set()
     for each in Distribution.discover():
-        folder = getattr(getattr(each, "_path", None), "name", "")  # there is no public way
-        if folder.startswith("~"):
-            continue
-        name = canonicalize_name(_name(each) or folder.partition("-")[0])
-        if name not in seen:
+        folder = _folder(each)
+        name = canonicalize_name(folder.partition("-")[0])
+        if name not in seen and not folder.startswith("~"):
             seen.add(name)
-            yield each
+            yield folder, each
 
 
-def _name(distribution: Distribution) -> str | None:
+def _folder(distribution: Distribution) -> str:
+    """`name-version`, as the folder says, to which there is no public way; spares its METADATA."""
+    stem: str = getattr(getattr(distribution, "_path", None), "stem", "EGG-INFO")
+    if stem != "EGG-INFO":
+        return stem
     try:
-        name: str | None = distribution.metadata["Name"]
+        return f"{distribution.name.replace('-', '_')}-{distribution.version}"
     except Exception:
-        return None
-    return name
+        return "unknown"
 
 
-def _records(distribution: Distribution) -> Iterator[InstalledPlugin]:
-    folder = getattr(getattr(distribution, "_path", None), "name", "unknown")
-    name = _name(distribution)
-    shown = name or folder.rpartition(".")[0] or folder
-    corrupt = InstalledPlugin("", shown, "", "", "corrupt")
+def _records(folder: str, distribution: Distribution) -> Iterator[InstalledPlugin]:
+    corrupt = InstalledPlugin("", folder, "", "", "corrupt")
     try:
         text = distribution.read_text("entry_points.txt")
     except (OSError, UnicodeError) as error:
-        problem = f"entry_points.txt cannot be read ({type(error).__name__}): reinstall {shown}"
+        problem = f"entry_points.txt cannot be read ({type(error).__name__}): reinstall it"
         yield replace(corrupt, problem=problem)
         return
     if text is None or GROUP not in text:
@@ -94,83 +93,89 @@ def _records(distribution: Distribution) -> Iterator[InstalledPlugin]:
     try:
         points = list(distribution.entry_points.select(group=GROUP))
     except Exception:
-        yield replace(corrupt, problem=f"entry_points.txt is malformed: reinstall {shown}")
+        yield replace(corrupt, problem="entry_points.txt is malformed: reinstall it")
         return
-    if name is None:
-        yield replace(corrupt, problem=f"METADATA is missing: reinstall {shown}")
+    try:
+        name, number = str(distribution.metadata["Name"]), str(distribution.metadata["Version"])
+        problem = _incompatible(distribution, name)
+    except Exception:
+        yield replace(corrupt, problem="METADATA is missing or malformed: reinstall it")
         return
+    status: Status = "incompatible" if problem else "ready"
     for point in points:
-        record = InstalledPlugin(point.name, name, distribution.version, point.value)
-        if problem := _incompatible(distribution, record):
-            record = replace(record, status="incompatible", problem=problem)
-        yield record
+        yield InstalledPlugin(point.name, name, number, point.value, status, problem)
 
 
-def _incompatible(distribution: Distribution, record: InstalledPlugin) -> str:
-    """Why the plugin's requirement on us does not fit; releases compared, so betas count."""
+def _incompatible(distribution: Distribution, name: str) -> str:
+    """Why the requirement on us does not fit; releases are compared, so betas count."""
     from . import __version__  # noqa: PLC0415 - the package imports this module late
 
-    try:
-        wanted = [Requirement(text) for text in distribution.requires or ()]
-    except InvalidRequirement:
-        return f"its requirements cannot be read: reinstall {record.distribution}"
     release = Version(__version__).base_version
-    for each in wanted:
+    for each in map(Requirement, distribution.requires or ()):
         applies = each.marker is None or each.marker.evaluate({"extra": ""})
         ours = canonicalize_name(each.name) == OURS and applies
-        if ours and not each.specifier.contains(release, prereleases=True):
-            return (
-                f"asks for {OURS}{each.specifier}, and {__version__} is installed: "
-                f"install a {record.distribution} that fits"
-            )
+        if ours and not each.specifier.contains(release):
+            wanted = f"asks for {OURS}{each.specifier}, and {__version__} is installed"
+            return f"{wanted}: install a {name} that fits"
     return ""
 
 
 def _judged(record: InstalledPlugin, counts: Counter[str]) -> InstalledPlugin:
-    if record.status != "ready":
-        return record
+    """`record`, in conflict if another distribution offers its name or owns it."""
     owner = RESERVED.get(record.name)
-    if owner is not None:
-        if canonicalize_name(record.distribution) == owner:
-            return record
-        problem = f"the name {record.name!r} belongs to {owner}"
-    elif counts[record.name] > 1:
-        problem = f"another distribution offers {record.name!r} too"
-    else:
+    is_owner = canonicalize_name(record.distribution) == owner
+    if record.status != "ready" or is_owner or (owner is None and counts[record.name] == 1):
         return record
+    problem = (
+        f"the name {record.name!r} belongs to {owner}"
+        if owner
+        else f"another distribution offers {record.name!r} too"
+    )
     chosen = f'say use = "{record.distribution}:{record.name}" to mean this one'
     return replace(record, status="conflict", problem=f"{problem}: {chosen}")
 
 
-def find(name: str, use: str | None = None) -> InstalledPlugin:
-    """The plugin that `name` means, or that `use` (`distribution:name`) picks.
+def find(
+    records: list[InstalledPlugin], name: str, use: str | None, others: Iterable[str]
+) -> InstalledPlugin:
+    """The plugin among `records` that `name` means, or that `use` (`distribution:name`) picks.
+
+    `others` are names that could have been meant as well.
 
     Raises:
         PluginNotFound: nobody offers it; the message names the nearest that is.
         PluginConflict: several do, or a stranger a name of ours; all are named.
         PluginIncompatible: it asks for another version of us.
     """
-    records = installed()
-    distribution, _, wanted = (use or "").rpartition(":")
+    distribution, _, wanted = (use or f":{name}").rpartition(":")
     found = [
         each
         for each in records
-        if each.name == (wanted or name)
+        if each.name == wanted
         and (not use or canonicalize_name(each.distribution) == canonicalize_name(distribution))
     ]
     if not found:
-        near = get_close_matches(name, {each.name for each in records if each.name}, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        owner = RESERVED.get(name)
-        advice = f"pip install {owner}" if owner and not use else "see `flext-plugins list`"
-        raise PluginNotFound(f"no installed plugin is named {use or name!r}{hint} ({advice})")
-    ready = [each for each in found if each.status == "ready"]
-    picked = found if use else ready
+        raise PluginNotFound(_not_found(records, wanted, use, others))
+    picked = found if use else [each for each in found if each.status == "ready"]
     if len(picked) == 1 and picked[0].status != "incompatible":
         return picked[0]
-    if bad := [each for each in found if each.status == "incompatible"]:
-        raise PluginIncompatible(f"{bad[0].distribution} {bad[0].version}: {bad[0].problem}")
-    raise PluginConflict("; ".join(f"{each.distribution}: {each.problem}" for each in found))
+    told = "; ".join(f"{each.distribution} {each.version}: {each.problem}" for each in found)
+    if any(each.status == "conflict" for each in found):
+        raise PluginConflict(told)
+    raise PluginIncompatible(told)
+
+
+def _not_found(
+    records: list[InstalledPlugin], name: str, use: str | None, others: Iterable[str]
+) -> str:
+    """That nobody offers `name`, and what may be the reason."""
+    names = {each.name for each in records if each.name != name} | set(others)
+    said = [f"no installed plugin is named {use or name!r}"]
+    said += [f"did you mean {each!r}?" for each in get_close_matches(name, names, 1)]
+    said += [f"{each.distribution}: {each.problem}" for each in records if not each.name]
+    if name in RESERVED and not use:
+        said.append(f"pip install {RESERVED[name]}")
+    return "; ".join(said)
 
 
 def load(record: InstalledPlugin) -> Any:
@@ -184,5 +189,7 @@ def load(record: InstalledPlugin) -> Any:
 
 def installed_version(distribution: str) -> str | None:
     """The version on disk now, or `None` if it is gone."""
-    found = next((each for each in installed() if each.distribution == distribution), None)
-    return found.version if found else None
+    try:
+        return version(distribution)
+    except Exception:
+        return None

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from .discovery import installed_version
 from .redaction import MASK, SECRET_NAME, redact_url
-from .settings import Address, Place, Secret, leaves, origin_of
+from .settings import Address, Basic, Place, Secret, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from .chain import Layer
     from .composition import Composition
+    from .layer import Layer
+
+
+SHOWN = (
+    *("base_url", "timeout", "headers", "deadline", "verify", "cert", "http2", "proxy"),
+    *("max_connections", "allow_insecure"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +78,16 @@ class Explanation:
 def explain(composition: Composition) -> Explanation:
     """`composition`, as it may be shown."""
     service = composition.service
-    place = ("services", service.name)
-    shown = {(*("headers", name),): value for name, value in service.headers.items()} | {
-        (key,): getattr(service, key)
-        for key in ("deadline", "verify", "cert", "http2", "proxy", "max_connections")
-        if getattr(service, key) is not None
-    }
-    shown |= {("timeout", key): value for key, value in service.timeout._asdict().items()}
-    settings = tuple(
-        Setting(".".join(key), _shown(key, value), _origin(composition.origins, place, key))
-        for key, value in shown.items()
-    )
+    values = {name: getattr(service, name) for name in SHOWN}
+    values["timeout"] = service.timeout._asdict()
+    settings = []
+    for place, value in leaves(values):
+        if value not in (None, {}):
+            told = ("base_url",) if isinstance(value, Basic) else place
+            settings.append(_setting(place, value, composition.where.origin(told)))
     layers = tuple(_layer(each) for each in composition.layers)
-    return Explanation(service.name, redact_url(service.base_url or ""), settings, layers)
-
-
-def _origin(origins: Mapping[Place, str], place: Place, key: Place) -> str:
-    if not origins:
-        return "code"
-    for under in (place, ("defaults",)):
-        for length in range(len(key), 0, -1):
-            if (found := origins.get((*under, *key[:length]))) is not None:
-                return found
-    return "default"
+    base_url = redact_url(service.base_url or "")
+    return Explanation(service.name, base_url, tuple(settings), layers)
 
 
 def _layer(layer: Layer) -> ExplainedLayer:
@@ -108,18 +99,9 @@ def _layer(layer: Layer) -> ExplainedLayer:
         layer.version,
         layer.observer,
         tuple(layer.hooks),
-        tuple(
-            Setting(".".join(key), _shown(key, value), origin_of(key, layer.origins) or "code")
-            if _is_said(key, layer)
-            else Setting(".".join(key), _shown(key, value), "default")
-            for key, value in values
-        ),
+        tuple(_setting(place, value, layer.origins[place]) for place, value in values),
         _note(layer),
     )
-
-
-def _is_said(key: Place, layer: Layer) -> bool:
-    return any(key[:length] in layer.origins for length in range(1, len(key) + 1))
 
 
 def _note(layer: Layer) -> str:
@@ -132,11 +114,11 @@ def _note(layer: Layer) -> str:
     return f"{layer.version} is loaded, {what}: restart to use what is installed"
 
 
-def _shown(key: Place, value: Any) -> str:
-    if isinstance(value, Address):
-        return str(value)
+def _setting(place: Place, value: Any, origin: str) -> Setting:
     if isinstance(value, Secret):
-        return value.reference or MASK
-    if key and SECRET_NAME.search(key[-1]) and value is not None:
-        return MASK
-    return redact_url(str(value))
+        shown = str(value) if isinstance(value, Address) else value.reference or MASK
+    elif place and SECRET_NAME.search(place[-1]) and value is not None:
+        shown = MASK
+    else:
+        shown = redact_url(str(value))
+    return Setting(".".join(place), shown, origin)

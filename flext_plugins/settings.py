@@ -6,18 +6,30 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
-from typing import Any, TypeAlias
-from urllib.parse import quote, unquote
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, GetCoreSchemaHandler, SecretStr, ValidationError
-from pydantic_core import CoreSchema, core_schema
+from pydantic import Secret as Hidden
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from .errors import ConfigError
-from .redaction import MASK, redact_url
+from .redaction import MASK, SECRET_NAME, redact_url
 
 Place: TypeAlias = tuple[str, ...]
 """The keys that lead to a value: `("services", "flexcore", "base_url")`."""
+PREFIX = "FLEXT__"
+"""How environment variables begin that set a value."""
+CODE = "code"
+"""The origin of what was given as an object."""
+_REFERENCE = re.compile(r"(env|file):(.+)", re.DOTALL)
+
+
+_ESCAPED = re.compile(r"[\\'\"\x00-\x1f]+")
+"""What a `repr` shows in another way."""
 
 
 class Secret(SecretStr):
@@ -25,11 +37,14 @@ class Secret(SecretStr):
 
     _read: tuple[tuple[int, ...], str] | None = None
 
+    def written(self) -> str:
+        """What was configured: the secret, or where it stands."""
+        return super().get_secret_value()
+
     @property
     def reference(self) -> str | None:
         """`env:NAME` or `file:/path`; `None` for a secret that was written out."""
-        text = super().get_secret_value()
-        return text if text.startswith(("env:", "file:")) else None
+        return self.written() if _REFERENCE.fullmatch(self.written()) else None
 
     def get_secret_value(self) -> str:
         """The secret itself.
@@ -37,39 +52,47 @@ class Secret(SecretStr):
         Raises:
             ConfigError: the variable is not set, or the file cannot be read.
         """
-        reference = self.reference
-        if reference is None:
-            return super().get_secret_value()
-        kind, _, where = reference.partition(":")
-        if kind == "env":
-            value = os.environ.get(where)
-            if value is None:
-                raise ConfigError(f"{reference}: this variable is not set")
-            return value
-        return self._from_file(where)
+        found = _REFERENCE.fullmatch(self.written())
+        if found is None:
+            return self.written()
+        if found[1] == "file":
+            return self._from_file(found[2])
+        if (value := os.environ.get(found[2])) is None:
+            raise ConfigError(f"{found[0]}: this variable is not set")
+        return value
 
     def _from_file(self, path: str) -> str:
         try:
-            found = os.stat(path)  # noqa: PTH116 - two of the three lines that make it atomic
+            found = os.stat(path)  # noqa: PTH116 - follows links, as Kubernetes swaps them
             state = (found.st_mtime_ns, found.st_size, found.st_ino)
             if self._read is None or self._read[0] != state:
                 with open(path, encoding="utf-8") as file:  # noqa: PTH123
                     self._read = state, file.read().rstrip("\r\n")
             return self._read[1]
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError) as error:
             problem = type(error).__name__
         raise ConfigError(f"file:{path}: cannot be read ({problem})")
 
     def __hash__(self) -> int:
-        return hash(super().get_secret_value())
+        return hash(self.written())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and SecretStr.get_secret_value(
-            self
-        ) == SecretStr.get_secret_value(other)
+        return isinstance(other, Secret) and self.written() == other.written()
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "_read"}
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        schema: Any = super().__get_pydantic_core_schema__(source, handler)
+        # pydantic's own reads the secret to mask it, which a reference may not survive.
+        schema["serialization"] = core_schema.plain_serializer_function_ser_schema(
+            str, when_used="json"
+        )
+        made: CoreSchema = schema
+        return made
 
 
 class Address(Secret):
@@ -77,36 +100,63 @@ class Address(Secret):
 
     _USERINFO = re.compile(
         r"^(?P<scheme>[a-z][a-z0-9+.-]*://)"
-        r"(?P<user>(?:env|file):[^:@]+|[^:@/?#]*)(?::(?P<password>(?:env|file):[^@]+|[^@/?#]*))?@"
+        r"(?P<user>(?:env|file):[^:@]+|[^:/?#]*)(?::(?P<password>(?:env|file):[^@]+|[^/?#]*))?@"
         r"(?P<rest>.*)$",
         re.IGNORECASE,
     )
 
     def split(self) -> tuple[str, Secret | None, Secret | None]:
-        """The URL without user info, the user and the password."""
-        found = self._USERINFO.match(self.get_secret_value())
-        if found is None:
-            return self.get_secret_value(), None, None
-        user, password = found["user"], found["password"]
-        return found["scheme"] + found["rest"], Secret(user), Secret(password or "")
+        """The URL without user info, the user and the password.
 
-    def get_url(self) -> str:
+        Raises:
+            ConfigError: it is no URL, or a reference to one that is missing.
+        """
+        text = super().get_secret_value()
+        found = self._USERINFO.match(text)
+        url = found["scheme"] + found["rest"] if found else text
+        if not _is_url(url):
+            raise ConfigError("expected a URL with a host, its user and password percent-encoded")
+        if found is None:
+            return url, None, None
+        return url, Secret(found["user"]), Secret(found["password"] or "")
+
+    def get_secret_value(self) -> str:
         """The URL with its user info, percent-encoded where it was a reference."""
         url, user, password = self.split()
         if user is None or password is None:
             return url
         scheme, _, rest = url.partition("://")
         parts = [
-            quote(part.get_secret_value(), safe="") if part.reference else part.get_secret_value()
+            quote(part.get_secret_value(), safe="") if part.reference else part.written()
             for part in (user, password)
         ]
         return f"{scheme}://{':'.join(parts)}@{rest}"
 
-    def __str__(self) -> str:
-        return self.reference or redact_url(SecretStr.get_secret_value(self))
+    def _display(self) -> str:
+        return redact_url(self.written())
 
-    def __repr__(self) -> str:
-        return f"Address({str(self)!r})"
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        def checked(address: Address) -> Address:
+            try:
+                if not address.reference:
+                    address.split()
+            except ConfigError as error:
+                raise ValueError(str(error)) from None
+            return address
+
+        schema = super().__get_pydantic_core_schema__(source, handler)
+        return core_schema.no_info_after_validator_function(checked, schema)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.scheme and parts.hostname and parts.port != 0 and "@" not in parts.netloc)
+    except ValueError:
+        return False
 
 
 class Basic(Secret):
@@ -118,7 +168,7 @@ class Basic(Secret):
 
     def get_secret_value(self) -> str:
         parts = (
-            part.get_secret_value() if part.reference else unquote(part.get_secret_value())
+            part.get_secret_value() if part.reference else unquote(part.written())
             for part in (self._user, self._password)
         )
         return f"Basic {b64encode(':'.join(parts).encode()).decode()}"
@@ -137,15 +187,16 @@ class ServiceName(str):
 
 
 def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
-    """Every value inside settings or tables, with its place."""
+    """Every value inside settings or tables, with its place; what is empty is a value too."""
+    if isinstance(value, Hidden):
+        value = value.get_secret_value()
     if isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in type(value).model_fields}
-    if isinstance(value, Mapping):
+    if isinstance(value, (list, tuple, set, frozenset)) and value:
+        value = dict(enumerate(value))
+    if isinstance(value, Mapping) and value:
         for key, inner in value.items():
             yield from leaves(inner, (*place, str(key)))
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for index, inner in enumerate(value):
-            yield from leaves(inner, (*place, str(index)))
     else:
         yield place, value
 
@@ -156,70 +207,135 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def origin_of(place: Place, origins: Mapping[Place, str]) -> str:
-    """Where the value at `place`, or the table around it, came from."""
-    for length in range(len(place), -1, -1):
-        if place[:length] in origins:
-            return origins[place[:length]]
-    return ""
+class Where:
+    """Where the values of a table stand: at a place, or at several that are laid on each other."""
 
+    def __init__(self, origins: Mapping[Place, str], *roots: Place) -> None:
+        self._origins, self._roots = origins, roots or ((),)
 
-def problem(place: Place, what: str, origins: Mapping[Place, str]) -> str:
-    """One sentence: where it came from, which key, what is wrong."""
-    origin = origin_of(place, origins)
-    return ": ".join(part for part in (origin, ".".join(place), what) if part)
+    def _origin(self, place: Place, least: int) -> str:
+        """Of the value at `place`, of what it is a part of, or of a part of it."""
+        for end in range(len(place), least, -1):
+            if (origin := self._origins.get(place[:end])) is not None:
+                return origin
+        parts = (each for inner, each in self._origins.items() if inner[: len(place)] == place)
+        return next(parts, "")
+
+    def _find(self, key: Place) -> tuple[Place, str]:
+        for root in self._roots:
+            if origin := self._origin((*root, *key), len(root)):
+                return (*root, *key), origin
+        return (*self._roots[0], *key), ""
+
+    def origin(self, key: Place) -> str:
+        """A file, a variable, `code`, or `default`."""
+        return self._find(key)[1] or "default"
+
+    def in_file(self, key: Place) -> bool:
+        """Whether the value came from a file."""
+        origin = self.origin(key)
+        return origin not in {CODE, "default"} and not origin.startswith(PREFIX)
+
+    def problem(self, key: Place, what: str) -> str:
+        """One sentence: where it came from, which key, what is wrong."""
+        place, _ = self._find(key)
+        around = (self._origin(place[:end], 0) for end in range(len(place), -1, -1))
+        origin = next((each for each in around if each), CODE)
+        said = ("" if origin == CODE else origin, ".".join(place), what)
+        return ": ".join(part for part in said if part)
 
 
 def problems_of(
-    error: ValidationError,
-    model: type[BaseModel],
-    raw: Any,
-    place: Place,
-    origins: Mapping[Place, str],
+    error: ValidationError | None, model: type[BaseModel], raw: Any, where: Where
 ) -> list[str]:
-    """What a validation found, without any value."""
-    found = []
-    for each in error.errors(include_url=False, include_input=False, include_context=False):
-        inner = tuple(str(key) for key in each["loc"])
-        if each["type"] == "extra_forbidden":
-            what = f"unknown key{nearest(inner[-1], _fields(model, inner[:-1]))}"
-        elif each["type"] == "missing":
-            what = "is required"
-        else:
-            what = each["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            if each["type"] in {"value_error", "assertion_error"}:
-                what = _without_values(what, raw)
-        found.append(problem((*place, *inner), what, origins))
-    return list(dict.fromkeys(found))
+    """What a validation found, and what keys nobody takes, without any value."""
+    found = {place: [what] for place, what in _unknown(model, raw, ())}
+    for each in error.errors(include_url=False, include_input=False) if error else ():
+        place = _place(each["loc"], raw, absent=each["type"] == "missing")
+        said = found.setdefault(place, [])
+        if each["type"] != "extra_forbidden":
+            said.append(_said(each, model, raw))
+        elif not said:
+            said.append("unknown key")
+    return [where.problem(place, " or ".join(dict.fromkeys(said))) for place, said in found.items()]
 
 
-def _fields(model: type[BaseModel], place: Place) -> Iterable[str]:
-    """The keys that the model at `place` inside `model` takes."""
-    current: Any = model
-    for key in place:
-        field = current.model_fields.get(key) if hasattr(current, "model_fields") else None
-        kinds = [field.annotation] if field is not None else list(getattr(current, "__args__", ()))
-        current = next(iter(_models(kinds)), None) or (kinds[-1] if kinds else None)
-    return current.model_fields if hasattr(current, "model_fields") else ()
+def _place(location: tuple[int | str, ...], raw: Any, *, absent: bool) -> Place:
+    """The keys among what pydantic gives, which also names members of unions."""
+    found: list[str] = []
+    for index, key in enumerate(location, 1):
+        inside = dict(enumerate(raw)) if isinstance(raw, (list, tuple)) else raw
+        known = isinstance(inside, Mapping) and key in inside
+        if not known and not (absent and index == len(location)):
+            continue
+        raw = inside[key] if known else None
+        found.append(str(key))
+    return tuple(found)
 
 
-def _models(kinds: Iterable[Any]) -> Iterator[Any]:
-    for kind in kinds:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield kind
+def _said(error: ErrorDetails, model: type[BaseModel], raw: Any) -> str:
+    """Pydantic's message; in what a plugin's own validator wrote, what is configured is masked."""
+    kind, message = error["type"], error["msg"]
+    if kind == "missing":
+        return "is required"
+    if kind in {"value_error", "assertion_error", "union_tag_invalid"}:
+        message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        return _without(message, raw)
+    if kind not in get_args(core_schema.ErrorType):  # a `PydanticCustomError`: worded with care
+        fields = model.model_fields
+        hidden = {
+            key: value
+            for key, value in raw.items()
+            if key not in fields or SECRET_NAME.search(key) or is_secret(fields[key].annotation)
+        }
+        return _without(message, hidden)
+    return message.replace("Input should be", "expected")
 
 
-def _without_values(message: str, raw: Any) -> str:
-    """`message`, which a plugin's own validator wrote, with everything configured masked."""
+def is_secret(annotation: Any) -> bool:
+    """Whether values of this type may be or hold secrets."""
+    if args := get_args(annotation):
+        return any(is_secret(each) for each in args)
+    return isinstance(annotation, type) and issubclass(annotation, (SecretStr, BaseModel))
+
+
+def _without(message: str, raw: Any) -> str:
+    """`message` with all values in `raw`, and what they refer to, masked."""
+    shown = set()
     for _, value in leaves(raw):
-        text = str(SecretStr.get_secret_value(value) if isinstance(value, Secret) else value)
-        shown = [text]
-        if text.startswith(("env:", "file:")):
-            try:
-                shown.append(Secret(text).get_secret_value())
-            except ConfigError:
-                continue
-        for secret in shown:
-            if len(secret) > 2:
-                message = message.replace(secret, MASK)
+        secret = value if isinstance(value, Secret) else Secret(str(value))
+        shown.add(secret.written())
+        with suppress(ConfigError):
+            shown.add(secret.get_secret_value())
+    parts = {part for text in shown for part in (text, *_ESCAPED.split(text)) if len(part) > 2}
+    for part in sorted(parts, key=len, reverse=True):
+        message = message.replace(part, MASK)
     return message
+
+
+def _unknown(kind: Any, raw: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    """The keys in `raw` that `kind`, a model or a type with models in it, does not take."""
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        yield from _unknown(args[0], raw, place)
+    elif origin in {Union, UnionType}:
+        found = [list(_unknown(each, raw, place)) for each in args if not _is_scalar(each)]
+        yield from min(found, key=len, default=[])
+    elif isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(raw, Mapping):
+        fields = {each.alias or name: each.annotation for name, each in kind.model_fields.items()}
+        for key, value in raw.items():
+            if key in fields or key in kind.model_fields:
+                yield from _unknown(fields.get(key), value, (*place, key))
+            elif kind.model_config.get("extra") != "allow":
+                yield (*place, str(key)), f"unknown key{nearest(str(key), fields)}"
+    elif args and isinstance(raw, (Mapping, list, tuple)):
+        pairs = raw.items() if isinstance(raw, Mapping) else enumerate(raw)
+        for key, value in pairs:
+            yield from _unknown(args[-1], value, (*place, str(key)))
+
+
+def _is_scalar(kind: Any) -> bool:
+    is_class = isinstance(kind, type) and kind is not Any
+    return get_origin(kind) is Literal or (
+        is_class and get_origin(kind) is None and not issubclass(kind, (BaseModel, Mapping))
+    )

@@ -172,9 +172,7 @@ MUTANTS = [
         "            if error is not send.error:\n                raise\n",
         "test_6",
     ),
-    Mutant(
-        "6.6 the host sends for it", "chain.py", "await send(message)\n", "pass\n", "test_6"
-    ),
+    Mutant("6.6 the host sends for it", "chain.py", "await send(message)\n", "pass\n", "test_6"),
     Mutant(
         "6.6 it cannot change an outcome",
         "chain.py",

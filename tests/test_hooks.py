@@ -63,7 +63,9 @@ def test_stages_order_plugins_and_responses_come_back_in_reverse(server, world, 
     ]
 
 
-def test_within_a_stage_the_first_in_the_configuration_is_outermost_global_ones_first(server, world):
+def test_within_a_stage_the_first_in_the_configuration_is_outermost_global_ones_first(
+    server, world
+):
     recorder = Recorder()
     plugins = {name: recorder.small(name) for name in ("b", "a", "g")}
     host = world.host(
@@ -352,7 +354,9 @@ def test_a_plugin_reads_a_body_and_everybody_else_still_can(server, world):
 
 
 @pytest.mark.parametrize("hook", ["flext_request", "flext_exchange"])
-def test_awaiting_something_foreign_in_a_sync_connection_names_plugin_and_awaited(server, hook, sync_world):
+def test_awaiting_something_foreign_in_a_sync_connection_names_plugin_and_awaited(
+    server, hook, sync_world
+):
     world = sync_world
     unwound = []
 

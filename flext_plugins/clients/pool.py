@@ -28,7 +28,7 @@ def origin(url: Any) -> tuple[str, str, int | None]:
 def proxy_for(url: Any, service: Service) -> str | None:
     """The proxy for `url`: the service's own setting, else what the environment says now."""
     if service.proxy is not None:
-        return service.proxy.get_url() if service.proxy else None
+        return service.proxy.get_secret_value() if service.proxy else None
     proxies = getproxies()
     if not proxies or proxy_bypass(f"{url.host}:{url.port}" if url.port else url.host):
         return None

@@ -1,0 +1,614 @@
+"""Files, the environment's file and variables become one configuration; problems come together."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from flext_plugins import ConfigError, Host, HostConfig, ServiceConfig, hookimpl
+
+
+class Tenant:
+    class Settings(BaseModel):
+        tenant: str
+        tags: list[str] = []
+        limits: dict[str, int] = {}
+        every: float = 1.0
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    @hookimpl
+    def flext_event(self, event): ...
+
+
+@pytest.fixture(autouse=True)
+def bare_environment(monkeypatch, tmp_path):
+    """No variable of ours is set, and this folder holds the files."""
+    for name in os.environ:
+        if name.startswith("FLEXT"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="flext.toml"):
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def read(environment=None, path=None, **plugins):
+    host = Host.from_file(path, environment)
+    for name, kind in {"tenant": Tenant, **plugins}.items():
+        host.register(kind, name)
+    return host
+
+
+def problems(call, *args, **options):
+    """The sentences of the `ConfigError` that `call` raises."""
+    with pytest.raises(ConfigError) as caught:
+        call(*args, **options)
+    return list(caught.value.problems)
+
+
+def settings(host, service="a"):
+    """What is in force: name -> (value, origin)."""
+    return {each.name: (each.value, each.origin) for each in host.explain(service).settings}
+
+
+def of_plugin(host, service="a"):
+    (layer,) = host.explain(service).layers
+    return {each.name: (each.value, each.origin) for each in layer.settings}
+
+
+# Files
+
+
+TOML = """
+[defaults]
+timeout = { connect = 5, read = 30 }
+
+[plugins.tenant]
+tenant = "everyone"
+
+[services.a]
+base_url = "https://a.example"
+headers = { X-Service = "flext-api" }
+
+[services.a.plugins.tenant]
+tags = ["x", "y"]
+"""
+YAML = """
+defaults:
+  timeout: {connect: 5, read: 30}
+plugins:
+  tenant: {tenant: everyone}
+services:
+  a:
+    base_url: https://a.example
+    headers: {X-Service: flext-api}
+    plugins:
+      tenant:
+        tags: [x, y]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("flext.toml", TOML), ("flext.yaml", YAML), ("flext.yml", YAML)]
+)
+def test_toml_and_yaml_say_the_same(write, name, text):
+    host = read(path=write(text, name))
+    assert host.services == ("a",)
+    found = settings(host)
+    assert found["base_url"][0] == "https://a.example"
+    assert (found["timeout.connect"][0], found["timeout.read"][0]) == ("5.0", "30.0")
+    assert of_plugin(host)["tenant"][0] == "everyone"
+    assert of_plugin(host)["tags.1"][0] == "y"
+
+
+def test_the_file_is_flext_toml_here_unless_a_variable_or_the_caller_says_otherwise(
+    write, monkeypatch
+):
+    write("[services.here]")
+    other = write("[services.other]", "other.toml")
+    third = write("[services.third]", "third.toml")
+    assert Host.from_file().services == ("here",)
+    monkeypatch.setenv("FLEXT_CONFIG", str(other))
+    assert Host.from_file().services == ("other",)
+    assert Host.from_file(third).services == ("third",)
+
+
+def test_an_empty_file_is_an_empty_configuration(write):
+    assert Host.from_file(write("")).services == ()
+    assert Host.from_file(write("", "flext.yaml")).services == ()
+
+
+def test_a_missing_file_says_what_to_do():
+    (told,) = problems(Host.from_file)
+    assert told == "flext.toml: no such file; give the path, or set FLEXT_CONFIG"
+
+
+def test_a_missing_environment_file_is_a_problem_too(write):
+    write("")
+    (told,) = problems(Host.from_file, environment="prodution")
+    assert told.startswith("flext.prodution.toml: no such file")
+
+
+def test_broken_toml_is_told_by_line_without_its_text(write):
+    (told,) = problems(Host.from_file, write('[services.a]\nbase_url = "canary\n'))
+    assert told.endswith("flext.toml: not TOML, line 2, column 19")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'services:\n  password: "canary\n',
+        "services:\n  password: canary: canary\n",
+        "services: &canary\n  - *unknown_canary\n",
+        "services:\n\tcanary\n",
+        "a: !canary 5\n",
+    ],
+)
+def test_broken_yaml_is_told_by_line_without_its_text(write, text):
+    (told,) = problems(Host.from_file, write(text, "flext.yaml"))
+    assert "flext.yaml: not YAML, line " in told
+    assert "canary" not in told
+
+
+@pytest.mark.parametrize("text", ["a: 2024-13-45\n", "a: !!int canary\n", "a: \x07\n"])
+def test_yaml_that_parses_and_means_nothing_is_not_yaml(write, text):
+    (told,) = problems(Host.from_file, write(text, "flext.yaml"))
+    assert told.partition("flext.yaml: ")[2].startswith("not YAML")
+    assert "canary" not in told
+
+
+@pytest.mark.parametrize("text", ["- a\n", "text\n", "5\n"])
+def test_a_file_is_made_of_tables(write, text):
+    (told,) = problems(Host.from_file, write(text, "flext.yaml"))
+    assert told.endswith("flext.yaml: expected tables at the top")
+
+
+def test_a_file_that_cannot_be_read_is_a_problem(write, tmp_path):
+    write("").write_bytes(b"\xff\xfe")
+    assert problems(Host.from_file) == ["flext.toml: cannot be read (UnicodeDecodeError)"]
+    (told,) = problems(Host.from_file, tmp_path)
+    assert told.endswith("cannot be read (IsADirectoryError)")
+
+
+def test_problems_of_both_files_come_together(write):
+    write("[")
+    write("]", "flext.test.toml")
+    assert len(problems(Host.from_file, environment="test")) == 2
+    write("[servces.a]")
+    assert len(problems(Host.from_file, environment="test")) == 2
+
+
+# Layers
+
+
+def test_later_layers_win_key_by_key(write, monkeypatch):
+    write(TOML)
+    write('[services.a]\nbase_url = "https://b.example"\ndeadline = 7\n', "flext.prod.toml")
+    monkeypatch.setenv("FLEXT__SERVICES__A__DEADLINE", "9")
+    monkeypatch.setenv("FLEXT__SERVICES__A__PLUGINS__TENANT__TENANT", "acme")
+    host = read("prod")
+    found = settings(host)
+    assert found["base_url"] == ("https://b.example", "flext.prod.toml")
+    assert found["deadline"] == ("9.0", "FLEXT__SERVICES__A__DEADLINE")
+    assert found["headers.X-Service"][1] == "flext.toml"
+    assert found["timeout.read"] == ("30.0", "flext.toml")
+    assert found["timeout.write"] == ("5.0", "default")
+    assert found["http2"] == ("False", "default")
+    told = of_plugin(host)
+    assert told["tenant"] == ("acme", "FLEXT__SERVICES__A__PLUGINS__TENANT__TENANT")
+    assert told["tags.0"] == ("x", "flext.toml")
+    assert told["every"] == ("1.0", "default")
+
+
+def test_a_later_list_replaces_an_earlier_one(write):
+    write(TOML)
+    write('[services.a.plugins.tenant]\ntags = ["z"]\n', "flext.prod.toml")
+    told = of_plugin(read("prod"))
+    assert told["tags.0"] == ("z", "flext.prod.toml")
+    assert "tags.1" not in told
+
+
+def test_a_mapping_reads_neither_file_nor_environment(write, monkeypatch):
+    write("[services.file]")
+    monkeypatch.setenv("FLEXT__SERVICES__VARIABLE__BASE_URL", "https://x.example")
+    monkeypatch.setenv("FLEXT_CONFIG", "flext.toml")
+    host = Host({"services": {"a": {"http2": True}}})
+    assert host.services == ("a",)
+    assert settings(host)["http2"] == ("True", "code")
+    assert settings(host)["verify"] == ("True", "default")
+
+
+def test_models_are_configuration_too():
+    config = HostConfig(services={"a": ServiceConfig(plugins={"tenant": {"tenant": "acme"}})})
+    host = Host(config)
+    host.register(Tenant, "tenant")
+    assert of_plugin(host)["tenant"] == ("acme", "code")
+    assert of_plugin(host)["every"] == ("1.0", "default")
+
+
+def test_no_configuration_is_no_services():
+    assert Host().services == ()
+
+
+# Variables
+
+
+def test_a_dash_in_a_name_is_written_as_an_underscore(write, monkeypatch):
+    write('[services.flext-auth.headers]\nX-My-Name = "x"\n[services.flext-auth.plugins.my-tenant]')
+    monkeypatch.setenv("FLEXT__SERVICES__FLEXT_AUTH__BASE_URL", "https://x.example")
+    monkeypatch.setenv("FLEXT__SERVICES__FLEXT_AUTH__HEADERS__X_MY_NAME", "y")
+    monkeypatch.setenv("FLEXT__SERVICES__FLEXT_AUTH__PLUGINS__MY_TENANT__TENANT", "acme")
+    host = read(**{"my-tenant": Tenant})
+    assert host.services == ("flext-auth",)
+    found = settings(host, "flext-auth")
+    assert found["base_url"][0] == "https://x.example"
+    assert found["headers.X-My-Name"][1] == "FLEXT__SERVICES__FLEXT_AUTH__HEADERS__X_MY_NAME"
+    assert of_plugin(host, "flext-auth")["tenant"][0] == "acme"
+
+
+def test_a_variable_may_name_something_new(write, monkeypatch):
+    write("[plugins.my_tenant]\ntenant = 'everyone'")
+    monkeypatch.setenv("FLEXT__SERVICES__NEW_ONE__MAX_CONNECTIONS", "7")
+    monkeypatch.setenv("FLEXT__SERVICES__NEW_ONE__PLUGINS__MY_TENANT__TENANT", "acme")
+    host = read(my_tenant=Tenant)
+    assert host.services == ("new-one",)
+    assert settings(host, "new-one")["max_connections"][0] == "7"
+    assert of_plugin(host, "new-one")["tenant"][0] == "acme"
+
+
+def test_two_services_of_one_name_in_variables_are_an_error(write):
+    write("[services.flext-auth]\n[services.flext_auth]\n[services.a]\nbase = 1\n")
+    told = problems(Host.from_file)
+    assert any("flext_auth" in each and "'flext-auth'" in each for each in told)
+    assert any("services.a.base: unknown key" in each for each in told)
+    assert Host({"services": {"flext-auth": {}, "flext_auth": {}}}).services
+
+
+def test_json_in_a_variable_is_a_list_or_a_table(write, monkeypatch):
+    write("[services.a.plugins.tenant]\ntenant = 'acme'")
+    monkeypatch.setenv("FLEXT__SERVICES__A__PLUGINS__TENANT__TAGS", '["p", "q"]')
+    monkeypatch.setenv("FLEXT__SERVICES__A__PLUGINS__TENANT__LIMITS", '{"rows": 5}')
+    monkeypatch.setenv("FLEXT__SERVICES__A__TIMEOUT", '{"read": 3}')
+    host = read()
+    assert of_plugin(host)["tags.1"][0] == "q"
+    assert of_plugin(host)["limits.rows"][0] == "5"
+    assert settings(host)["timeout.read"][0] == "3.0"
+
+
+def test_what_only_looks_like_json_is_text(write, monkeypatch):
+    write("[services.a.plugins.tenant]")
+    monkeypatch.setenv("FLEXT__SERVICES__A__PLUGINS__TENANT__TENANT", "[acme")
+    assert of_plugin(read())["tenant"][0] == "[acme"
+
+
+@pytest.mark.parametrize("said", [{"verify": "false"}, {"proxy": "False"}])
+def test_a_variable_can_say_false(write, monkeypatch, said):
+    write("[services.a]")
+    ((key, value),) = said.items()
+    monkeypatch.setenv(f"FLEXT__SERVICES__A__{key.upper()}", value)
+    assert settings(read())[key][0] == "False"
+
+
+def test_a_variable_with_a_wrong_name_is_told_with_the_nearest(write, monkeypatch):
+    write("[services.a]")
+    monkeypatch.setenv("FLEXT__SERVICES__A__BASE_ULR", "https://x.example")
+    monkeypatch.setenv("FLEXT__SERVICE__A__BASE_URL", "https://x.example")
+    assert sorted(problems(Host.from_file)) == [
+        "FLEXT__SERVICES__A__BASE_ULR: services.a.base_ulr: unknown key; did you mean 'base_url'?",
+        "FLEXT__SERVICE__A__BASE_URL: service: unknown key; did you mean 'services'?",
+    ]
+
+
+# Defaults, global plugins, taking one off
+
+
+def test_defaults_are_for_every_service_unless_it_says_otherwise():
+    config = {
+        "defaults": {"deadline": 3, "headers": {"x-one": "d", "X-Two": "d"}, "http2": True},
+        "services": {"a": {"deadline": 4, "headers": {"X-One": "s"}}, "b": {}},
+    }
+    host = Host(config)
+    a, b = settings(host), settings(host, "b")
+    assert (a["deadline"][0], b["deadline"][0]) == ("4.0", "3.0")
+    assert {each for each in a if each.startswith("headers")} == {"headers.X-One", "headers.X-Two"}
+    assert {each for each in b if each.startswith("headers")} == {"headers.x-one", "headers.X-Two"}
+    assert a["http2"][0] == "True"
+
+
+@pytest.mark.parametrize("value", [30, 30.0, "30"])
+def test_one_number_sets_all_timeouts(value):
+    found = settings(Host({"services": {"a": {"timeout": value}}}))
+    phases = ("connect", "read", "write", "pool")
+    assert [found[f"timeout.{each}"][0] for each in phases] == ["30.0"] * 4
+
+
+def test_a_timeout_may_be_a_number_in_one_layer_and_a_table_in_the_next(write, monkeypatch):
+    write("[defaults]\ntimeout = 30\n[services.a]\ntimeout = {read = 60}\n[services.b]")
+    monkeypatch.setenv("FLEXT__DEFAULTS__TIMEOUT__POOL", "1")
+    host = read()
+    found = settings(host)
+    assert found["timeout.connect"] == ("30.0", "flext.toml")
+    assert found["timeout.read"] == ("60.0", "flext.toml")
+    assert found["timeout.pool"] == ("1.0", "FLEXT__DEFAULTS__TIMEOUT__POOL")
+    monkeypatch.setenv("FLEXT__SERVICES__A__TIMEOUT", "2")
+    assert settings(read())["timeout.read"] == ("2.0", "FLEXT__SERVICES__A__TIMEOUT")
+
+
+def test_a_variable_for_a_part_comes_after_the_one_for_the_whole(write, monkeypatch):
+    write("[services.a]")
+    monkeypatch.setenv("FLEXT__SERVICES__A__TIMEOUT__READ", "2")
+    monkeypatch.setenv("FLEXT__SERVICES__A__TIMEOUT", "3")
+    found = settings(read())
+    assert (found["timeout.read"][0], found["timeout.pool"][0]) == ("2.0", "3.0")
+
+
+def test_a_plugins_own_timeout_is_a_setting_like_any_other(write, monkeypatch):
+    class Waiting(Tenant):
+        class Settings(BaseModel):
+            timeout: float | dict[str, float]
+
+    write("[plugins.waiting]\ntimeout = 3\n[services.a.plugins.waiting.timeout]\nlong = 4")
+    found = of_plugin(read(waiting=Waiting))
+    assert found == {"timeout.long": ("4.0", "flext.toml")}
+    monkeypatch.setenv("FLEXT__PLUGINS__WAITING__TIMEOUT__SHORT", "1")
+    monkeypatch.setenv("FLEXT__SERVICES__A__PLUGINS__WAITING__TIMEOUT__LONG", "5")
+    assert sorted(of_plugin(read(waiting=Waiting))) == ["timeout.long", "timeout.short"]
+
+
+def test_global_plugins_are_for_every_service_key_by_key():
+    config = {
+        "plugins": {"tenant": {"tenant": "everyone", "limits": {"x": 1}}},
+        "services": {"a": {"plugins": {"tenant": {"limits": {"y": 2}}}}, "b": {}},
+    }
+    host = Host(config)
+    host.register(Tenant, "tenant")
+    a, b = of_plugin(host), of_plugin(host, "b")
+    assert (a["tenant"][0], a["limits.x"][0], a["limits.y"][0]) == ("everyone", "1", "2")
+    assert "limits.y" not in b
+
+
+def test_false_takes_an_inherited_plugin_off_in_a_file_or_by_a_variable(write, monkeypatch):
+    write("[plugins.tenant]\ntenant='x'\n[services.a]\nplugins.tenant=false\n[services.b]")
+    host = read()
+    assert host.explain("a").layers == ()
+    assert len(host.explain("b").layers) == 1
+    monkeypatch.setenv("FLEXT__SERVICES__B__PLUGINS__TENANT", "false")
+    assert read().explain("b").layers == ()
+    monkeypatch.delenv("FLEXT__SERVICES__B__PLUGINS__TENANT")
+    monkeypatch.setenv("FLEXT__PLUGINS__TENANT", "False")
+    assert read().explain("b").layers == ()
+
+
+def test_what_was_taken_off_may_be_put_on_again(write, monkeypatch):
+    write("[services.a]\nplugins.tenant=false")
+    monkeypatch.setenv("FLEXT__SERVICES__A__PLUGINS__TENANT__TENANT", "acme")
+    assert of_plugin(read())["tenant"][0] == "acme"
+
+
+def test_a_plugin_is_a_table_or_false():
+    told = problems(Host, {"services": {"a": {"plugins": {"tenant": True, "other": "yes"}}}})
+    assert [each.partition(": ")[0] for each in told] == [
+        "services.a.plugins.tenant",
+        "services.a.plugins.other",
+    ]
+
+
+# Problems
+
+
+def test_all_problems_of_the_shape_come_together_with_file_and_path(write, monkeypatch):
+    write(
+        "allow_inline = true\n[default]\n[services.a]\ntimout = 3\nverify = 5\n"
+        "timeout = -1\nmax_connections = 0\n[services.b]\nbase_url = 'b.example'\n"
+        "timeout = { conect = 1 }\n"
+    )
+    monkeypatch.setenv("FLEXT__SERVICES__B__HTTP2", "perhaps")
+    told = problems(Host.from_file)
+    assert sorted(told) == sorted(
+        [
+            "flext.toml: allow_inline: unknown key; did you mean 'allow_inline_secrets'?",
+            "flext.toml: default: unknown key; did you mean 'defaults'?",
+            "flext.toml: services.a.timout: unknown key; did you mean 'timeout'?",
+            (
+                "flext.toml: services.a.verify: expected a valid boolean, unable to interpret input "
+                "or expected a valid string"
+            ),
+            "flext.toml: services.a.timeout: expected greater than 0",
+            "flext.toml: services.a.max_connections: expected greater than 0",
+            (
+                "flext.toml: services.b.base_url: "
+                "expected a URL with a host, its user and password percent-encoded"
+            ),
+            "flext.toml: services.b.timeout.conect: unknown key; did you mean 'connect'?",
+            (
+                "FLEXT__SERVICES__B__HTTP2: services.b.http2: "
+                "expected a valid boolean, unable to interpret input"
+            ),
+        ]
+    )
+
+
+def test_the_message_lists_all_problems():
+    with pytest.raises(ConfigError, match="2 problems") as caught:
+        Host({"a": 1, "b": 2})
+    assert all(each in str(caught.value) for each in caught.value.problems)
+
+
+def test_problems_of_several_plugins_and_services_come_together(write):
+    class Strict(Tenant):
+        class Settings(BaseModel):
+            model_config = ConfigDict(extra="forbid")
+            level: int
+            mode: str = Field("x", pattern="^x$")
+
+    write(
+        "[plugins.strict]\nlevel = 'high'\n"
+        "[services.a.plugins.tenant]\ntenannt = 'x'\n"
+        "[services.b.plugins.tenant]\ntenant = 3\n[services.b.plugins.strict]\nmode = 'y'\n"
+        "[services.b.plugins.tennant]\n"
+        "[services.c]\nplugins.strict = false\norder = ['x']\n"
+    )
+    told = problems(read(strict=Strict).check)
+    assert sorted(told) == [
+        (
+            "a: flext.toml: plugins.strict.level: expected a valid integer, "
+            "unable to parse string as an integer"
+        ),
+        "a: flext.toml: services.a.plugins.tenant.tenannt: unknown key; did you mean 'tenant'?",
+        "a: flext.toml: services.a.plugins.tenant.tenant: is required",
+        (
+            "b: flext.toml: plugins.strict.level: expected a valid integer, "
+            "unable to parse string as an integer"
+        ),
+        "b: flext.toml: services.b.plugins.strict.mode: String should match pattern '^x$'",
+        "b: flext.toml: services.b.plugins.tenant.tenant: expected a valid string",
+        (
+            "b: flext.toml: services.b.plugins.tennant: no installed plugin is named 'tennant'; "
+            "did you mean 'tenant'?"
+        ),
+        "c: flext.toml: services.c.order: expected each of these once: none",
+    ]
+
+
+def test_a_plugin_without_settings_takes_no_keys():
+    class Bare:
+        @hookimpl
+        def flext_event(self, event): ...
+
+    host = Host({"services": {"a": {"plugins": {"bare": {"size": 5}}}}})
+    host.register(Bare, "bare")
+    assert problems(host.check) == ["services.a.plugins.bare.size: unknown key"]
+
+
+class Inner(BaseModel):
+    host: str = "x"
+
+
+class Outer(BaseModel):
+    one: Inner = Inner()
+    either: Inner | None = None
+    named: dict[str, Inner] = {}
+    several: list[Inner] = []
+    free: dict[str, object] = {}
+    wide: Inner | dict[str, object] = {}
+    alias: int = Field(0, alias="alias-name")
+
+
+class Deep:
+    Settings = Outer
+
+    def __init__(self, settings):
+        self.settings = settings
+
+    @hookimpl
+    def flext_event(self, event): ...
+
+
+def deep(**table):
+    host = Host({"services": {"a": {"plugins": {"deep": table}}}})
+    host.register(Deep, "deep")
+    host.check()
+
+
+@pytest.mark.parametrize(
+    ("table", "place"),
+    [
+        ({"on": {}}, "on"),
+        ({"one": {"hots": "y"}}, "one.hots"),
+        ({"either": {"hots": "y"}}, "either.hots"),
+        ({"named": {"n": {"hots": "y"}}}, "named.n.hots"),
+        ({"several": [{}, {"hots": "y"}]}, "several.1.hots"),
+    ],
+)
+def test_an_unknown_key_is_told_however_deep_it_stands(table, place):
+    (told,) = problems(deep, **table)
+    near = "one" if place == "on" else "host"
+    assert told == f"services.a.plugins.deep.{place}: unknown key; did you mean {near!r}?"
+
+
+def test_keys_that_a_model_takes_are_known():
+    deep(
+        one={"host": "y"},
+        either={"host": "y"},
+        named={"hots": {"host": "y"}},
+        several=[{"host": "y"}],
+        free={"hots": {"any": "thing"}},
+        wide={"hots": "y"},
+        **{"alias-name": 3},
+    )
+
+
+def test_a_model_that_takes_any_key_takes_any_key():
+    class Open(Deep):
+        class Settings(BaseModel):
+            model_config = ConfigDict(extra="allow")
+
+    host = Host({"services": {"a": {"plugins": {"open": {"any": "thing"}}}}})
+    host.register(Open, "open")
+    host.check()
+
+
+def test_problems_of_members_of_unions_are_told_at_the_key_itself():
+    (told,) = problems(deep, either={"host": 5})
+    assert told == "services.a.plugins.deep.either.host: expected a valid string"
+    (told,) = problems(deep, either="text")
+    assert told.startswith("services.a.plugins.deep.either: expected a valid dictionary")
+
+
+def test_a_validator_that_raises_something_odd_is_a_problem():
+    from pydantic import field_validator
+
+    class Odd(BaseModel):
+        tenant: str
+
+        @field_validator("tenant")
+        @classmethod
+        def look(cls, value):
+            raise KeyError(value)
+
+    host = Host({"services": {"a": {"plugins": {"odd": {"tenant": "canary"}}}}})
+    host.register(type("OddPlugin", (Deep,), {"Settings": Odd}), "odd")
+    assert problems(host.check) == [
+        "services.a.plugins.odd: validating these settings raised KeyError"
+    ]
+
+
+def test_an_unknown_service_is_told_with_the_nearest_name():
+    host = Host({"services": {"flexcore": {}}})
+    for ask in (host.connect, host.explain, host.check, host.composed):
+        (told,) = problems(ask, "flexcoer")
+        assert told == "no service is named 'flexcoer'; did you mean 'flexcore'?"
+
+
+def test_only_the_services_that_are_asked_for_are_checked(monkeypatch):
+    config = {
+        "a": {"headers": {"X-A": "env:FLEXT_TEST_A"}},
+        "b": {"headers": {"X-B": "env:FLEXT_TEST_B"}},
+    }
+    monkeypatch.setenv("FLEXT_TEST_A", "x")
+    host = Host({"services": config})
+    host.check("a")
+    (told,) = problems(host.check)
+    assert told == "services.b.headers.X-B: env:FLEXT_TEST_B: this variable is not set"
+
+
+def test_an_address_speaks_http():
+    (told,) = problems(Host({"services": {"a": {"base_url": "ftp://x.example"}}}).check)
+    assert told == "services.a.base_url: expected http:// or https://"
+
+
+@pytest.mark.parametrize("tail", ["?token=canary", "#canary"])
+def test_an_address_has_no_query(tail):
+    (told,) = problems(Host({"services": {"a": {"base_url": f"https://x.example/{tail}"}}}).check)
+    assert told == "services.a.base_url: expected neither ? nor #"

@@ -1,0 +1,349 @@
+"""What is installed is read from metadata; a corrupt neighbour costs one record, not the host."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import pytest
+from distributions import install
+
+import flext_plugins
+from flext_plugins import (
+    ConfigError,
+    Host,
+    PluginConflict,
+    PluginError,
+    PluginIncompatible,
+    PluginNotFound,
+    hookimpl,
+    installed,
+)
+from flext_plugins.discovery import RESERVED
+
+
+class Listener:
+    @hookimpl
+    def flext_event(self): ...
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on `sys.path`; what is imported from it is forgotten."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+def found(site):
+    """The records of the distributions in `site`, and of those that cannot be read."""
+    names = {each.name for each in site.glob("*.dist-info")}
+    ours = {name.partition("-")[0].replace("_", "-").removeprefix("~") for name in names}
+    return [each for each in installed() if each.distribution in ours or not each.name]
+
+
+def using(plugin="tenant", **table):
+    return Host({"services": {"a": {"plugins": {plugin: table}}}})
+
+
+def source(host, service="a"):
+    """Name, distribution, version of the only plugin."""
+    (layer,) = host.explain(service).layers
+    return layer.plugin, layer.distribution, layer.version
+
+
+def test_a_record_says_all_that_the_metadata_does(site):
+    install(site, "acme-tenant", "2.3.4")
+    (record,) = found(site)
+    assert record.name == "tenant"
+    assert record.distribution == "acme-tenant"
+    assert record.version == "2.3.4"
+    assert record.target == "acme_tenant:Tenant"
+    assert (record.status, record.problem) == ("ready", "")
+
+
+def test_records_come_by_name_whatever_the_order_on_disk(site):
+    for name in ("zeta", "alpha", "mid"):
+        install(site, f"acme-{name}", plugins={name: f"acme_{name}:Tenant"})
+    assert [each.name for each in found(site)] == ["alpha", "mid", "zeta"]
+
+
+def test_looking_imports_nothing(site):
+    install(site, "acme-tenant", module="raise SystemExit('imported')")
+    assert found(site)[0].status == "ready"
+    assert "acme_tenant" not in sys.modules
+
+
+def test_a_plugin_is_imported_when_the_first_service_that_names_it_is_composed(site):
+    install(site, "acme-tenant")
+    host = Host({"services": {"plain": {}, "a": {"plugins": {"tenant": {}}}}})
+    host.check("plain")
+    assert "acme_tenant" not in sys.modules
+    host.check("a")
+    assert "acme_tenant" in sys.modules
+    assert source(host) == ("tenant", "acme-tenant", "1.0.0")
+
+
+def test_a_plugin_whose_import_raises_is_told_with_its_distribution_and_place(site):
+    install(site, "acme-tenant", module="import nothing_of_this_name")
+    with pytest.raises(PluginError, match=r"services\.a\.plugins\.tenant: importing") as caught:
+        using().check()
+    assert caught.value.distribution == "acme-tenant"
+    assert caught.value.plugin == "tenant"
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+
+
+def corrupt_line(site):
+    folder = install(site, "acme-corrupt", plugins={})
+    (folder / "entry_points.txt").write_text("[flext_plugins]\nno equals sign\n")
+
+
+def corrupt_line_of_another_group(site):
+    folder = install(site, "acme-corrupt")
+    text = (folder / "entry_points.txt").read_text()
+    (folder / "entry_points.txt").write_text(f"[console_scripts]\nno equals sign\n{text}")
+
+
+def not_utf8(site):
+    folder = install(site, "acme-corrupt")
+    (folder / "entry_points.txt").write_bytes(b"[flext_plugins]\ntenant = \xff\xfe:Tenant\n")
+
+
+def no_metadata(site):
+    (install(site, "acme-corrupt") / "METADATA").unlink()
+
+
+def metadata_not_utf8(site):
+    (install(site, "acme-corrupt") / "METADATA").write_bytes(b"Name: \xff\n")
+
+
+def metadata_without_a_name(site):
+    (install(site, "acme-corrupt") / "METADATA").write_text("Metadata-Version: 2.1\n")
+
+
+def unreadable_requirement(site):
+    install(site, "acme-corrupt", requires=("flext-plugins >>> 1",))
+
+
+def unreadable_marker(site):
+    install(site, "acme-corrupt", requires=("flext-plugins>=2; phase == 'moon'",))
+
+
+CORRUPT = [
+    corrupt_line,
+    corrupt_line_of_another_group,
+    not_utf8,
+    no_metadata,
+    metadata_not_utf8,
+    metadata_without_a_name,
+    unreadable_requirement,
+    unreadable_marker,
+]
+
+
+@pytest.mark.parametrize("damage", CORRUPT, ids=lambda each: each.__name__)
+def test_a_corrupt_neighbour_is_one_record_and_hides_nobody(site, damage):
+    damage(site)
+    install(site, "acme-healthy", plugins={"healthy": "acme_healthy:Tenant"})
+    corrupt, healthy = found(site)
+    assert corrupt.status == "corrupt"
+    assert "acme_corrupt" in corrupt.distribution
+    assert "reinstall" in corrupt.problem
+    assert (healthy.name, healthy.status) == ("healthy", "ready")
+    assert source(using("healthy"))[1] == "acme-healthy"
+
+
+def test_a_plugin_that_is_not_found_may_be_in_the_corrupt_neighbour_which_is_named(site):
+    not_utf8(site)
+    with pytest.raises(PluginNotFound, match=r"'tenant'; acme_corrupt-1\.0\.0: entry_points"):
+        using().check()
+
+
+def test_entry_points_of_strangers_are_none_of_our_business(site):
+    folder = install(site, "acme-other", plugins={})
+    (folder / "entry_points.txt").write_text("[console_scripts]\nno equals sign\n")
+    (folder / "METADATA").unlink()
+    assert found(site) == []
+
+
+def test_an_older_copy_further_down_the_path_does_not_count(site, tmp_path_factory, monkeypatch):
+    further = tmp_path_factory.mktemp("further")
+    monkeypatch.syspath_prepend(further)
+    monkeypatch.syspath_prepend(site)
+    install(site, "acme-tenant", "2.0.0")
+    install(further, "Acme_Tenant", "1.0.0", plugins={"gone": "acme_tenant:Tenant"})
+    assert [(each.name, each.version) for each in found(site)] == [("tenant", "2.0.0")]
+
+
+def test_what_a_broken_uninstall_left_is_passed_over(site):
+    folder = install(site, "acme-tenant")
+    folder.rename(site / "~cme_tenant-1.0.0.dist-info")
+    assert found(site) == []
+    with pytest.raises(PluginNotFound):
+        using().check()
+
+
+def test_two_distributions_of_one_name_are_both_named_and_use_picks_one(site):
+    install(site, "acme-tenant")
+    install(site, "other-tenant", "3.0.0")
+    assert [each.status for each in found(site)] == ["conflict", "conflict"]
+    with pytest.raises(PluginConflict) as caught:
+        using().check()
+    assert 'use = "acme-tenant:tenant"' in str(caught.value)
+    assert 'use = "other-tenant:tenant"' in str(caught.value)
+    assert source(using(use="other-tenant:tenant")) == ("tenant", "other-tenant", "3.0.0")
+
+
+def test_use_gives_a_plugin_another_name_and_takes_any_spelling_of_the_distribution(site):
+    install(site, "acme-tenant")
+    assert source(using("mine", use="Acme_Tenant:tenant")) == ("mine", "acme-tenant", "1.0.0")
+
+
+def test_one_class_may_be_used_under_several_names(site):
+    install(site, "acme-tenant")
+    picked = {"use": "acme-tenant:tenant"}
+    tables = {"tenant": {}, "first": picked, "second": picked}
+    host = Host({"services": {"a": {"plugins": tables}}})
+    assert [each.plugin for each in host.explain("a").layers] == list(tables)
+
+
+@pytest.mark.parametrize("use", ["acme-tenant:other", "nobody:tenant"])
+def test_use_that_nobody_offers_is_not_found(site, use):
+    install(site, "acme-tenant")
+    with pytest.raises(PluginNotFound, match=rf"services\.a\.plugins\.tenant: .*{use!r}"):
+        using(use=use).check()
+
+
+@pytest.mark.parametrize("use", ["acme-tenant", "", ":tenant", "acme-tenant:", 5])
+def test_use_is_a_distribution_and_a_name(site, use):
+    install(site, "acme-tenant")
+    with pytest.raises(ConfigError, match=r"services\.a\.plugins\.tenant\.use: expected "):
+        using(use=use).check()
+
+
+@pytest.fixture
+def vault(monkeypatch):
+    """A name of ours that no plugin has yet."""
+    monkeypatch.setitem(RESERVED, "vault", "flext-plugins-vault")
+
+
+def test_our_names_belong_to_our_distributions():
+    assert RESERVED["auth"] == "flext-plugins-auth"
+    assert RESERVED["circuit-breaker"] == "flext-plugins-circuit-breaker"
+
+
+def test_a_stranger_that_takes_a_name_of_ours_is_in_conflict_and_told_how_to_be_used(site, vault):
+    install(site, "evil-vault", plugins={"vault": "evil_vault:Tenant"})
+    (record,) = found(site)
+    assert record.status == "conflict"
+    assert "belongs to flext-plugins-vault" in record.problem
+    with pytest.raises(PluginConflict, match='use = "evil-vault:vault"'):
+        using("vault").check()
+    assert "evil_vault" not in sys.modules
+    assert source(using("vault", use="evil-vault:vault"))[1] == "evil-vault"
+
+
+def test_a_name_of_ours_is_ours_even_if_a_stranger_takes_it_too(site, vault):
+    install(site, "evil-vault", plugins={"vault": "evil_vault:Tenant"})
+    install(site, "flext-plugins-vault", plugins={"vault": "flext_plugins_vault:Tenant"})
+    status = {each.distribution: each.status for each in found(site)}
+    assert status == {"evil-vault": "conflict", "flext-plugins-vault": "ready"}
+    assert source(using("vault"))[1] == "flext-plugins-vault"
+
+
+def test_a_missing_plugin_of_ours_says_what_to_install(vault):
+    with pytest.raises(PluginNotFound, match="pip install flext-plugins-vault"):
+        using("vault").check()
+
+
+@pytest.mark.parametrize("name", ["tennant", "tenants"])
+def test_a_missing_plugin_is_told_with_the_nearest_name(site, name):
+    install(site, "acme-tenant")
+    with pytest.raises(PluginNotFound, match=f"{name!r}; did you mean 'tenant'"):
+        using(name).check()
+
+
+def test_the_nearest_name_may_be_that_of_a_registered_class():
+    host = using("tennant")
+    host.register(Listener, "tenant")
+    with pytest.raises(PluginNotFound, match="did you mean 'tenant'"):
+        host.check()
+
+
+def test_a_plugin_for_another_major_of_ours_is_incompatible_and_never_imported(site):
+    install(site, "acme-tenant", requires=("flext-plugins>=2,<3",))
+    (record,) = found(site)
+    assert record.status == "incompatible"
+    with pytest.raises(PluginIncompatible, match=r"flext-plugins<3,>=2, and 1\..* acme-tenant"):
+        using().check()
+    with pytest.raises(PluginIncompatible):
+        using(use="acme-tenant:tenant").check()
+    assert "acme_tenant" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("ours", "status"),
+    [
+        ("1.4.0", "incompatible"),
+        ("1.5.0.dev3", "ready"),
+        ("1.5.0b1", "ready"),
+        ("1.5.0", "ready"),
+        ("1.9.0+local", "ready"),
+        ("2.0.0rc1", "incompatible"),
+    ],
+)
+def test_of_our_version_the_release_is_compared(site, monkeypatch, ours, status):
+    install(site, "acme-tenant", requires=("Flext_Plugins >=1.5,<2",))
+    monkeypatch.setattr(flext_plugins, "__version__", ours)
+    assert found(site)[0].status == status
+
+
+def test_requirements_for_other_environments_extras_and_distributions_do_not_matter(site):
+    requires = (
+        'flext-plugins>=2; python_version < "3"',
+        'flext-plugins>=2; extra == "next"',
+        "flext-plugins[standard]>=1",
+        "httpx>=99",
+    )
+    install(site, "acme-tenant", requires=requires)
+    assert found(site)[0].status == "ready"
+
+
+def test_a_plugin_that_says_nothing_of_us_is_taken_as_it_is(site):
+    install(site, "acme-tenant", requires=())
+    assert found(site)[0].status == "ready"
+
+
+def test_explain_tells_a_loaded_version_that_is_no_longer_the_installed_one(site):
+    folder = install(site, "acme-tenant", "1.0.0")
+    host = using()
+    assert host.explain("a").layers[0].note == ""
+    shutil.rmtree(folder)
+    install(site, "acme-tenant", "1.1.0")
+    assert "1.0.0 is loaded, 1.1.0 is installed" in host.explain("a").layers[0].note
+    assert "1.0.0 is loaded, 1.1.0 is installed" in str(host.explain("a"))
+    shutil.rmtree(site / "acme_tenant-1.1.0.dist-info")
+    assert "1.0.0 is loaded, it is uninstalled" in host.explain("a").layers[0].note
+
+
+def test_a_name_of_ours_cannot_be_registered_by_an_application():
+    with pytest.raises(PluginConflict, match="belongs to flext-plugins-auth"):
+        using().register(object, "auth")
+
+
+def test_a_name_can_be_registered_once():
+    host = using()
+    host.register(Listener, "tenant")
+    with pytest.raises(PluginConflict, match="registered already"):
+        host.register(Listener, "tenant")
+
+
+def test_what_is_registered_comes_before_what_is_installed(site):
+    install(site, "acme-tenant")
+    host = using()
+    host.register(Listener, "tenant")
+    assert source(host) == ("tenant", None, None)
+    assert "acme_tenant" not in sys.modules
