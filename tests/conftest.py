@@ -18,7 +18,7 @@ from flext_plugins import Host
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from loopback import Server  # noqa: E402
+from loopback import Server
 
 PATIENCE = 10.0
 """Seconds after which a test that hangs is stopped."""

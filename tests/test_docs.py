@@ -12,10 +12,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from flext_plugins_devstack import Devstack
 
 import flext_plugins
 from flext_plugins import HostConfig, hookspecs
-from flext_plugins_devstack import Devstack
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
