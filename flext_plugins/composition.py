@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -261,6 +262,10 @@ def _address_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
         yield where.problem(("base_url",), "expected http:// or https://")
     if "?" in url or "#" in url:
         yield where.problem(("base_url",), "expected neither ? nor #")
+    certs = (settings.cert,) if isinstance(settings.cert, str) else settings.cert or ()
+    for key, path in [("verify", settings.verify), *(("cert", each) for each in certs)]:
+        if isinstance(path, str) and not Path(path).exists():
+            yield where.problem((key,), "there is no such file")
 
 
 def _exposed(

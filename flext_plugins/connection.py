@@ -140,7 +140,7 @@ class Connection:
         """Send to a service that this plugin's settings name by the type `ServiceName`.
 
         Goes through that service's own connection and plugins, this instance excepted. The
-        response's body is unread; redirects are not followed.
+        response's body is unread: `read` it or `close` it. Redirects are not followed.
 
         Raises:
             PluginError: the settings do not name `service`, or `url` is another origin's.

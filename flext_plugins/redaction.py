@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 MASK = "***"
 SECRET_NAME = re.compile(
-    r"passw|secret|token|credential|api[-_]?key|private[-_]?key|access[-_]?key|signature|"
-    r"^(auth|authorization|proxy-authorization|cookie|set-cookie|key|sig|code|assertion)$|x-amz-",
+    r"(passw|secret|token|credential|api[-_]?key|private[-_]?key|access[-_]?key|signature)"
+    r"(?!.*(path|url|type|file|lifetime)$)|^(auth|authorization|proxy-authorization|cookie|set-cookie|key|sig|code|assertion)$|x-amz-",
     re.IGNORECASE,
 )
 """Names of headers, query parameters and settings whose values are secrets."""

@@ -60,7 +60,7 @@ MUTANTS = [
         "clients/pool.py",
         "response.request = request",
         "pass",
-        "test_a_transport_goes_into_a_client or test_2",
+        "callers_request_back",
     ),
     Mutant(
         "6.2 outer stages clone for each attempt",
@@ -319,7 +319,7 @@ MUTANTS = [
         "pass",
         "three_asyncio_runs",
     ),
-    Mutant("5 stages order", "composition.py", "key=lambda each: each.stage", "key=id", "stages"),
+    Mutant("5 stages order", "composition.py", "else each.stage)", "else 0)", "stages"),
 ]
 
 

@@ -612,3 +612,10 @@ def test_an_address_speaks_http():
 def test_an_address_has_no_query(tail):
     (told,) = problems(Host({"services": {"a": {"base_url": f"https://x.example/{tail}"}}}).check)
     assert told == "services.a.base_url: expected neither ? nor #"
+
+
+@pytest.mark.parametrize("said", [{"verify": "/nowhere/ca.pem"}, {"cert": ["/nowhere/a", "/b"]}])
+def test_a_certificate_that_is_not_there_is_told_before_anything_is_sent(said):
+    with Host({"services": {"a": {"base_url": "https://a.example", **said}}}) as host:
+        with pytest.raises(ConfigError, match=r"services\.a\.(verify|cert): there is no such file"):
+            host.check()

@@ -292,6 +292,16 @@ def test_header_values_are_read_at_each_request(server, tmp_path):
     assert [each.headers["x-api-key"] for each in server.received] == ["one", "second"]
 
 
+@pytest.mark.parametrize("text", ["planted-9c\nX-Other: 1", " planted-9c", "planted-9c\x00"])
+def test_a_header_that_cannot_be_sent_is_told_without_its_value(server, monkeypatch, text):
+    monkeypatch.setenv("FLEXT_HEADER", text.replace("\x00", "\x7f"))
+    service = {"base_url": server.url, "headers": {"X-Key": "env:FLEXT_HEADER"}}
+    with Host({"services": {"a": service}}) as host:
+        with pytest.raises(ConfigError, match="header 'X-Key'") as caught:
+            host.connect("a").get("/")
+    assert "planted-9c" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_a_proxy_takes_references_too(server, monkeypatch):
     monkeypatch.setenv("FLEXT_TEST", "p@ss:w/rd")
     config = {

@@ -14,7 +14,7 @@ from flext_plugins.errors import ConfigError
 from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
-from .pool import CALL, Gate, edge, origin, proxy_for
+from .pool import CALL, Gate, edge, origin, proxy_for, sendable
 from .streams import Body, Steady, Upload, seekable
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ class HttpxWire:
         for name, value in self._service.headers.items():
             default = self._library.defaults.get(name.lower())
             if clone.headers.get(name) in (None, default):
-                clone.headers[name] = value.get_secret_value()
+                clone.headers[name] = sendable(name, value.get_secret_value())
         return clone
 
     async def send(self, request: Any, deadline: float | None) -> Any:

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
 
-from flext_plugins.errors import DeadlineExceeded, FlextError, Refused, native
+from flext_plugins.errors import ConfigError, DeadlineExceeded, FlextError, Refused, native
 from flext_plugins.service import Call, Service, new_call
 
 if TYPE_CHECKING:
@@ -34,6 +34,17 @@ def proxy_for(url: Any, service: Service) -> str | None:
         return None
     chosen: str | None = proxies.get(url.scheme) or proxies.get("all")
     return chosen if chosen is None or "://" in chosen else f"http://{chosen}"
+
+
+def sendable(name: str, value: str) -> str:
+    """`value`, if it may stand in a header; a client library's own error would quote it.
+
+    Raises:
+        ConfigError: it may not.
+    """
+    if value != value.strip() or any(ord(each) < 32 or ord(each) == 127 for each in value):
+        raise ConfigError(f"header {name!r}: its value has line breaks or blanks around it")
+    return value
 
 
 class Gate:
