@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
 import time
 from contextvars import ContextVar
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _opening: ContextVar[tuple[Line, ...]] = ContextVar("flext_plugins.opening", default=())
+_log = logging.getLogger("flext_plugins")
 REPORT_SECONDS = 60.0
 """An observer that keeps failing is logged once in this time."""
 
@@ -133,7 +135,7 @@ class Line:
             logger().bind(service=self.service.name, plugin=event.plugin).warning(
                 f"{event.target}: {event.old} -> {event.new}: {event.reason}"
             )
-        elif isinstance(event, CallRefused):
+        elif isinstance(event, CallRefused) and _log.isEnabledFor(logging.INFO):
             logger().bind(service=self.service.name, plugin=event.plugin).info(
                 f"refused: {event.reason}", call_id=event.call.id
             )
