@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import importlib
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from flext_plugins import Host
@@ -40,10 +40,12 @@ def elsewhere() -> Iterator[Server]:
 
 
 class World:
-    """One way of using a host: `httpx.Client` in threads, or `httpx.AsyncClient` in a loop."""
+    """One way of using a host: a library's client in threads, or its async one in a loop."""
 
     def __init__(self, name: str) -> None:
-        self.asynchronous = name == "async"
+        library, _, kind = name.partition(" ")
+        self.lib: Any = importlib.import_module(library)
+        self.asynchronous = kind == "async"
         self._runner = asyncio.Runner() if self.asynchronous else None
         self._hosts: list[Host] = []
 
@@ -60,7 +62,13 @@ class World:
         config = {"base_url": server.url, "plugins": {name: {} for name in named}, **service}
         return self.host({"services": {"service": config}}, **named)
 
-    def get(self, host: Host, path: str = "/", **options: Any) -> httpx.Response:
+    def connect(self, host: Host, service: str = "service", **options: Any) -> Any:
+        return host.connect(service, self.lib.Client, **options)
+
+    def aconnect(self, host: Host, service: str = "service", **options: Any) -> Any:
+        return host.aconnect(service, self.lib.AsyncClient, **options)
+
+    def get(self, host: Host, path: str = "/", **options: Any) -> Any:
         return self.send(host, "GET", path, **options)
 
     def send(
@@ -72,7 +80,7 @@ class World:
         service: str = "service",
         client_options: dict[str, Any] | None = None,
         **options: Any,
-    ) -> httpx.Response:
+    ) -> Any:
         return self.run(self.sender(host, method, path, service, client_options, **options))
 
     def sender(
@@ -86,12 +94,12 @@ class World:
     ) -> Callable[[], Any]:
         """What sends, as a function to be run in this world."""
 
-        def send() -> httpx.Response:
-            with host.connect(service, **(client_options or {})) as client:
+        def send() -> Any:
+            with self.connect(host, service, **(client_options or {})) as client:
                 return client.request(method, path, **options)
 
-        async def asend() -> httpx.Response:
-            async with host.aconnect(service, **(client_options or {})) as client:
+        async def asend() -> Any:
+            async with self.aconnect(host, service, **(client_options or {})) as client:
                 return await client.request(method, path, **options)
 
         return asend if self.asynchronous else send
@@ -145,22 +153,21 @@ class World:
             self._runner.close()
 
 
-@pytest.fixture(params=["sync", "async"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    made = World(request.param)
-    yield made
-    made.end()
+LIBRARIES = ["httpx", "httpx2"]
 
 
-@pytest.fixture
-def sync_world() -> Iterator[World]:
-    made = World("sync")
-    yield made
-    made.end()
+def worlds(*kinds: str) -> Any:
+    """A fixture that gives each library's world of these kinds."""
+
+    @pytest.fixture(params=[f"{library} {kind}" for library in LIBRARIES for kind in kinds])
+    def made(request: pytest.FixtureRequest) -> Iterator[World]:
+        world = World(request.param)
+        yield world
+        world.end()
+
+    return made
 
 
-@pytest.fixture
-def async_world() -> Iterator[World]:
-    made = World("async")
-    yield made
-    made.end()
+world = worlds("sync", "async")
+sync_world = worlds("sync")
+async_world = worlds("async")

@@ -153,7 +153,7 @@ def test_the_failure_of_another_service_is_not_the_targets(server, elsewhere, wo
 
     with pytest.raises(PluginError) as caught:
         world.get(host)
-    assert isinstance(caught.value.__cause__, httpx.ConnectError)
+    assert isinstance(caught.value.__cause__, world.lib.ConnectError)
     assert judged == [None]
 
 
@@ -184,7 +184,7 @@ def test_a_body_that_breaks_while_it_is_read_gives_its_permit_back(server, world
     class Reads(Login):
         @hookimpl
         async def flext_exchange(self, request, send, connection):
-            with pytest.raises(httpx.RemoteProtocolError):
+            with pytest.raises(world.lib.RemoteProtocolError):
                 await connection.read(await connection.request(self.service, "GET", "/cut"))
             return await send(request)
 
@@ -258,7 +258,7 @@ def test_waiting_ends_with_the_calls_deadline(server, world, waiting):
     *_, failed = world.all([*works, ahasty if world.asynchronous else hasty])
 
     assert isinstance(failed, DeadlineExceeded)
-    assert isinstance(failed, httpx.TimeoutException)
+    assert isinstance(failed, world.lib.TimeoutException)
     assert "/" not in server.paths()
 
 
@@ -567,7 +567,7 @@ def test_one_plugin_instance_serves_all_connections_of_a_service(server):
         def flext_request(self):
             assert self is made[0]
 
-    sync, async_ = World("sync"), World("async")
+    sync, async_ = World("httpx sync"), World("httpx async")
     host = sync.serve(server, Counts)
     sync.get(host)
     async_.get(host)

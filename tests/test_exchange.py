@@ -12,7 +12,6 @@ import ssl
 import threading
 import traceback
 
-import httpx
 import pytest
 from loopback import Answer, echo
 
@@ -83,15 +82,15 @@ def test_1_sending_the_same_request_object_again_is_another_call(server, world):
             calls.append(connection.call)
 
     host = world.serve(server, Sees)
-    request = httpx.Request("GET", server.url)
+    request = world.lib.Request("GET", server.url)
 
     def twice():
-        with host.connect("service") as client:
+        with world.connect(host) as client:
             client.send(request)
             client.send(request)
 
     async def atwice():
-        async with host.aconnect("service") as client:
+        async with world.aconnect(host) as client:
             await client.send(request)
             await client.send(request)
 
@@ -109,7 +108,7 @@ def test_1_the_clients_own_auth_stays_outside(server, world):
         def flext_request(self, request, connection):
             attempts.append(("authorization" in request.headers, connection.call.attempt))
 
-    class Challenge(httpx.Auth):
+    class Challenge(world.lib.Auth):
         def auth_flow(self, request):
             response = yield request
             assert response.status_code == 401
@@ -164,14 +163,14 @@ def test_2_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(server, elsewher
 
     server.answer = redirect_to(f"{elsewhere.url}/there")
     host = world.serve(server, Looks)
-    request = httpx.Request("GET", f"{server.url}/redirect")
+    request = world.lib.Request("GET", f"{server.url}/redirect")
 
     def send():
-        with host.connect("service") as client:
+        with world.connect(host) as client:
             return client.send(request, follow_redirects=True)
 
     async def asend():
-        async with host.aconnect("service") as client:
+        async with world.aconnect(host) as client:
             return await client.send(request, follow_redirects=True)
 
     response = world.run(asend if world.asynchronous else send)
@@ -189,7 +188,7 @@ def test_2_nor_in_an_error(server, world):
     host = world.serve(server, Marks)
     server.answer = lambda _: Answer(reset=True)
 
-    with pytest.raises(httpx.ReadError) as caught:
+    with pytest.raises(world.lib.ReadError) as caught:
         world.get(host)
 
     assert server.received[0].headers["x-api-key"] == SECRET
@@ -200,13 +199,13 @@ def test_2_the_client_gets_its_own_request_back_timed_and_unread(server, world):
     host = world.serve(server, Marks)
 
     def stream():
-        with host.connect("service") as client, client.stream("GET", "/") as response:
+        with world.connect(host) as client, client.stream("GET", "/") as response:
             assert not response.is_stream_consumed
             return response.read(), response
 
     async def astream():
         async with (
-            host.aconnect("service") as client,
+            world.aconnect(host) as client,
             client.stream("GET", "/") as response,
         ):
             assert not response.is_stream_consumed
@@ -276,7 +275,7 @@ def test_3_another_origin_gets_a_bare_request(elsewhere, world, other):
     assert world.get(host, "http://A.invalid:80/own").json()["headers"]["x-api-key"] == SECRET
     seen.clear()
     if other.startswith("https"):
-        with pytest.raises(httpx.ProxyError):  # this proxy does not tunnel
+        with pytest.raises(world.lib.ProxyError):  # this proxy does not tunnel
             world.get(host, other)
     else:
         call = world.get(host, other).extensions["flext_plugins.call"]
@@ -522,7 +521,7 @@ def test_4_a_file_that_was_sent_is_not_sent_empty_after_a_redirect(server, world
         pytest.skip("an AsyncClient takes no file")
     server.answer = redirect_to("/there")
 
-    with pytest.raises(httpx.StreamConsumed):
+    with pytest.raises(world.lib.StreamConsumed):
         world.send(
             world.serve(server),
             "PUT",
@@ -569,7 +568,7 @@ def test_5_a_wire_error_passes_every_layer_as_it_is(server, world):
 
     host = world.serve(server, Passes, PassesToo)
     server.refuse()
-    with pytest.raises(httpx.ConnectError) as caught:
+    with pytest.raises(world.lib.ConnectError) as caught:
         world.get(host)
 
     assert seen == [caught.value, caught.value]
@@ -581,7 +580,7 @@ def test_5_a_wire_error_that_is_not_from_its_send_is_the_plugins_own(server, wor
 
         @hookimpl
         async def flext_exchange(self, request, send):
-            raise httpx.ConnectError("not yours")
+            raise world.lib.ConnectError("not yours")
 
     judged = []
 
@@ -657,7 +656,7 @@ def test_5_cancellation_unwinds_every_layer(server, async_world):
     host = world.serve(server, *plugins, max_connections=1)
 
     async def cancelled_after(steps):
-        async with host.aconnect("service") as client:
+        async with world.aconnect(host) as client:
             unwound.clear()
             task = asyncio.ensure_future(client.get("/"))
             for step in range(steps):
@@ -749,7 +748,7 @@ def test_6_an_observer_cannot_change_an_outcome(server, world):
     host = world.serve(server, Meddles, MeddlesToo)
     assert world.get(host).status_code == 200
     server.refuse()
-    with pytest.raises(httpx.ConnectError):
+    with pytest.raises(world.lib.ConnectError):
         world.get(host)
 
 
@@ -819,7 +818,7 @@ class Opens:
 def test_7_a_refusal_is_also_the_client_librarys_transport_error(server, world):
     host = world.serve(server, Opens)
 
-    for kind in (Refused, httpx.TransportError, FlextError):
+    for kind in (Refused, world.lib.TransportError, FlextError):
         with pytest.raises(kind) as caught:
             world.get(host)
     error = caught.value
@@ -830,7 +829,7 @@ def test_7_a_refusal_is_also_the_client_librarys_transport_error(server, world):
     assert error.request.url.path == "/"
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert isinstance(twin, Refused)
-        assert isinstance(twin, httpx.TransportError)
+        assert isinstance(twin, world.lib.TransportError)
         assert str(twin) == str(error)
         assert (twin.retry_after, twin.plugin, twin.service) == (30, "opens", "service")
     assert server.received == []
@@ -846,7 +845,7 @@ def test_7_a_deadline_is_also_the_client_librarys_time_out(server, world):
     with options(deadline=0.05), pytest.raises(DeadlineExceeded) as caught:
         world.get(host)
 
-    assert isinstance(caught.value, httpx.TimeoutException)
+    assert isinstance(caught.value, world.lib.TimeoutException)
 
 
 def test_7_a_subclass_keeps_its_name_and_facts(server, world):
@@ -861,7 +860,7 @@ def test_7_a_subclass_keeps_its_name_and_facts(server, world):
         world.get(world.serve(server, Raises))
 
     assert caught.value.guests == 7
-    assert isinstance(caught.value, httpx.TransportError)
+    assert isinstance(caught.value, world.lib.TransportError)
     assert pickle.loads(pickle.dumps(caught.value)).guests == 7
     assert isinstance(caught.value, Refused)
 
@@ -886,11 +885,11 @@ def test_8_the_chain_returns_at_the_headers_and_buffers_nothing(server, world):
     host = world.serve(server, Passes)
 
     def stream():
-        with host.connect("service") as client, client.stream("GET", "/") as response:
+        with world.connect(host) as client, client.stream("GET", "/") as response:
             return next(response.iter_bytes(1000))
 
     async def astream():
-        async with host.aconnect("service") as client, client.stream("GET", "/") as response:
+        async with world.aconnect(host) as client, client.stream("GET", "/") as response:
             return await anext(aiter(response.aiter_bytes(1000)))
 
     assert world.run(astream if world.asynchronous else stream) == b"x" * 1000
@@ -974,15 +973,15 @@ def test_9_a_connection_opens_once_for_all_who_come_at_the_same_time(server, wor
 def test_9_a_closed_host_refuses(server, world):
     host = world.serve(server)
     transport = host.transport(
-        "service", httpx.AsyncBaseTransport if world.asynchronous else httpx.BaseTransport
+        "service", world.lib.AsyncBaseTransport if world.asynchronous else world.lib.BaseTransport
     )
     world.close(host)
 
     def send():
-        return httpx.Client(transport=transport).get(server.url)
+        return world.lib.Client(transport=transport).get(server.url)
 
     async def asend():
-        return await httpx.AsyncClient(transport=transport).get(server.url)
+        return await world.lib.AsyncClient(transport=transport).get(server.url)
 
     with pytest.raises(Refused, match="closed"):
         world.run(asend if world.asynchronous else send)
@@ -1001,7 +1000,7 @@ def test_10_every_response_and_every_error_carries_the_call(server, world):
     assert call.answered_by is None
 
     server.refuse()
-    with pytest.raises(httpx.ConnectError) as native:
+    with pytest.raises(world.lib.ConnectError) as native:
         world.get(host)
     assert isinstance(native.value.flext_call, Call)
 
@@ -1029,12 +1028,14 @@ def test_a_transport_goes_into_a_client_of_ones_own(server, world):
     host = world.serve(server, Marks)
 
     def send():
-        with httpx.Client(transport=host.transport("service", httpx.BaseTransport)) as client:
+        with world.lib.Client(
+            transport=host.transport("service", world.lib.BaseTransport)
+        ) as client:
             return client.get(server.url)
 
     async def asend():
-        transport = host.transport("service", httpx.AsyncBaseTransport)
-        async with httpx.AsyncClient(transport=transport) as client:
+        transport = host.transport("service", world.lib.AsyncBaseTransport)
+        async with world.lib.AsyncClient(transport=transport) as client:
             return await client.get(server.url)
 
     response = world.run(asend if world.asynchronous else send)
@@ -1045,13 +1046,13 @@ def test_a_transport_goes_into_a_client_of_ones_own(server, world):
 
 def test_a_transport_alone_gives_the_callers_request_back(server, world):
     host = world.serve(server, Marks)
-    request = httpx.Request("GET", server.url)
+    request = world.lib.Request("GET", server.url)
 
     def send():
-        return host.transport("service", httpx.BaseTransport).handle_request(request)
+        return host.transport("service", world.lib.BaseTransport).handle_request(request)
 
     async def asend():
-        transport = host.transport("service", httpx.AsyncBaseTransport)
+        transport = host.transport("service", world.lib.AsyncBaseTransport)
         return await transport.handle_async_request(request)
 
     response = world.run(asend if world.asynchronous else send)
@@ -1067,19 +1068,19 @@ def test_a_transport_alone_gives_the_callers_request_back(server, world):
 def test_a_wrong_client_class_is_told_what_to_call(server, world):
     host = world.serve(server)
     with pytest.raises(ConfigError, match=r"host\.aconnect"):
-        host.connect("service", httpx.AsyncClient)
+        host.connect("service", world.lib.AsyncClient)
     with pytest.raises(ConfigError, match="expected a client"):
         host.connect("service", dict)
     with pytest.raises(ConfigError, match="base_url"):
         host.connect("service", base_url="http://x")
     with pytest.raises(ConfigError, match="BaseTransport"):
-        host.transport("service", httpx.Client)
+        host.transport("service", world.lib.Client)
 
 
 def test_tracebacks_show_no_credential(server, world):
     host = world.serve(server, Marks, headers={"X-Other": SECRET})
     server.answer = lambda _: Answer(reset=True)
-    with pytest.raises(httpx.ReadError) as caught:
+    with pytest.raises(world.lib.ReadError) as caught:
         world.get(host)
 
     assert SECRET not in "".join(traceback.format_exception(caught.value))

@@ -185,7 +185,7 @@ def test_a_thousand_concurrent_requests_get_a_thousand_answers(server, async_wor
     cancelled = set(range(0, 1000, 10))
 
     async def scenario(cancel):
-        async with host.aconnect("service") as client:
+        async with async_world.aconnect(host) as client:
             tasks = [asyncio.create_task(client.get(f"/{number}")) for number in range(1000)]
             if cancel:
                 await asyncio.sleep(0.05)
@@ -198,7 +198,7 @@ def test_a_thousand_concurrent_requests_get_a_thousand_answers(server, async_wor
         answers = {
             number: result.json()["path"]
             for number, result in enumerate(results)
-            if isinstance(result, httpx.Response)
+            if isinstance(result, async_world.lib.Response)
         }
         failed = {n for n, result in enumerate(results) if isinstance(result, BaseException)}
         assert all(isinstance(results[n], asyncio.CancelledError) for n in failed)

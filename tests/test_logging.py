@@ -41,14 +41,14 @@ def test_lines_carry_service_plugin_and_call_for_an_applications_own_handlers(
     assert CANARY not in caplog.text
 
 
-def test_httpx_logs_no_secret_of_a_url(server, world, caplog):
+def test_the_client_library_logs_no_secret_of_a_url(server, world, caplog):
     caplog.set_level(logging.DEBUG)
     host = world.serve(server)
     userinfo = server.url.replace("http://", f"http://ana:{CANARY}@")
 
     world.get(host, f"{userinfo}/path?access_token={CANARY}&page=7")
 
-    (line,) = [each.getMessage() for each in caplog.records if each.name == "httpx"]
+    (line,) = [each.getMessage() for each in caplog.records if each.name == world.lib.__name__]
     assert "***@127.0.0.1" in line
     assert "access_token=***&page=7" in line
     assert CANARY not in caplog.text

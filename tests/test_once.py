@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 
-import httpx
 import pytest
 from loopback import Answer
 
@@ -101,7 +100,7 @@ def test_threads_and_loops_share_one_flight(server):
         await connection.sleep(0.2)
         return "shared"
 
-    sync, first, second = World("sync"), World("async"), World("async")
+    sync, first, second = World("httpx sync"), World("httpx async"), World("httpx2 async")
     host = sync.serve(server, once_plugin(work))
 
     def run(world):
@@ -131,7 +130,7 @@ def test_if_the_leader_is_cancelled_one_waiter_runs_its_own_work(server, async_w
     host = world.serve(server, once_plugin(work))
 
     async def scenario():
-        async with host.aconnect("service") as client:
+        async with world.aconnect(host) as client:
             leader = asyncio.create_task(client.get("/leader"))
             while not worked:
                 await asyncio.sleep(0)
@@ -194,7 +193,7 @@ def test_a_cancelled_waiter_harms_only_itself(server, async_world):
     host = world.serve(server, once_plugin(work))
 
     async def scenario():
-        async with host.aconnect("service") as client:
+        async with world.aconnect(host) as client:
             tasks = [asyncio.create_task(client.get("/")) for _ in range(6)]
             while not worked:
                 await asyncio.sleep(0)
@@ -205,7 +204,7 @@ def test_a_cancelled_waiter_harms_only_itself(server, async_world):
     results = world.run(scenario)
 
     assert len(worked) == 1
-    assert [type(each) for each in results].count(httpx.Response) == 5
+    assert [type(each) for each in results].count(world.lib.Response) == 5
     assert isinstance(results[3], asyncio.CancelledError)
 
 
@@ -253,11 +252,11 @@ def test_a_sync_caller_on_the_leaders_own_loop_thread_runs_the_work_itself(serve
     host = world.serve(server, once_plugin(work))
 
     async def scenario():
-        async with host.aconnect("service") as client:
+        async with world.aconnect(host) as client:
             leader = asyncio.create_task(client.get("/"))
             while not worked:
                 await asyncio.sleep(0)
-            with host.connect("service") as sync:
+            with world.connect(host) as sync:
                 inside = sync.get("/")
             return inside, await leader
 
@@ -300,18 +299,18 @@ def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
 
     def in_thread():
         started.wait(5)
-        with host.connect("service") as client, options(deadline=5):
+        with world.connect(host) as client, options(deadline=5):
             return client.get("/thread")
 
     async def scenario():
-        async with host.aconnect("service") as client:
+        async with world.aconnect(host) as client:
             leader = asyncio.create_task(client.get("/loop"))
             thread = asyncio.create_task(asyncio.to_thread(in_thread))
             while "thread leads" not in events:
                 await asyncio.sleep(0.001)
             if order == "the thread waits first":
                 await asyncio.sleep(0.05)
-            with host.connect("service") as sync, options(deadline=5):
+            with world.connect(host) as sync, options(deadline=5):
                 inside = sync.get("/thread")
             return [inside, await leader, await thread]
 

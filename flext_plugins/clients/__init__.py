@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from .httpx import Library
 
-LIBRARIES = ("httpx",)
+LIBRARIES = ("httpx", "httpx2")
 
 
 def library(name: str) -> Library:
