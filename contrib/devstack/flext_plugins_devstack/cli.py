@@ -1,6 +1,8 @@
 """The flext-devstack command."""
 
+import logging
 import signal
+import sys
 import threading
 from typing import Annotated
 
@@ -8,6 +10,7 @@ import typer
 from rich.console import Console
 
 from .auth import TENANTS
+from .demo import perform
 from .server import PortError
 from .stack import Devstack
 
@@ -44,6 +47,18 @@ def up(
             default_tenant=default_tenant,
             ports={"flexcore": flexcore_port, "flext-auth": auth_port},
         )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    _start(stack)
+    try:
+        _greet(stack, protected=protected)
+        stopped.wait()
+    finally:
+        stack.close()
+
+
+def _start(stack: Devstack) -> None:
+    try:
         stack.start()
     except PortError as error:
         Console(stderr=True, soft_wrap=True).print(
@@ -52,22 +67,32 @@ def up(
             markup=False,
         )
         raise typer.Exit(1) from None
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    try:
-        console = Console(soft_wrap=True)
-        console.print(
-            f"[bold]flexcore[/]    {stack.flexcore.url}" + ("  (protected)" if protected else "")
-        )
-        console.print(f"[bold]flext-auth[/]  {stack.auth.url}")
-        console.print(
-            f"[bold]elsewhere[/]   {stack.elsewhere.url}  (echoes; another origin, for redirects)"
-        )
-        login = '{"username": "admin", "password": "flexcore100", "tenant_id": "tenant-1"}'
-        console.print(
-            f"\nTry: curl -d '{login}' {stack.auth.url}/auth/login", highlight=False, markup=False
-        )
-        console.print("Ctrl-C stops.")
-        stopped.wait()
-    finally:
-        stack.close()
+
+
+def _greet(stack: Devstack, *, protected: bool) -> None:
+    console = Console(soft_wrap=True)
+    console.print(
+        f"[bold]flexcore[/]    {stack.flexcore.url}" + ("  (protected)" if protected else "")
+    )
+    console.print(f"[bold]flext-auth[/]  {stack.auth.url}")
+    console.print(
+        f"[bold]elsewhere[/]   {stack.elsewhere.url}  (echoes; another origin, for redirects)"
+    )
+    login = '{"username": "admin", "password": "flexcore100", "tenant_id": "tenant-1"}'
+    console.print(
+        f"\nTry: curl -d '{login}' {stack.auth.url}/auth/login", highlight=False, markup=False
+    )
+    console.print("Ctrl-C stops.")
+
+
+@app.command()
+def demo(
+    *, plain: Annotated[bool, typer.Option("--plain", help="No colours, as in a pipe.")] = False
+) -> None:
+    """Show what flext-plugins does, and check it; exit 0 only if all of it was seen."""
+    # The host logs the circuit's changes, which are shown where they belong.
+    logging.getLogger("flext_plugins").addHandler(logging.NullHandler())
+    drawn = sys.stdout.isatty() and not plain
+    console = Console(force_terminal=drawn, highlight=False, emoji=False)
+    if not perform(console):
+        raise typer.Exit(1)

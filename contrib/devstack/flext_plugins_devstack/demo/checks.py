@@ -1,0 +1,89 @@
+"""What the acts of the demo look with, and how they say that they did not see it."""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from flext_plugins_devstack.server import Received
+from flext_plugins_devstack.stack import Devstack
+
+T = TypeVar("T")
+
+CONFIG = Path(__file__).parents[1] / "flext.toml"
+CALLERS = 20
+PATIENCE = 10.0  # seconds that callers wait for each other, at most
+
+
+class Unmet(Exception):
+    """What was seen is not what the act promises."""
+
+
+def expect(what: str, wanted: object, seen: object) -> None:
+    """Compare; neither may hold a secret, because both are told.
+
+    Raises:
+        Unmet: they differ.
+    """
+    if seen != wanted:
+        raise Unmet(f"{what}: expected {wanted}, saw {seen}")
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables, and in the end put back what there was."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+class Since:
+    """What the servers have seen since this was made."""
+
+    def __init__(self, stack: Devstack) -> None:
+        self._stack = stack
+        self._before = (len(stack.flexcore.received), len(stack.elsewhere.received))
+        self._logins = stack.auth.logins
+
+    @property
+    def flexcore(self) -> list[Received]:
+        """Requests at FlexCore."""
+        return self._stack.flexcore.received[self._before[0] :]
+
+    @property
+    def elsewhere(self) -> list[Received]:
+        """Requests at the third origin."""
+        return self._stack.elsewhere.received[self._before[1] :]
+
+    @property
+    def logins(self) -> int:
+        """Logins that flext-auth granted, as itself counts them."""
+        return self._stack.auth.logins - self._logins
+
+
+def together(work: Callable[[], T]) -> list[T]:
+    """What as many threads get as there are callers, all starting at once."""
+    ready = threading.Barrier(CALLERS)
+
+    def run() -> T:
+        ready.wait(PATIENCE)
+        return work()
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        return [each.result() for each in [pool.submit(run) for _ in range(CALLERS)]]
+
+
+def counted(seen: Counter[T]) -> str:
+    """How many got what, for people."""
+    return ", ".join(f"{count} x {what}" for what, count in seen.most_common())

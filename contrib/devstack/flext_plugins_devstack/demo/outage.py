@@ -1,0 +1,133 @@
+"""The act of the demo in which FlexCore goes away, with the plugin that watches it."""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from dataclasses import dataclass, field
+
+import httpx
+
+from flext_plugins import Connection, Host, Refused, Request, Response, Service, Stage, hookimpl
+from flext_plugins.events import StateChanged
+from flext_plugins_devstack.stack import Devstack
+
+from .checks import CALLERS, CONFIG, PATIENCE, Since, Unmet, counted, environment, expect, together
+
+THRESHOLD = 3
+TIMEOUTS = (1, 5)  # seconds that the circuit stays open; the second for machines slower than that
+
+
+@dataclass
+class Witness:
+    """What the plugin below shares with the act, which lends it to the host."""
+
+    changes: list[StateChanged] = field(default_factory=list)
+    meeting: threading.Barrier | None = None
+    """Where each caller arrives, with an answer or a refusal, before any goes on."""
+
+
+class Watch:
+    """A plugin of the program's own: hears the circuit, and keeps answers until all callers met."""
+
+    stage = Stage.ATTEMPT
+
+    def __init__(self, service: Service) -> None:
+        self._witness = service.resource(Witness)
+
+    @hookimpl
+    def flext_event(self, event: object) -> None:
+        """Remember the circuit's changes."""
+        if isinstance(event, StateChanged):
+            self._witness.changes.append(event)
+
+    @hookimpl
+    async def flext_exchange(
+        self,
+        request: Request,
+        send: Callable[[Request], Awaitable[Response]],
+        connection: Connection,
+    ) -> Response:
+        """Send, and keep the answer until all callers have met, if they are to."""
+        response = await send(request)
+        if self._witness.meeting is not None:
+            await connection.run(self._witness.meeting.wait, PATIENCE)
+        return response
+
+
+def outage(stack: Devstack) -> Iterator[str]:
+    """Take FlexCore away, and bring it back."""
+    plugins = "FLEXT__SERVICES__FLEXCORE__PLUGINS__"
+    for seconds in TIMEOUTS:
+        witness = Witness()
+        variables = {
+            f"{plugins}CIRCUIT_BREAKER__FAILURE_THRESHOLD": f"{THRESHOLD}",
+            f"{plugins}CIRCUIT_BREAKER__RECOVERY_TIMEOUT": f"{seconds}",
+            f"{plugins}WATCH": "{}",
+        }
+        for name, value in variables.items():
+            yield f"{name}={value}"
+        with environment(variables), Host.from_file(CONFIG) as host:
+            host.provide(Witness, witness)
+            host.register(Watch, name="watch")
+            flexcore = host.connect("flexcore")
+            began = time.monotonic()
+            try:
+                wait = yield from _refused(stack, flexcore)
+            except Unmet:
+                if time.monotonic() - began < seconds or seconds == TIMEOUTS[-1]:
+                    raise
+                yield "this machine took longer than the circuit stays open: again, with more time"
+                continue
+            time.sleep(wait)
+            yield from _recovered(stack, flexcore, witness)
+            return
+
+
+def _refused(stack: Devstack, flexcore: httpx.Client) -> Generator[str, None, float]:
+    """Open the circuit; the seconds that it stays open from now on."""
+    stack.flexcore.down()
+    told = [_outcome(flexcore)[0] for _ in range(THRESHOLD + 1)]
+    yield f"flexcore is down:     {', '.join(told)}"
+    expect("calls while it is down", [*["ConnectError"] * THRESHOLD, "CircuitOpen"], told)
+    stack.flexcore.up()
+    since = Since(stack)
+    name, error = _outcome(flexcore)
+    yield f"flexcore is up again: {error or name}"
+    expect("the next call", "CircuitOpen", name)
+    expect("requests that reached flexcore", 0, len(since.flexcore))
+    wait = error.retry_after if isinstance(error, Refused) else None
+    expect("a refusal that says when to try again", True, wait is not None)
+    return (wait or 0.0) + 0.01
+
+
+def _recovered(stack: Devstack, flexcore: httpx.Client, witness: Witness) -> Iterator[str]:
+    """Have many call at once, twice: while the circuit is to be probed, and after."""
+    witness.meeting = meeting = threading.Barrier(CALLERS)
+
+    def call() -> str:
+        name, error = _outcome(flexcore)
+        if error is not None:  # the others meet with their answers in hand
+            meeting.wait(PATIENCE)
+        return name
+
+    passed = ((1, {"200": 1, "CircuitOpen": CALLERS - 1}), (CALLERS, {"200": CALLERS}))
+    for requests, wanted in passed:
+        since = Since(stack)
+        seen = Counter(together(call))
+        reached = len(since.flexcore)
+        yield f"{CALLERS} at once: {counted(seen)}; requests at flexcore: {reached}"
+        expect(f"what {CALLERS} callers get", wanted, dict(seen))
+        expect("requests at flexcore", requests, reached)
+    for change in witness.changes:
+        yield f"heard: {change.old} -> {change.new}, {change.reason}"
+    states = [each.new for each in witness.changes]
+    expect("states of the circuit", ["open", "half-open", "closed"], states)
+
+
+def _outcome(flexcore: httpx.Client) -> tuple[str, Exception | None]:
+    """The status, or the error's name and the error; /health answers without a token, too."""
+    try:
+        return str(flexcore.get("/health").status_code), None
+    except httpx.TransportError as error:
+        return type(error).__name__, error

@@ -1,0 +1,127 @@
+"""The acts in their order, and how they are shown."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from flext_plugins_devstack.auth import USERS
+from flext_plugins_devstack.stack import Devstack
+
+from . import acts
+from .checks import CONFIG, Unmet, environment
+from .outage import outage
+
+
+class Act(NamedTuple):
+    """What is shown, the Python that does it, what it promises, and what plays and checks it."""
+
+    title: str
+    code: str
+    promise: str
+    play: Callable[[Devstack], Iterator[str]]
+
+
+ACTS = (
+    Act(
+        "What is installed",
+        "flext_plugins.installed()",
+        "known from metadata alone: no plugin has been imported",
+        acts.discovery,
+    ),
+    Act(
+        "The onion of flexcore",
+        'print(host.explain("flexcore"))',
+        "auth stands around circuit-breaker, and no secret is in the drawing",
+        acts.onion,
+    ),
+    Act(
+        "An authenticated call",
+        'host.connect("flexcore").get("/api/v1/flexcore/plugins")',
+        "one login through flext-auth; its token was on the wire, and is not in response.request",
+        acts.authentication,
+    ),
+    Act(
+        "20 concurrent calls without a token",
+        'pool.map(flexcore.get, ["/api/v1/flexcore/plugins"] * 20)    # from 20 threads, then\n'
+        'await asyncio.gather(*(flexcore.get("/api/v1/flexcore/plugins") for _ in range(20)))',
+        "one login for 20 threads, and one for 20 tasks",
+        acts.sharing,
+    ),
+    Act(
+        "A token is revoked",
+        'stack.auth.revoke_all()\nflexcore.get("/api/v1/flexcore/plugins")',
+        "the 401 was healed by one login and one resend; the caller never saw it",
+        acts.healing,
+    ),
+    Act(
+        "An outage",
+        "stack.flexcore.down()\n"
+        'try: flexcore.get("/health")\n'
+        "except httpx.TransportError: ...    # catches a dead server, and a circuit that is open",
+        "the circuit opened, refused without sending, let one probe through, and closed",
+        outage,
+    ),
+    Act(
+        "A redirect to another origin",
+        'host.connect("flexcore", follow_redirects=True).get("/api/v1/flexcore/plugins")',
+        "the request followed, the secrets did not",
+        acts.redirection,
+    ),
+)
+
+
+def perform(console: Console) -> bool:
+    """Play all acts on a stack of their own; whether each kept its promise."""
+    with Devstack(protected=True) as stack:
+        laid_over = variables(stack)
+        console.print(Text(f'Host.from_file("{CONFIG.name}"), which is', "bold"), soft_wrap=True)
+        _say(console, str(CONFIG))
+        for name, value in laid_over.items():
+            _say(console, f"{name}={value}" if name.startswith("FLEXT__") else f"{name}=***")
+        with environment(laid_over):
+            kept = [_shown(console, number, act, stack) for number, act in enumerate(ACTS, 1)]
+    console.print(Text(f"\n{sum(kept)} of {len(kept)}", "bold"), soft_wrap=True)
+    return all(kept)
+
+
+def variables(stack: Devstack) -> dict[str, str]:
+    """What lays this stack over the file: its ports, its user, and no proxy in between."""
+    _, username, password = next(iter(USERS))
+    return {
+        "FLEXT__SERVICES__FLEXCORE__BASE_URL": stack.flexcore.url,
+        "FLEXT__SERVICES__FLEXT_AUTH__BASE_URL": stack.auth.url,
+        "FLEXT__DEFAULTS__PROXY": "false",
+        "FLEXT_USERNAME": username,
+        "FLEXT_PASSWORD": password,
+    }
+
+
+def _shown(console: Console, number: int, act: Act, stack: Devstack) -> bool:
+    console.print(Text(f"\n{number}. {act.title}", "bold"), soft_wrap=True)
+    for line in act.code.splitlines():
+        _say(console, f"> {line}", "cyan")
+    problem = ""
+    try:
+        for line in act.play(stack):
+            _say(console, line)
+    except Unmet as unmet:
+        problem = str(unmet)
+    except Exception as error:
+        problem = f"expected no error, saw {type(error).__name__}: {error}"
+    finally:
+        for server in (stack.auth, stack.flexcore, stack.elsewhere):
+            server.clear()
+            server.up()
+    good, bad = ("✓", "✗") if "utf" in console.encoding else ("ok:", "FAILED:")
+    if problem:
+        _say(console, f"{bad} {problem}", "bold red")
+    else:
+        _say(console, f"{good} {act.promise}", "green")
+    return not problem
+
+
+def _say(console: Console, line: str, style: str = "") -> None:
+    encodable = line.encode(console.encoding, "replace").decode(console.encoding)
+    console.print(Text(f"   {encodable}", style), soft_wrap=True)

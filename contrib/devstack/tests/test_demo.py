@@ -1,0 +1,279 @@
+"""The demo: that it keeps its promises, and that it notices when one is not kept."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+import pytest
+from flext_plugins_devstack import Devstack
+from flext_plugins_devstack.auth import USERS
+from flext_plugins_devstack.demo import acts, outage, performance
+from flext_plugins_devstack.demo.checks import CONFIG, PATIENCE, Since, Unmet, environment
+from rich.console import Console
+
+from flext_plugins import ConfigError, Host
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "flext.toml"
+PREFIX = "FLEXT__SERVICES__FLEXCORE__PLUGINS__"
+COMMAND = [
+    *(sys.executable, "-W", "error", "-c"),
+    "from flext_plugins_devstack.cli import app; app()",
+    "demo",
+]
+
+
+def surroundings(**variables: str) -> dict[str, str]:
+    """Without what would be taken for an order, with a proxy that nobody may come near."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("FLEXT") and name not in {"NO_COLOR", "PYTHONIOENCODING", "NO_PROXY"}
+    }
+    proxies = {"HTTP_PROXY": "http://127.0.0.1:9", "FORCE_COLOR": "1", "COLUMNS": "40"}
+    return clean | proxies | {"PYTHONUTF8": "1"} | variables
+
+
+def demo(**variables: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        COMMAND,
+        capture_output=True,
+        encoding="utf-8",
+        env=surroundings(**variables),
+        timeout=120,
+        check=False,
+    )
+
+
+def marks(said: str) -> list[str]:
+    return re.findall(r"^   ([✓✗]) ", said, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def done() -> "subprocess.CompletedProcess[str]":
+    return demo()
+
+
+def test_each_act_keeps_its_promise_and_says_so_in_plain_text(
+    done: "subprocess.CompletedProcess[str]",
+) -> None:
+    assert (done.returncode, done.stderr) == (0, "")
+    kept = re.findall(r"^   ✓ (.*)$", done.stdout, re.MULTILINE)
+    assert kept == [act.promise for act in performance.ACTS]
+    assert done.stdout.endswith("\n7 of 7\n")
+    for number, act in enumerate(performance.ACTS, 1):
+        assert f"\n{number}. {act.title}\n" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert "…" not in done.stdout
+    assert f"   {CONFIG}\n" in done.stdout  # longer than COLUMNS, and in one piece
+
+
+def test_no_secret_is_printed(done: "subprocess.CompletedProcess[str]") -> None:
+    said = done.stdout
+    secrets = {*(password for _, _, password in USERS), acts.API_KEY, "eyJ"}
+    assert [secret for secret in secrets if secret in said] == []
+    assert "Bearer ***" in said
+
+
+def test_without_its_auth_plugin_the_acts_that_need_it_fail_and_the_others_go_on() -> None:
+    done = demo(**{f"{PREFIX}AUTH": "false"})
+    assert done.returncode == 1
+    assert done.stdout.endswith("\n2 of 7\n")
+    assert marks(done.stdout) == ["✓", "✗", "✗", "✗", "✗", "✓", "✗"]
+    for unmet in (
+        "layers, outermost first: expected ['auth', 'circuit-breaker'], saw ['circuit-breaker']",
+        "status: expected 200, saw 401",
+        "statuses of threads: expected {200: 20}, saw {401: 20}",
+        "secrets at flexcore: expected authorization and x-api-key, saw x-api-key",
+    ):
+        assert f"   ✗ {unmet}\n" in done.stdout
+
+
+def test_a_circuit_that_lets_everybody_probe_is_noticed() -> None:
+    done = demo(**{f"{PREFIX}CIRCUIT_BREAKER__HALF_OPEN_CALLS": "20"})
+    assert done.returncode == 1
+    assert marks(done.stdout) == ["✓", "✓", "✓", "✓", "✓", "✗", "✓"]
+    assert "   ✗ what 20 callers get: expected {'200': 1, 'CircuitOpen': 19}, saw" in done.stdout
+
+
+def test_what_is_no_unmet_promise_but_an_error_fails_its_act_alone() -> None:
+    done = demo(**{f"{PREFIX}CIRCUIT_BREAKER__FAILURE_TRESHOLD": "3"})
+    assert done.returncode == 1
+    assert marks(done.stdout) == ["✓", *"✗" * 6]
+    assert done.stdout.count("expected no error, saw ConfigError: ") == 6
+    assert "did you mean 'failure_threshold'?" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("option", [[], ["--plain"]])
+def test_a_terminal_gets_colours_unless_it_wants_none(option: list[str]) -> None:
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        with subprocess.Popen(
+            [*COMMAND, *option],
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            env=surroundings(TERM="xterm-256color"),
+        ) as process:
+            os.close(theirs)
+            said = b"".join(chunks(terminal)).decode()
+            assert process.wait(60) == 0
+    assert ("\x1b[" in said) is (not option)
+    assert "7 of 7" in said
+
+
+def chunks(terminal: io.FileIO) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = terminal.read(65536)
+        except OSError:  # how Linux says that the other end is closed
+            return
+        if not chunk:
+            return
+        yield chunk
+
+
+@pytest.fixture
+def protected() -> Iterator[Devstack]:
+    with Devstack(protected=True) as stack, environment(performance.variables(stack)):
+        yield stack
+
+
+class Careless:
+    """What a program does without the library: one token for ever, and headers on everything."""
+
+    def __init__(self) -> None:
+        self.opened = ExitStack()
+
+    @classmethod
+    def from_file(cls, _: Path) -> Self:
+        return cls()
+
+    def connect(self, _: str, **options: Any) -> httpx.Client:
+        url = os.environ["FLEXT__SERVICES__FLEXCORE__BASE_URL"]
+        client = httpx.Client(base_url=url, trust_env=False, timeout=30, **options, **self.more())
+        return self.opened.enter_context(client)
+
+    def more(self) -> dict[str, Any]:
+        return {"headers": {"Authorization": f"Bearer {token()}", "X-API-Key": acts.API_KEY}}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.opened.close()
+
+
+class Forgetful(Careless):
+    """One login for each request."""
+
+    def more(self) -> dict[str, Any]:
+        def log_in(request: httpx.Request) -> httpx.Request:
+            request.headers["Authorization"] = f"Bearer {token()}"
+            return request
+
+        return {"auth": log_in}
+
+
+def token() -> str:
+    asked = {"username": "admin", "password": "flexcore100", "tenant_id": "tenant-1"}
+    url = os.environ["FLEXT__SERVICES__FLEXT_AUTH__BASE_URL"] + "/auth/login"
+    return str(httpx.post(url, json=asked, trust_env=False, timeout=30).json()["token"])
+
+
+@pytest.mark.parametrize(
+    ("act", "host", "unmet"),
+    [
+        (
+            acts.authentication,
+            Careless,
+            "authorization in response.request: expected False, saw True",
+        ),
+        (acts.sharing, Forgetful, "logins of threads: expected 1, saw 20"),
+        (acts.healing, Careless, "status: expected 200, saw 401"),
+        (acts.redirection, Careless, "secrets elsewhere: expected neither, saw x-api-key"),
+    ],
+)
+def test_what_httpx_does_by_itself_does_not_pass_for_the_library(
+    act: Callable[[Devstack], Iterator[str]],
+    host: type[Careless],
+    unmet: str,
+    protected: Devstack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(acts, "Host", host)
+    with pytest.raises(Unmet, match=f"^{re.escape(unmet)}$"):
+        list(act(protected))
+
+
+def test_a_machine_slower_than_the_circuit_stays_open_gets_more_time(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "TIMEOUTS", (0.001, PATIENCE / 4))
+    seen = list(outage.outage(protected))
+    assert sum(line.startswith("this machine took longer") for line in seen) == 1
+    assert seen[-1] == "heard: half-open -> closed, successful probes: 1"
+
+
+def test_a_plugin_that_has_been_imported_is_noticed(protected: Devstack) -> None:
+    __import__("flext_plugins_auth")
+    with pytest.raises(Unmet, match=r"modules of plugins in sys.modules: expected \[\], saw"):
+        list(acts.discovery(protected))
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("ascii", "ok:"), ("utf-8", "✓")])
+def test_it_can_be_read_in_any_encoding_and_leaves_the_environment_as_it_was(
+    encoding: str, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEXT_PASSWORD", "of the user's own")
+    monkeypatch.delenv("FLEXT_USERNAME", raising=False)
+    monkeypatch.setattr(performance, "ACTS", performance.ACTS[1:3])
+    before, written = dict(os.environ), io.BytesIO()
+    with io.TextIOWrapper(written, encoding=encoding, write_through=True) as file:
+        assert performance.perform(Console(file=file, force_terminal=False))
+        said = written.getvalue().decode(encoding)
+    assert dict(os.environ) == before
+    assert f"   {mark} {performance.ACTS[0].promise}\n" in said
+    assert said.endswith("\n2 of 2\n")
+
+
+def test_the_environment_is_put_back_after_an_error() -> None:
+    before = dict(os.environ)
+    with pytest.raises(Unmet), environment({"FLEXT_DEMO": "1", "PATH": ""}):
+        raise Unmet
+    assert dict(os.environ) == before
+
+
+def test_what_the_servers_saw_is_counted_from_a_moment_on(protected: Devstack) -> None:
+    httpx.get(f"{protected.flexcore.url}/health", trust_env=False)
+    since = Since(protected)
+    assert (since.flexcore, since.elsewhere, since.logins) == ([], [], 0)
+    httpx.get(f"{protected.elsewhere.url}/x", trust_env=False)
+    assert [each.path for each in since.elsewhere] == ["/x"]
+
+
+def test_the_example_is_the_file_that_the_demo_reads_and_that_is_shipped() -> None:
+    assert EXAMPLE.read_bytes() == CONFIG.read_bytes()
+
+
+def test_the_example_is_sound_once_its_secrets_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLEXT_PASSWORD", raising=False)
+    monkeypatch.setenv("FLEXT_USERNAME", "admin")
+    with Host.from_file(EXAMPLE) as host:
+        assert host.services == ("flext-auth", "flexcore")
+        with pytest.raises(ConfigError, match="env:FLEXT_PASSWORD: this variable is not set"):
+            host.check()
+    monkeypatch.setenv("FLEXT_PASSWORD", "canary")
+    with Host.from_file(EXAMPLE) as host:
+        host.check()
+        assert "canary" not in str(host.explain("flexcore"))
+    ports = tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))["services"]
+    assert [each["base_url"][-5:] for each in ports.values()] == [":8082", ":8080"]
