@@ -2,12 +2,13 @@
 
 # The layers, each using only those below it:
 #
-#   cli, testing            what people and plugin authors use
-#   host                    owns services and connections, closes them
+#   cli                     the command
+#   host, lifetimes         owns services and connections, closes them
 #   clients, composition    the libraries that send; names -> ordered layers (config, catalog,
 #                           discovery, settings and explanation belong to composing)
 #   line, connection        one open connection, and what plugins may use of it
-#   chain, flight           layers -> one callable, driven or awaited; work shared by callers
+#   chain, drive, layer     plugins in their places -> one callable, awaited or driven
+#   flight                  work that concurrent callers share
 #   service, message, events, errors, redaction    what is talked about
 #   hookspecs               the contract: six hooks, and pluggy
 

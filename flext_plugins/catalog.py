@@ -78,7 +78,7 @@ class Catalog:
             kind = load(record)
         except Exception as error:
             raise _at(
-                PluginError(f"importing {record.target} raised {type(error).__name__}"), record
+                PluginError(f"importing {record.target} raised {_said(error)}"), record
             ) from error
         self._check(kind, use or name, record)
         found = Source(kind, record.distribution, record.version)
@@ -95,6 +95,12 @@ class Catalog:
             self.manager.register(kind, name)
         except (pluggy.PluginValidationError, ValueError) as error:
             raise _at(PluginError(f"pluggy does not take it: {error}"), record, name) from error
+
+
+def _said(error: Exception) -> str:
+    """The error's name; what cannot be imported is no secret and is told too."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, (ImportError, AttributeError)) else name
 
 
 def _at(error: PluginError, record: InstalledPlugin | None, name: str | None = None) -> PluginError:

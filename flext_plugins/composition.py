@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, field
-from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ValidationError, field_validator
 
 from .catalog import SPECS, Catalog, Source, arguments_of
 from .config import report
+from .endpoint import address_of, endpoint_problems, is_plain, reference_problems, service_of
 from .errors import ConfigError, FlextError, PluginError
 from .hookspecs import Stage
 from .layer import Hook, Layer
 from .redaction import SECRET_NAME
-from .service import PluginInfo, Service, Timeout
+from .service import PluginInfo, Service
 from .settings import (
-    Address,
-    Basic,
     Secret,
     ServiceName,
     Where,
@@ -70,14 +66,15 @@ def compose(
             problems.append(error)
     told = [
         *_order_problems(settings, [plugin for plugin, *_ in tables], where),
-        *_address_problems(settings, where),
+        *endpoint_problems(settings, where),
         *_exposed(name, settings, drafts, config),
     ]
     problems += [ConfigError(each) for each in told]
     if problems:
         raise _together(problems, name)
     drafts.sort(key=lambda each: settings.order.index(each.name) if settings.order else each.stage)
-    service = _service(name, settings, drafts, provided, shared)
+    plugins = tuple(PluginInfo(each.name, *each.source[1:]) for each in drafts)
+    service = service_of(name, settings, plugins, provided, shared)
     edges = frozenset().union(*(each.edges for each in drafts))
     return Composition(service, tuple(each.layer(service) for each in drafts), where, edges)
 
@@ -131,9 +128,10 @@ class _Draft(NamedTuple):
 
     @property
     def sends_secrets(self) -> bool:
-        """Whether it puts secrets into the messages of services."""
+        """Whether it may put secrets into messages, as far as can be told."""
         secrets = (value for _, value in leaves(self.settings) if isinstance(value, Secret))
-        return self.stage in {Stage.AUTH, Stage.SIGN} and next(secrets, None) is not None
+        sends = any(hasattr(self.source.kind, name) for name in ("flext_request", "flext_exchange"))
+        return sends and not self.observer and next(secrets, None) is not None
 
     def layer(self, service: Service) -> Layer:
         kind = self.source.kind
@@ -192,7 +190,7 @@ def _draft(
     settings, found = _validated(model or _NoSettings, table, where)
     if said.observer and getattr(source.kind, "fail_closed", False):
         found.append(where.problem(("observer",), "this plugin has to fail closed"))
-    found += _reference_problems(settings, where, inline=config.allow_inline_secrets)
+    found += reference_problems(settings, where, inline=config.allow_inline_secrets)
     for key, value in leaves(settings):
         if isinstance(value, ServiceName) and value not in config.services:
             what = f"no service is named {str(value)!r}{nearest(value, config.services)}"
@@ -221,51 +219,10 @@ def _validated(
     }, told
 
 
-def _reference_problems(values: Any, where: Where, *, inline: bool) -> Iterator[str]:
-    """References that lead nowhere, and secrets that stand in a file."""
-    for key, value in leaves(values):
-        if not isinstance(value, Secret):
-            continue
-        try:
-            value.get_secret_value()
-        except ConfigError as error:
-            yield where.problem(key, str(error))
-        else:
-            if not (inline or value.reference or isinstance(value, Address)) and where.in_file(key):
-                yield where.problem(
-                    key,
-                    "a secret stands in the file; write env:NAME or file:/path "
-                    "(or say allow_inline_secrets = true)",
-                )
-
-
 def _order_problems(settings: ServiceConfig, names: list[str], where: Where) -> Iterator[str]:
     if settings.order is not None and sorted(names) != sorted(settings.order):
         expected = ", ".join(names) or "none"
         yield where.problem(("order",), f"expected each of these once: {expected}")
-
-
-def _address(settings: ServiceConfig) -> tuple[str, bool]:
-    """The service's URL without user info, and whether there was any; none if it is wrong."""
-    try:
-        url, user, _ = settings.base_url.split() if settings.base_url else ("", None, None)
-    except ConfigError:  # told by `_address_problems`
-        return "", False
-    return url, user is not None
-
-
-def _address_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
-    values = {key: getattr(settings, key) for key in ("base_url", "headers", "proxy")}
-    yield from _reference_problems(values, where, inline=True)
-    url, _ = _address(settings)
-    if url and not url.lower().startswith(("http://", "https://")):
-        yield where.problem(("base_url",), "expected http:// or https://")
-    if "?" in url or "#" in url:
-        yield where.problem(("base_url",), "expected neither ? nor #")
-    certs = (settings.cert,) if isinstance(settings.cert, str) else settings.cert or ()
-    for key, path in [("verify", settings.verify), *(("cert", each) for each in certs)]:
-        if isinstance(path, str) and not Path(path).exists():
-            yield where.problem((key,), "there is no such file")
 
 
 def _exposed(
@@ -277,53 +234,16 @@ def _exposed(
     for header, value in settings.headers.items():
         if value.reference or SECRET_NAME.search(header):
             who.append(f"header {header!r}")
-    if _address(settings)[1]:
+    if address_of(settings)[1]:
         who.append("the user in it")
     exposed = {name: ", ".join(who)} if who else {}
     for each in holders:
         for target in each.edges & config.services.keys():
             exposed.setdefault(target, f"plugin {each.name!r} of {name!r}")
     for target, what in exposed.items():
-        if _is_plain(config.service(target)):
+        if is_plain(config.service(target)):
             yield config.where(target).problem(
                 ("base_url",),
                 f"{what} would send credentials over plain http://; "
                 "use https://, or say allow_insecure = true",
             )
-
-
-def _is_plain(settings: ServiceConfig) -> bool:
-    """Whether requests could be read on a network, and this has not been allowed."""
-    parts = urlsplit(_address(settings)[0])
-    host = parts.hostname or ""
-    if parts.scheme != "http" or settings.allow_insecure:
-        return False
-    try:
-        return not ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost" and not host.endswith(".localhost")
-
-
-def _service(
-    name: str,
-    settings: ServiceConfig,
-    drafts: list[_Draft],
-    provided: Mapping[type, Any],
-    shared: Callable[[type, Callable[[], Any]], Any],
-) -> Service:
-    base, headers = None, dict(settings.headers)
-    if settings.base_url is not None:
-        base, user, password = settings.base_url.split()
-        if user is not None and password is not None:
-            headers.setdefault("Authorization", Basic(user, password))
-    alike = {"deadline", "verify", "cert", "http2", "proxy", "max_connections", "allow_insecure"}
-    return Service(
-        name,
-        base,
-        headers,
-        Timeout(**settings.timeout.model_dump()),
-        **settings.model_dump(include=alike),
-        plugins=tuple(PluginInfo(each.name, *each.source[1:]) for each in drafts),
-        _provided=provided,
-        _shared=shared,
-    )

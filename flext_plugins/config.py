@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import pydantic
 from pydantic import (
@@ -17,7 +17,6 @@ from pydantic import (
     ConfigDict,
     Field,
     ModelWrapValidatorHandler,
-    PositiveFloat,
     PositiveInt,
     PrivateAttr,
     ValidationError,
@@ -64,13 +63,16 @@ def report(problems: list[str]) -> ConfigError:
     return ConfigError(f"{len(problems)} problems in the configuration:{lines}", problems)
 
 
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class Timeout(_Quiet):
     """Seconds for each phase; one number sets all."""
 
-    connect: PositiveFloat | None = 5.0
-    read: PositiveFloat | None = 5.0
-    write: PositiveFloat | None = 5.0
-    pool: PositiveFloat | None = 5.0
+    connect: Seconds | None = 5.0
+    read: Seconds | None = 5.0
+    write: Seconds | None = 5.0
+    pool: Seconds | None = 5.0
 
     @model_validator(mode="before")
     @classmethod
@@ -102,8 +104,8 @@ class Defaults(_Quiet):
     http2: bool = False
     proxy: Literal[False] | Address | None = None
     max_connections: PositiveInt = 100
-    deadline: PositiveFloat | None = None
-    """Seconds for a whole call."""
+    deadline: Seconds | None = None
+    """Seconds for what a call waits for, over all attempts."""
     allow_insecure: bool = False
     """Send credentials over plain HTTP to other machines."""
 
@@ -155,7 +157,10 @@ class HostConfig(_Quiet):
         """
         own = self.services.get(name)
         if own is None:
-            raise ConfigError(f"no service is named {name!r}{nearest(name, self.services)}")
+            near = (
+                nearest(name, self.services) or f"; there are {', '.join(self.services) or 'none'}"
+            )
+            raise ConfigError(f"no service is named {name!r}{near}")
         merged = self.defaults.model_dump(exclude_unset=True)
         ours = {each.lower() for each in own.headers}
         for header in [each for each in merged.get("headers", ()) if each.lower() in ours]:
@@ -223,7 +228,10 @@ def load(path: str | os.PathLike[str] | None, environment: str | None) -> HostCo
         try:
             _lay(values, _parsed(each), origins, str(each))
         except ConfigError as error:
-            problems.append(f"{each}: {error}")
+            hint = (
+                "; give the path, or set FLEXT_CONFIG" if not each.exists() and each == file else ""
+            )
+            problems.append(f"{each}: {error}{hint}")
     for variable in sorted(each for each in os.environ if each.startswith(PREFIX)):
         place, value = _variable(variable, values)
         for key in reversed(place):
@@ -255,7 +263,7 @@ def _parsed(file: Path) -> Mapping[str, Any]:
         line = re.search(r"line \d+, column \d+|end of document", str(error))
         what = f"not TOML, {line[0]}" if line else "not TOML"
     except FileNotFoundError:
-        what = "no such file; give the path, or set FLEXT_CONFIG"
+        what = "no such file"
     except (OSError, UnicodeError) as error:
         what = f"cannot be read ({type(error).__name__})"
     raise ConfigError(what)

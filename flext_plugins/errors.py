@@ -82,6 +82,8 @@ class Refused(FlextError):
         retry_after: seconds after which it may be worth it, or `None`.
     """
 
+    retry_after: float | None = None
+
     def __init__(self, message: str = "refused", *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after

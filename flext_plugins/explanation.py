@@ -117,7 +117,7 @@ def _note(layer: Layer) -> str:
 def _setting(place: Place, value: Any, origin: str) -> Setting:
     if isinstance(value, Secret):
         shown = str(value) if isinstance(value, Address) else value.reference or MASK
-    elif place and SECRET_NAME.search(place[-1]) and value is not None:
+    elif value is not None and any(SECRET_NAME.search(part) for part in place):
         shown = MASK
     else:
         shown = redact_url(str(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from weakref import WeakSet
 
@@ -19,7 +20,7 @@ from .flight import Flights
 from .lifetimes import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
     from types import TracebackType
     from typing import Self
 
@@ -48,6 +49,8 @@ class Host:
 
     def __init__(self, config: HostConfig | Mapping[str, Any] | None = None) -> None:
         if not isinstance(config, HostConfig):
+            if not isinstance(config or {}, Mapping):
+                raise ConfigError("Host takes a mapping or a HostConfig; see Host.from_file")
             config = HostConfig.model_validate(dict(config or {}))
         self._config = config
         self._catalog = Catalog()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .errors import FlextError, PluginError, Refused
@@ -68,16 +69,29 @@ def blame(
     if isinstance(error, FlextError):
         found = error
     else:
-        found = PluginError(f"{hook} raised {type(error).__name__}", hook)
+        found = PluginError(f"{hook} raised {type(error).__name__}{_where(error)}", hook)
     if found.plugin is None:
         found.plugin, found.distribution = layer.name, layer.distribution
         found.service = found.service or service
         found.call = found.call or call
         if isinstance(found, Refused) and call and receiver:
             call.answered_by = layer.name
-            reason = str(found.args[0])
+            reason = str(found.args[0]) if found.args else type(found).__name__
             receiver.emit(CallRefused(call, layer.name, reason, found.retry_after))
     return found
+
+
+def _where(error: Exception) -> str:
+    """The line that raised, and what may help; the error's own text may hold a secret."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return ""
+    place = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    if isinstance(error, RuntimeError) and "no running event loop" in str(error):
+        return f"{place}: it needs an event loop; await what `connection` offers"
+    return place
 
 
 def cause_of(error: Exception) -> BaseException | None:

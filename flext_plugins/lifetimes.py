@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from .drive import drive
@@ -64,25 +64,26 @@ class Lines:
                 found = self._loops.setdefault(loop, {})
         return found
 
-    def _end(self) -> list[Line]:
-        """Admit nobody any more; gives the sync lines, last opened first."""
+    def _close_sync(self) -> list[Exception]:
+        """Admit nobody any more, and close the sync lines, last opened first."""
         with self._lock:
             self._closed = True
             lines, self._sync = self._sync, {}
-        return [*reversed(lines.values())]
+        failures: list[Exception] = []
+        for line in reversed(lines.values()):
+            try:
+                drive(line.close(), line.layers)
+            except Exception as error:
+                failures.append(error)
+        return failures
 
     def close(self) -> list[Exception]:
         """Close every line from outside the loops; gives all that went wrong."""
-        failures: list[Exception] = []
-        for line in self._end():
-            _attempt(lambda each=line: drive(each.close(), each.layers), failures)  # type: ignore[misc]
-        return failures + self._close_loops()
+        return self._close_sync() + self._close_loops()
 
     async def aclose(self) -> list[Exception]:
         """The same from inside a loop."""
-        failures: list[Exception] = []
-        for line in self._end():
-            _attempt(lambda each=line: drive(each.close(), each.layers), failures)  # type: ignore[misc]
+        failures = self._close_sync()
         here = self._loops.pop(asyncio.get_running_loop(), {})
         for line in reversed(here.values()):
             try:
@@ -94,17 +95,13 @@ class Lines:
     def _close_loops(self) -> list[Exception]:
         failures: list[Exception] = []
         for loop, lines in list(self._loops.items()):
-            for line in reversed(lines.values()):
-                _attempt(lambda each=line, its=loop: _close_in(its, each), failures)  # type: ignore[misc]
-            lines.clear()
+            for name, line in [*reversed(lines.items())]:
+                try:
+                    _close_in(loop, line)
+                    del lines[name]
+                except Exception as error:
+                    failures.append(error)
         return failures
-
-
-def _attempt(work: Callable[[], Any], failures: list[Exception]) -> None:
-    try:
-        work()
-    except Exception as error:
-        failures.append(error)
 
 
 def _close_in(loop: asyncio.AbstractEventLoop, line: Line) -> None:

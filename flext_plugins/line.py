@@ -51,7 +51,7 @@ class Line:
         self.asynchronous = asynchronous
         self.resources: list[Resource] = []
         self.wires: dict[str, Wire] = {}
-        self.is_open = False
+        self.is_open = self._closed = False
         self._lock: Any = threading.Lock()
         if asynchronous:
             import asyncio  # noqa: PLC0415 - sync programs do without
@@ -69,6 +69,8 @@ class Line:
 
     def wire(self, library: str) -> Wire:
         """The way to the network through a client library, made at its first use."""
+        if self._closed:
+            raise Refused("the host is closed")
         found = self.wires.get(library)
         if found is None:
             found = self.wires.setdefault(library, self.ground.wire(self, library))
@@ -221,6 +223,9 @@ class Line:
         finally:
             _opening.reset(token)
         self.is_open = True
+        if self._closed:  # while it was being opened
+            await self._release()
+            raise Refused("the host is closed")
 
     async def _connect(self, layer: Layer, hook: Hook, view: Connection) -> None:
         try:
@@ -252,6 +257,7 @@ class Line:
         Raises:
             ExceptionGroup: what went wrong on the way, all of it.
         """
+        self._closed = True
         failed = await self._release()
         if self._keeper is not None:
             keeper, self._keeper = self._keeper, None

@@ -18,6 +18,8 @@ SECRET_NAME = re.compile(
 )
 """Names of headers, query parameters and settings whose values are secrets."""
 
+_RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+"""What a log record has of its own, and lets nobody overwrite."""
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#\s]+)=([^&;#\s]*)")
 
@@ -36,7 +38,8 @@ def redact_record(record: logging.LogRecord) -> bool:
     """A `logging` filter for client libraries that log whole URLs; never drops a record."""
     if isinstance(record.args, tuple):
         record.args = tuple(
-            redact_url(str(value)) if "://" in str(value) else value for value in record.args
+            redact_url(str(value)) if "://" in str(value) or "?" in str(value) else value
+            for value in record.args
         )
     return True
 
@@ -68,4 +71,5 @@ def _to_record(
         if value is not None
     }
     message = "  ".join([str(event), " ".join(f"{key}={value}" for key, value in shown.items())])
-    return {"msg": message.rstrip().replace("%", "%%"), "extra": shown, "exc_info": error}
+    extra = {key: value for key, value in shown.items() if key not in _RECORD}
+    return {"msg": message.rstrip().replace("%", "%%"), "extra": extra, "exc_info": error}

@@ -48,7 +48,7 @@ class Service:
     """Sent to the service's own origin where the caller has not set them; values are `Secret`."""
     timeout: Timeout = field(default_factory=Timeout)
     deadline: float | None = None
-    """Seconds for a whole call, waits included."""
+    """Seconds for what a call waits for, over all attempts."""
     verify: bool | str = True
     cert: str | tuple[str, ...] | None = field(default=None, repr=False)
     http2: bool = False
@@ -165,7 +165,8 @@ def options(
 
     Args:
         route: the path's template, such as `/orders/{id}`.
-        deadline: seconds for each call from its start, all attempts and waits included.
+        deadline: seconds for each call from its start: what its plugins wait for, over all
+            attempts, and the wait for a connection. What is on the wire ends with `timeout`.
         user: who the call is made for.
         correlation_id: what ties this call to others.
 

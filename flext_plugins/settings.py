@@ -115,6 +115,8 @@ class Address(Secret):
         found = self._USERINFO.match(text)
         url = found["scheme"] + found["rest"] if found else text
         if not _is_url(url):
+            if "://" not in url:
+                raise ConfigError("expected a URL that begins with its scheme, such as http://")
             raise ConfigError("expected a URL with a host, its user and password percent-encoded")
         if found is None:
             return url, None, None
@@ -165,6 +167,12 @@ class Basic(Secret):
     def __init__(self, user: Secret, password: Secret) -> None:
         super().__init__("")
         self._user, self._password = user, password
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Basic) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self._user, self._password))
 
     def get_secret_value(self) -> str:
         parts = (

@@ -7,12 +7,14 @@ import contextvars
 import importlib
 import sys
 import threading
+import types
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from flext_plugins import Host
 
@@ -39,12 +41,28 @@ def elsewhere() -> Iterator[Server]:
     made.close()
 
 
+REQUESTS = types.SimpleNamespace(
+    __name__="requests",
+    Client=requests.Session,
+    Response=requests.Response,
+    ConnectError=requests.ConnectionError,
+    ReadError=requests.ConnectionError,
+    TransportError=requests.RequestException,
+    TimeoutException=requests.Timeout,
+    RemoteProtocolError=requests.exceptions.ChunkedEncodingError,
+    ProxyError=requests.exceptions.ProxyError,
+    StreamConsumed=requests.exceptions.StreamConsumedError,
+)
+"""requests' names for what httpx calls so."""
+
+
 class World:
     """One way of using a host: a library's client in threads, or its async one in a loop."""
 
     def __init__(self, name: str) -> None:
         library, _, kind = name.partition(" ")
-        self.lib: Any = importlib.import_module(library)
+        self.name = library
+        self.lib: Any = REQUESTS if library == "requests" else importlib.import_module(library)
         self.asynchronous = kind == "async"
         self._runner = asyncio.Runner() if self.asynchronous else None
         self._hosts: list[Host] = []
@@ -95,6 +113,12 @@ class World:
         """What sends, as a function to be run in this world."""
 
         def send() -> Any:
+            if self.name == "requests":
+                followed = (client_options or {}).get("follow_redirects", False)
+                if "content" in options:
+                    options["data"] = options.pop("content")
+                with self.connect(host, service) as session:
+                    return session.request(method, path, allow_redirects=followed, **options)
             with self.connect(host, service, **(client_options or {})) as client:
                 return client.request(method, path, **options)
 
@@ -153,13 +177,13 @@ class World:
             self._runner.close()
 
 
-LIBRARIES = ["httpx", "httpx2"]
+HTTPX_WORLDS = ("httpx sync", "httpx async", "httpx2 sync", "httpx2 async")
 
 
-def worlds(*kinds: str) -> Any:
-    """A fixture that gives each library's world of these kinds."""
+def worlds(*names: str) -> Any:
+    """A fixture that gives each of these worlds."""
 
-    @pytest.fixture(params=[f"{library} {kind}" for library in LIBRARIES for kind in kinds])
+    @pytest.fixture(params=names)
     def made(request: pytest.FixtureRequest) -> Iterator[World]:
         world = World(request.param)
         yield world
@@ -168,6 +192,7 @@ def worlds(*kinds: str) -> Any:
     return made
 
 
-world = worlds("sync", "async")
-sync_world = worlds("sync")
-async_world = worlds("async")
+world = worlds(*HTTPX_WORLDS, "requests sync")
+httpx_world = worlds(*HTTPX_WORLDS)
+sync_world = worlds("httpx sync", "httpx2 sync", "requests sync")
+async_world = worlds("httpx async", "httpx2 async")

@@ -428,7 +428,7 @@ def test_all_problems_of_the_shape_come_together_with_file_and_path(write, monke
             "flext.toml: services.a.max_connections: expected greater than 0",
             (
                 "flext.toml: services.b.base_url: "
-                "expected a URL with a host, its user and password percent-encoded"
+                "expected a URL that begins with its scheme, such as http://"
             ),
             "flext.toml: services.b.timeout.conect: unknown key; did you mean 'connect'?",
             (
@@ -619,3 +619,36 @@ def test_a_certificate_that_is_not_there_is_told_before_anything_is_sent(said):
     with Host({"services": {"a": {"base_url": "https://a.example", **said}}}) as host:
         with pytest.raises(ConfigError, match=r"services\.a\.(verify|cert): there is no such file"):
             host.check()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"verify": "FILE"}, "verify: expected a file with certificates"),
+        ({"cert": "FILE"}, "cert: expected a file with a certificate and its key"),
+        ({"proxy": "ftp://127.0.0.1:1"}, "proxy: expected http://, https://, socks5://"),
+        ({"proxy": "socks5://127.0.0.1:1"}, "proxy: needs `pip install"),
+        ({"timeout": float("inf")}, "timeout: expected a finite number"),
+        ({"base_url": "localhost:80"}, "base_url: expected a URL that begins with its scheme"),
+    ],
+)
+def test_what_would_only_fail_when_something_is_sent_is_told_by_check(said, told, tmp_path):
+    file = tmp_path / "not.pem"
+    file.write_text("not PEM")
+    said = {key: str(file) if value == "FILE" else value for key, value in said.items()}
+    with pytest.raises(ConfigError) as caught:
+        with Host({"services": {"a": {"base_url": "https://a.example", **said}}}) as host:
+            host.check()
+    assert told in str(caught.value)
+
+
+def test_a_path_is_not_a_mapping_and_is_told_so():
+    with pytest.raises(ConfigError, match=r"Host\.from_file"):
+        Host("flext.toml")
+
+
+def test_only_a_file_that_was_not_named_is_told_how_to_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flext.toml").write_text("")
+    with pytest.raises(ConfigError, match=r"flext\.prod\.toml: no such file$"):
+        Host.from_file(environment="prod")

@@ -10,6 +10,7 @@ import pickle
 import socket
 import ssl
 import threading
+import time
 import traceback
 
 import pytest
@@ -73,7 +74,7 @@ def test_1_the_chain_runs_once_for_each_hop_of_one_call(server, world):
     assert finished == [call.id, call.id]
 
 
-def test_1_sending_the_same_request_object_again_is_another_call(server, world):
+def test_1_sending_the_same_request_object_again_is_another_call(server, httpx_world):
     calls = []
 
     class Sees:
@@ -81,26 +82,26 @@ def test_1_sending_the_same_request_object_again_is_another_call(server, world):
         def flext_request(self, connection):
             calls.append(connection.call)
 
-    host = world.serve(server, Sees)
-    request = world.lib.Request("GET", server.url)
+    host = httpx_world.serve(server, Sees)
+    request = httpx_world.lib.Request("GET", server.url)
 
     def twice():
-        with world.connect(host) as client:
+        with httpx_world.connect(host) as client:
             client.send(request)
             client.send(request)
 
     async def atwice():
-        async with world.aconnect(host) as client:
+        async with httpx_world.aconnect(host) as client:
             await client.send(request)
             await client.send(request)
 
-    world.run(atwice if world.asynchronous else twice)
+    httpx_world.run(atwice if httpx_world.asynchronous else twice)
 
     assert len({call.id for call in calls}) == 2
     assert [call.attempt for call in calls] == [1, 1]
 
 
-def test_1_the_clients_own_auth_stays_outside(server, world):
+def test_1_the_clients_own_auth_stays_outside(server, httpx_world):
     attempts = []
 
     class Sees:
@@ -108,7 +109,7 @@ def test_1_the_clients_own_auth_stays_outside(server, world):
         def flext_request(self, request, connection):
             attempts.append(("authorization" in request.headers, connection.call.attempt))
 
-    class Challenge(world.lib.Auth):
+    class Challenge(httpx_world.lib.Auth):
         def auth_flow(self, request):
             response = yield request
             assert response.status_code == 401
@@ -116,7 +117,7 @@ def test_1_the_clients_own_auth_stays_outside(server, world):
             yield request
 
     server.answer = lambda received: Answer(200 if "authorization" in received.headers else 401)
-    response = world.get(world.serve(server, Sees), auth=Challenge())
+    response = httpx_world.get(httpx_world.serve(server, Sees), auth=Challenge())
 
     assert response.status_code == 200
     assert attempts == [(False, 1), (True, 2)]
@@ -124,7 +125,7 @@ def test_1_the_clients_own_auth_stays_outside(server, world):
 
 def test_1_environment_proxies_are_chosen_for_each_origin(server, elsewhere, world, monkeypatch):
     monkeypatch.setenv("http_proxy", elsewhere.url)
-    monkeypatch.setenv("no_proxy", f"127.0.0.1:{server.port}")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     host = world.host({"services": {"service": {"base_url": server.url}}})
 
     assert world.get(host, "/direct").status_code == 200
@@ -153,7 +154,7 @@ def test_1_a_services_own_proxy_setting_wins_over_the_environment(
 # 2: plugins get a clone
 
 
-def test_2_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(server, elsewhere, world):
+def test_2_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(server, elsewhere, httpx_world):
     inside = []
 
     class Looks(Marks):
@@ -162,18 +163,18 @@ def test_2_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(server, elsewher
             inside.append(response.request.headers["X-API-Key"])
 
     server.answer = redirect_to(f"{elsewhere.url}/there")
-    host = world.serve(server, Looks)
-    request = world.lib.Request("GET", f"{server.url}/redirect")
+    host = httpx_world.serve(server, Looks)
+    request = httpx_world.lib.Request("GET", f"{server.url}/redirect")
 
     def send():
-        with world.connect(host) as client:
+        with httpx_world.connect(host) as client:
             return client.send(request, follow_redirects=True)
 
     async def asend():
-        async with world.aconnect(host) as client:
+        async with httpx_world.aconnect(host) as client:
             return await client.send(request, follow_redirects=True)
 
-    response = world.run(asend if world.asynchronous else send)
+    response = httpx_world.run(asend if httpx_world.asynchronous else send)
 
     assert server.received[0].headers["x-api-key"] == SECRET
     assert inside == [SECRET]
@@ -195,23 +196,23 @@ def test_2_nor_in_an_error(server, world):
     assert "x-api-key" not in caught.value.request.headers
 
 
-def test_2_the_client_gets_its_own_request_back_timed_and_unread(server, world):
-    host = world.serve(server, Marks)
+def test_2_the_client_gets_its_own_request_back_timed_and_unread(server, httpx_world):
+    host = httpx_world.serve(server, Marks)
 
     def stream():
-        with world.connect(host) as client, client.stream("GET", "/") as response:
+        with httpx_world.connect(host) as client, client.stream("GET", "/") as response:
             assert not response.is_stream_consumed
             return response.read(), response
 
     async def astream():
         async with (
-            world.aconnect(host) as client,
+            httpx_world.aconnect(host) as client,
             client.stream("GET", "/") as response,
         ):
             assert not response.is_stream_consumed
             return await response.aread(), response
 
-    body, response = world.run(astream if world.asynchronous else stream)
+    body, response = httpx_world.run(astream if httpx_world.asynchronous else stream)
 
     assert b"GET" in body
     assert response.elapsed.total_seconds() > 0
@@ -285,6 +286,19 @@ def test_3_another_origin_gets_a_bare_request(elsewhere, world, other):
     assert received.path in {other, "a.invalid:443"}
     assert not {"x-api-key", "x-service"} & received.headers.keys()
     assert seen == []
+
+
+def test_3_a_plugin_cannot_take_the_services_secrets_elsewhere(server, elsewhere, httpx_world):
+    world = httpx_world
+
+    class Turns:
+        @hookimpl
+        def flext_request(self, request):
+            request.url = world.lib.URL(elsewhere.url)
+
+    with pytest.raises(PluginError, match="another origin"):
+        world.get(world.serve(server, Turns, headers={"X-Service": SECRET}))
+    assert elsewhere.received == []
 
 
 def test_3_the_callers_headers_win_over_the_services(server, world):
@@ -490,6 +504,7 @@ def bodies():
 @pytest.mark.parametrize("body", bodies())
 def test_4_only_a_body_that_can_be_replayed_is_sent_again(server, world, body):
     make, can = bodies()[body]
+    can = can or (world.name == "requests" and "multipart" in body)  # it reads the files at once
     told = []
 
     class Repeats:
@@ -515,15 +530,15 @@ def test_4_only_a_body_that_can_be_replayed_is_sent_again(server, world, body):
     assert told == [True, can]
 
 
-def test_4_a_file_that_was_sent_is_not_sent_empty_after_a_redirect(server, world):
+def test_4_a_file_that_was_sent_is_not_sent_empty_after_a_redirect(server, httpx_world):
     """httpx alone follows the redirect with an empty body."""
-    if world.asynchronous:
+    if httpx_world.asynchronous:
         pytest.skip("an AsyncClient takes no file")
     server.answer = redirect_to("/there")
 
-    with pytest.raises(world.lib.StreamConsumed):
-        world.send(
-            world.serve(server),
+    with pytest.raises(httpx_world.lib.StreamConsumed):
+        httpx_world.send(
+            httpx_world.serve(server),
             "PUT",
             "/redirect",
             content=io.BytesIO(b"data"),
@@ -547,6 +562,16 @@ def test_5_what_a_plugin_raises_becomes_a_plugin_error_that_names_it(server, wor
     assert (error.service, error.plugin, error.hook) == ("service", "broken", "flext_request")
     assert isinstance(error.__cause__, KeyError)
     assert SECRET not in str(error)
+
+
+def test_5_and_the_line_where_it_happened(server, world):
+    class Broken:
+        @hookimpl
+        def flext_request(self, request):
+            raise KeyError(SECRET)
+
+    with pytest.raises(PluginError, match=r"raised KeyError at test_exchange\.py:\d+$"):
+        world.get(world.serve(server, Broken))
 
 
 def test_5_a_wire_error_passes_every_layer_as_it_is(server, world):
@@ -826,13 +851,28 @@ def test_7_a_refusal_is_also_the_client_librarys_transport_error(server, world):
     assert str(error) == "service: opens: maintenance"
     assert error.retry_after == 30
     assert type(error).__name__ == "Refused"
-    assert error.request.url.path == "/"
+    assert str(error.request.url) == f"{server.url}/"
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert isinstance(twin, Refused)
         assert isinstance(twin, world.lib.TransportError)
         assert str(twin) == str(error)
         assert (twin.retry_after, twin.plugin, twin.service) == (30, "opens", "service")
     assert server.received == []
+
+
+def test_7_a_refusal_that_says_nothing_is_still_a_refusal(server, world):
+    class Mute(Refused):
+        def __init__(self, *, limit):
+            self.limit = limit
+
+    class Refuses:
+        @hookimpl
+        def flext_request(self):
+            raise Mute(limit=3)
+
+    with pytest.raises(Refused, match="service: refuses: Mute") as caught:
+        world.get(world.serve(server, Refuses))
+    assert (caught.value.limit, caught.value.retry_after) == (3, None)
 
 
 def test_7_a_deadline_is_also_the_client_librarys_time_out(server, world):
@@ -875,24 +915,24 @@ class FullHouse(Refused):
 # 8: streaming
 
 
-def test_8_the_chain_returns_at_the_headers_and_buffers_nothing(server, world):
+def test_8_the_chain_returns_at_the_headers_and_buffers_nothing(server, httpx_world):
     class Passes:
         @hookimpl
         async def flext_exchange(self, request, send):
             return await send(request)
 
     server.answer = lambda _: Answer(body=b"x" * 1_000_000, cut=100_000)
-    host = world.serve(server, Passes)
+    host = httpx_world.serve(server, Passes)
 
     def stream():
-        with world.connect(host) as client, client.stream("GET", "/") as response:
+        with httpx_world.connect(host) as client, client.stream("GET", "/") as response:
             return next(response.iter_bytes(1000))
 
     async def astream():
-        async with world.aconnect(host) as client, client.stream("GET", "/") as response:
+        async with httpx_world.aconnect(host) as client, client.stream("GET", "/") as response:
             return await anext(aiter(response.aiter_bytes(1000)))
 
-    assert world.run(astream if world.asynchronous else stream) == b"x" * 1000
+    assert httpx_world.run(astream if httpx_world.asynchronous else stream) == b"x" * 1000
 
 
 # 9: opening is all or nothing
@@ -970,21 +1010,90 @@ def test_9_a_connection_opens_once_for_all_who_come_at_the_same_time(server, wor
     assert len(opened) == 1
 
 
-def test_9_a_closed_host_refuses(server, world):
-    host = world.serve(server)
-    transport = host.transport(
-        "service", world.lib.AsyncBaseTransport if world.asynchronous else world.lib.BaseTransport
+def test_9_what_is_opened_while_the_host_closes_is_closed_too(server, world):
+    opened, closed = threading.Event(), []
+
+    class Slow:
+        @hookimpl
+        async def flext_connect(self, connection):
+            async def aclose():
+                closed.append("resource")
+
+            opened.set()
+            await connection.run(time.sleep, 0.2)
+            closer = aclose if connection.asynchronous else lambda: closed.append("resource")
+            connection.provide(str, "x", close=closer)
+
+    host = world.serve(server, Slow)
+
+    def close():
+        opened.wait(5)
+        host.close()
+
+    async def aclose():
+        while not opened.is_set():
+            await asyncio.sleep(0.005)
+        await host.aclose()
+
+    refused, _ = world.all(
+        [world.sender(host, "GET", "/"), aclose if world.asynchronous else close]
     )
-    world.close(host)
+
+    assert isinstance(refused, Refused)
+    assert closed == ["resource"]
+
+
+def test_9_a_request_under_way_brings_no_pool_back(server, world):
+    sent = threading.Event()
+
+    class Again:
+        stage = Stage.RETRY
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            response = await send(request)
+            await connection.close(response)
+            sent.set()
+            await connection.run(time.sleep, 0.2)
+            return await send(request)
+
+    host = world.serve(server, Again)
+
+    def close():
+        sent.wait(5)
+        host.close()
+
+    async def aclose():
+        while not sent.is_set():
+            await asyncio.sleep(0.005)
+        await host.aclose()
+
+    refused, _ = world.all(
+        [world.sender(host, "GET", "/"), aclose if world.asynchronous else close]
+    )
+
+    assert isinstance(refused, Refused)
+    assert len(server.received) == 1
+
+
+def test_9_a_closed_host_refuses(server, httpx_world):
+    host = httpx_world.serve(server)
+    transport = host.transport(
+        "service",
+        httpx_world.lib.AsyncBaseTransport
+        if httpx_world.asynchronous
+        else httpx_world.lib.BaseTransport,
+    )
+    httpx_world.close(host)
 
     def send():
-        return world.lib.Client(transport=transport).get(server.url)
+        return httpx_world.lib.Client(transport=transport).get(server.url)
 
     async def asend():
-        return await world.lib.AsyncClient(transport=transport).get(server.url)
+        return await httpx_world.lib.AsyncClient(transport=transport).get(server.url)
 
     with pytest.raises(Refused, match="closed"):
-        world.run(asend if world.asynchronous else send)
+        httpx_world.run(asend if httpx_world.asynchronous else send)
 
 
 # 10: every response and error carries the call
@@ -1024,57 +1133,57 @@ def test_10_options_nest_key_by_key(server, world):
     assert (call.user, call.route) == ("ana", "/b")
 
 
-def test_a_transport_goes_into_a_client_of_ones_own(server, world):
-    host = world.serve(server, Marks)
+def test_a_transport_goes_into_a_client_of_ones_own(server, httpx_world):
+    host = httpx_world.serve(server, Marks)
 
     def send():
-        with world.lib.Client(
-            transport=host.transport("service", world.lib.BaseTransport)
+        with httpx_world.lib.Client(
+            transport=host.transport("service", httpx_world.lib.BaseTransport)
         ) as client:
             return client.get(server.url)
 
     async def asend():
-        transport = host.transport("service", world.lib.AsyncBaseTransport)
-        async with world.lib.AsyncClient(transport=transport) as client:
+        transport = host.transport("service", httpx_world.lib.AsyncBaseTransport)
+        async with httpx_world.lib.AsyncClient(transport=transport) as client:
             return await client.get(server.url)
 
-    response = world.run(asend if world.asynchronous else send)
+    response = httpx_world.run(asend if httpx_world.asynchronous else send)
 
     assert response.json()["headers"]["x-api-key"] == SECRET
     assert "x-api-key" not in response.request.headers
 
 
-def test_a_transport_alone_gives_the_callers_request_back(server, world):
-    host = world.serve(server, Marks)
-    request = world.lib.Request("GET", server.url)
+def test_a_transport_alone_gives_the_callers_request_back(server, httpx_world):
+    host = httpx_world.serve(server, Marks)
+    request = httpx_world.lib.Request("GET", server.url)
 
     def send():
-        return host.transport("service", world.lib.BaseTransport).handle_request(request)
+        return host.transport("service", httpx_world.lib.BaseTransport).handle_request(request)
 
     async def asend():
-        transport = host.transport("service", world.lib.AsyncBaseTransport)
+        transport = host.transport("service", httpx_world.lib.AsyncBaseTransport)
         return await transport.handle_async_request(request)
 
-    response = world.run(asend if world.asynchronous else send)
+    response = httpx_world.run(asend if httpx_world.asynchronous else send)
 
     assert response.request is request
 
     async def aclose():
         await response.aclose()
 
-    world.run(aclose if world.asynchronous else response.close)
+    httpx_world.run(aclose if httpx_world.asynchronous else response.close)
 
 
-def test_a_wrong_client_class_is_told_what_to_call(server, world):
-    host = world.serve(server)
+def test_a_wrong_client_class_is_told_what_to_call(server, httpx_world):
+    host = httpx_world.serve(server)
     with pytest.raises(ConfigError, match=r"host\.aconnect"):
-        host.connect("service", world.lib.AsyncClient)
+        host.connect("service", httpx_world.lib.AsyncClient)
     with pytest.raises(ConfigError, match="expected a client"):
         host.connect("service", dict)
     with pytest.raises(ConfigError, match="base_url"):
         host.connect("service", base_url="http://x")
     with pytest.raises(ConfigError, match="BaseTransport"):
-        host.transport("service", world.lib.Client)
+        host.transport("service", httpx_world.lib.Client)
 
 
 def test_tracebacks_show_no_credential(server, world):

@@ -137,3 +137,26 @@ def test_a_reference_is_shown_as_it_was_written(tmp_path):
     reference = f"file:{tmp_path}/secret"
     explained = host_of({"plugins": {"holder": {"password": reference}}}).explain("a")
     assert explained.layers[0].settings[0].value == reference
+
+
+def test_what_is_inside_a_secretly_named_setting_is_hidden_too():
+    class Keys(BaseModel):
+        api_keys: list[str]
+        credentials: dict[str, str]
+        token_path: str = "data.token"
+
+    class Plugin:
+        Settings = Keys
+
+        @hookimpl
+        def flext_request(self):
+            """Nothing."""
+
+    table = {"api_keys": ["planted-1"], "credentials": {"pin": "planted-2"}}
+    with Host(
+        {"services": {"a": {"base_url": "https://a.example", "plugins": {"keys": table}}}}
+    ) as host:
+        host.register(Plugin, "keys")
+        text = str(host.explain("a"))
+    assert "planted" not in text
+    assert "token_path = data.token" in text

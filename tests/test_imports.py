@@ -24,7 +24,8 @@ LAYERS = (
     {"chain", "drive", "flight", "layer"},
     {"connection"},
     {"line", "lifetimes"},
-    {"clients", "composition", "config", "catalog", "discovery", "settings", "explanation"},
+    {"clients", "composition", "endpoint", "config", "catalog", "discovery", "settings"}
+    | {"explanation"},
     {"host"},
     {"cli", "testing"},
 )

@@ -172,10 +172,15 @@ def test_close_inside_a_running_loop_says_what_to_call(server):
     host = host_for(server)
 
     async def main():
-        await host.aconnect("service")
+        client = await host.aconnect("service")
+        await client.get("/")
         with pytest.raises(ExceptionGroup) as caught:
             host.close()
         assert "await host.aclose()" in str(caught.value.exceptions[0])
+        assert server.sockets == 1
+        await host.aclose()  # which still has something to close
+        await asyncio.sleep(0.05)
+        assert server.sockets == 0
 
     asyncio.run(main())
 

@@ -57,7 +57,7 @@ class Signer(Login):
 
 
 class Quiet(Login):
-    stage = Stage.MESSAGE
+    observer = True
 
 
 @pytest.fixture(autouse=True)
@@ -364,6 +364,7 @@ def test_what_only_looks_like_loopback_is_not(host):
     [
         {"plugins": {"quiet": {"password": "pw"}}},
         {"plugins": {"login": {}}},
+        {"plugins": {"login": {"password": "pw"}}, "allow_insecure": True},
         {"headers": {"X-Service": "flext-api"}},
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins.errors import ConfigError
@@ -10,13 +11,16 @@ from flext_plugins.errors import ConfigError
 if TYPE_CHECKING:
     from flext_plugins.service import Service
 
-    from .httpx import Library
-
-LIBRARIES = ("httpx", "httpx2")
+LIBRARIES = ("httpx", "httpx2", "requests")
 
 
-def library(name: str) -> Library:
+@cache
+def library(name: str) -> Any:
     """What is needed of a client library that the program has imported, or of httpx."""
+    if name == "requests":
+        from .requests import Library  # noqa: PLC0415 - for those who use it
+
+        return Library()
     if name == "httpx":
         import httpx  # noqa: F401, PLC0415 - the default
     from .httpx import library_of  # noqa: PLC0415
@@ -24,7 +28,7 @@ def library(name: str) -> Library:
     return library_of(sys.modules[name])
 
 
-def library_for(kind: type) -> Library:
+def library_for(kind: type) -> Any:
     """The library that a client or transport class comes from.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from flext_plugins.drive import drive
-from flext_plugins.errors import ConfigError
+from flext_plugins.errors import ConfigError, PluginError, Refused
 from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
@@ -87,8 +87,9 @@ class Library:
         """An instance of the client class `kind` on top of the service's connection."""
         if clash := options.keys() & SERVICE_OPTIONS:
             raise ConfigError(
-                f"connect({service.name!r}) does not take {', '.join(sorted(clash))}: "
-                f"the service's configuration says it"
+                f"connect({service.name!r}) does not take {', '.join(sorted(clash))}: the host "
+                "makes the connection, from the service's configuration; for a client of your own "
+                "see host.transport"
             )
         base = "AsyncBaseTransport" if self.is_async(kind) else "BaseTransport"
         options.setdefault("timeout", self.module.Timeout(**service.timeout._asdict()))
@@ -103,7 +104,7 @@ SERVICE_OPTIONS = frozenset(
     {"base_url", "cert", "http1", "http2", "limits", "mounts", "proxy", "transport", "trust_env"}
     | {"verify"}
 )
-"""Options of a client that the configuration of the service decides."""
+"""Options of a client that are the connection's, which is the host's."""
 
 library_of = cache(Library)
 
@@ -156,6 +157,7 @@ class HttpxWire:
         permits = service.max_connections * (100 if service.http2 else 1)
         self._gate = Gate(permits, asynchronous=asynchronous)
         self._pools: dict[tuple[str | None, bool, bool], Any] = {}
+        self._closed = False
         self._own: Any = None
         """The pool for the own origin: its proxy is chosen once."""
         self._begun: WeakValueDictionary[int, Any] = WeakValueDictionary()
@@ -202,6 +204,8 @@ class HttpxWire:
         return clone
 
     async def send(self, request: Any, deadline: float | None) -> Any:
+        if not self.owns(request):
+            raise PluginError("a plugin turned the request to another origin")
         return await self._admitted(request, deadline, own=True)
 
     async def bare(self, request: Any, deadline: float | None) -> Any:
@@ -231,6 +235,8 @@ class HttpxWire:
         return response
 
     def _pool(self, url: Any, *, own: bool) -> Any:
+        if self._closed:
+            raise Refused("the host is closed")
         key = proxy_for(url, self._service), own, url.scheme == "https"
         pool = self._pools.get(key)
         if pool is None:
@@ -304,6 +310,7 @@ class HttpxWire:
         response.stream.watch(callback)
 
     async def aclose(self) -> None:
+        self._closed = True
         pools, self._pools, self._own = self._pools, {}, None
         for pool in pools.values():
             if self._asynchronous:

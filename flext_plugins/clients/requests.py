@@ -1,0 +1,324 @@
+"""requests: the chain is an adapter, with `HTTPAdapter.send` as its innermost call."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Mapping
+from contextvars import ContextVar
+from functools import cache
+from http.client import BadStatusLine
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import requests
+from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.exceptions import (
+    ConnectionError as WireError,
+)
+from requests.exceptions import (
+    InvalidHeader,
+    InvalidSchema,
+    InvalidURL,
+    MissingSchema,
+    ProxyError,
+    SSLError,
+    StreamConsumedError,
+    Timeout,
+)
+from requests.utils import default_headers, rewind_body
+from urllib3 import HTTPResponse, exceptions
+from urllib3.util import parse_url
+
+from flext_plugins.drive import drive
+from flext_plugins.errors import ConfigError, PluginError, Refused
+from flext_plugins.message import Failure
+from flext_plugins.redaction import redact_record
+
+from .pool import CALL, Gate, edge, origin, sendable
+from .streams import Upload
+from .views import Raw, RequestView, ResponseView, translated
+
+if TYPE_CHECKING:
+    from flext_plugins.message import BodyEnd
+    from flext_plugins.service import Service
+
+_hops: ContextVar[dict[str, Any] | None] = ContextVar("flext_plugins.hops", default=None)
+"""What the hops of one `Session.send` share."""
+SESSION_OPTIONS = frozenset({"auth", "cookies", "headers", "hooks", "max_redirects", "params"})
+SENT = "flext_plugins.requests"
+"""The key in a request's `extensions` under which the session's options for this send stand."""
+
+
+class PoolTimeout(WireError, Timeout):
+    """No connection was free in time; requests has no error of its own for that."""
+
+
+class Library:
+    """What is needed of requests."""
+
+    def __init__(self) -> None:
+        logging.getLogger("urllib3.connectionpool").addFilter(redact_record)
+
+    name = "requests"
+    refused, timed_out = WireError, Timeout
+
+    def wire(self, service: Service, *, asynchronous: bool, tls: dict[Any, Any]) -> RequestsWire:
+        """A new way to `service`, with a pool of its own; urllib3 keeps the TLS contexts."""
+        del asynchronous, tls
+        return RequestsWire(service)
+
+    def is_async(self, kind: type) -> bool:
+        """Whether a class belongs to an event loop; none of requests' does."""
+        del kind
+        return False
+
+    def transport(self, kind: type, ground: Any, name: str) -> Any:
+        """An adapter through the service's connection."""
+        if kind not in {BaseAdapter, HTTPAdapter}:
+            raise ConfigError(
+                f"cannot make a transport of {kind.__module__}.{kind.__qualname__}: expected "
+                "requests.adapters.BaseAdapter"
+            )
+        return Adapter(ground, name)
+
+    def client(self, kind: type, ground: Any, service: Service, options: dict[str, Any]) -> Any:
+        """A session of the class `kind` on top of the service's connection."""
+        if unknown := options.keys() - SESSION_OPTIONS:
+            raise ConfigError(
+                f"connect({service.name!r}) does not take {', '.join(sorted(unknown))}: a session "
+                f"takes {', '.join(sorted(SESSION_OPTIONS))}, the configuration says the rest"
+            )
+        session = _joining(kind)()
+        session.flext_base_url = service.base_url
+        for name, value in options.items():
+            current = getattr(session, name)
+            if isinstance(value, Mapping) and hasattr(current, "update"):
+                current.update(value)
+            else:
+                setattr(session, name, value)
+        adapter = Adapter(ground, service.name)
+        session.mount("http://", adapter)
+        session.mount("https://", adapter)
+        return session
+
+
+@cache
+def _joining(kind: type) -> Any:
+    """`kind`, joining relative URLs to the service's address; hops of a `send` share one call."""
+    base: Any = kind
+
+    def request(self: Any, method: str, url: Any, *args: Any, **options: Any) -> Any:
+        text = url.decode() if isinstance(url, bytes) else str(url)
+        if "://" not in text.partition("?")[0]:
+            text = f"{self.flext_base_url.rstrip('/')}/{text.lstrip('/')}"
+        return base.request(self, method, text, *args, **options)
+
+    def send(self: Any, message: Any, **options: Any) -> Any:
+        if _hops.get() is not None and options.get("allow_redirects") is False:
+            return base.send(self, message, **options)
+        token = _hops.set({})
+        try:
+            return base.send(self, message, **options)
+        finally:
+            _hops.reset(token)
+
+    return type(kind.__name__, (kind,), {"request": request, "send": send})
+
+
+class Adapter(HTTPAdapter):
+    """An adapter through a service's connection; closing it closes nothing else."""
+
+    def __init__(self, ground: Any, service: str) -> None:
+        super().__init__()
+        self._ground, self._service = ground, service
+
+    def send(
+        self,
+        request: Any,
+        stream: bool = False,  # noqa: FBT001, FBT002 - requests' own signature
+        timeout: Any = None,
+        verify: Any = True,  # noqa: FBT002
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> Any:
+        del stream  # the session reads what is not streamed
+        composed = self._ground.composed(self._service)
+        hops = _hops.get()
+        sent = {"timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
+        view = RequestView(request, {**(hops or {}), SENT: sent})
+        line = self._ground.line(self._service, asynchronous=False)
+        try:
+            response = drive(edge(view, line, "requests", composed.service), composed.layers)
+        except requests.RequestException as error:
+            error.request = request  # not the clone, which plugins have marked
+            raise
+        finally:
+            if hops is not None and CALL in view.extensions:
+                hops[CALL] = view.extensions[CALL]
+        native = response.native
+        native.extensions, native.connection = response.extensions, self
+        native.url = native.url or request.url
+        return native
+
+    def close(self) -> None:
+        """Nothing: the pool belongs to the host."""
+
+
+class RequestsWire:
+    """One connection's pool in requests, and what the chain asks of that library."""
+
+    library = "requests"
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._closed = False
+        self._gate = Gate(service.max_connections, asynchronous=False)
+        size = service.max_connections
+        self._own = HTTPAdapter(pool_connections=1, pool_maxsize=size)
+        self._bare = HTTPAdapter(pool_maxsize=size)
+        base = service.base_url
+        self._origin = origin(parse_url(base)) if base else None
+        self._begun: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        self._defaults = {name.lower(): value for name, value in default_headers().items()}
+
+    def owns(self, request: Any) -> bool:
+        return origin(request.url) == self._origin
+
+    def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
+        if "://" not in url.partition("?")[0]:
+            url = f"{(self._service.base_url or '').rstrip('/')}/{url.lstrip('/')}"
+        request = requests.Request(method, url, headers=dict(headers), data=content)
+        return RequestView(request.prepare(), {})
+
+    def clone(self, request: Any) -> Any:
+        native = request.native.copy()
+        body = native.body
+        if not isinstance(body, (bytes, str, Upload, type(None))) and not _seekable(native):
+            native.body = Upload(body, self._begun)
+        return RequestView(native, dict(request.extensions))
+
+    def adopt(self, request: Any) -> Any:
+        clone = self.clone(request)
+        for name, value in self._service.headers.items():
+            if clone.headers.get(name) in (None, self._defaults.get(name.lower())):
+                clone.headers[name] = sendable(name, value.get_secret_value())
+        return clone
+
+    def replayable(self, request: Any) -> bool:
+        body = request.stream
+        return not isinstance(body, Upload) or not body.begun
+
+    async def send(self, request: Any, deadline: float | None) -> Any:
+        if not self.owns(request):
+            raise PluginError("a plugin turned the request to another origin")
+        return await self._admitted(request, deadline, own=True)
+
+    async def bare(self, request: Any, deadline: float | None) -> Any:
+        return await self._admitted(request, deadline, own=False)
+
+    async def _admitted(self, request: Any, deadline: float | None, *, own: bool) -> Any:
+        if not self.replayable(request):
+            raise StreamConsumedError("the request's body was sent before")
+        if self._closed:
+            raise Refused("the host is closed")
+        service, sent = self._service, request.extensions.get(SENT, {})
+        await self._gate.enter(service.timeout.pool, deadline, PoolTimeout)
+        timeout = sent.get("timeout")
+        verify = sent.get("verify", True)
+        proxies = sent.get("proxies")
+        if service.proxy is not None:
+            address = service.proxy.get_secret_value() if service.proxy else ""
+            proxies = {"http": address, "https": address} if address else {}
+        options: dict[str, Any] = {
+            "timeout": service.timeout[:2] if timeout is None else timeout,
+            "verify": verify if service.verify is True else service.verify,
+            "cert": sent.get("cert") or (service.cert if own else None),
+            "proxies": proxies,
+        }
+        try:
+            if _seekable(request.native):
+                rewind_body(request.native)
+            adapter = self._own if own else self._bare
+            native = adapter.send(request.native, stream=True, **options)
+        except BaseException:
+            self._gate.leave()
+            raise
+        native.raw = Raw(native.raw, self._gate.leave)
+        return ResponseView(native, request)
+
+    async def read(self, message: Any) -> bytes:
+        if isinstance(message, RequestView):
+            body = message.stream
+            if not isinstance(body, (bytes, str, type(None))):
+                body = body.read() if hasattr(body, "read") else b"".join(body)
+            message.stream = body.encode() if isinstance(body, str) else body
+            return message.stream or b""
+        raw = message.stream
+        try:
+            data = b"".join(raw.stream(decode_content=False))
+        except exceptions.HTTPError as error:
+            raise translated(error) from error
+        finally:
+            raw.close()
+        raw.replay(data)
+        decoded = HTTPResponse(io.BytesIO(data), message.headers, preload_content=False)
+        return decoded.read(decode_content=True)
+
+    async def close(self, response: Any) -> None:
+        response.stream.close()
+
+    def respond(self, status: int, headers: Mapping[str, str] | None, content: bytes) -> Any:
+        native = requests.Response()
+        native.status_code = status
+        native.headers.update(headers or {})
+        native.headers.setdefault("Content-Length", str(len(content)))
+        raw = HTTPResponse(io.BytesIO(content), native.headers, status, preload_content=False)
+        native.raw = Raw(raw)
+        return ResponseView(native, None)
+
+    def failure(self, error: BaseException) -> Failure | None:
+        if isinstance(error, PoolTimeout):
+            return Failure.POOL
+        if isinstance(error, (requests.ConnectTimeout, ProxyError, SSLError)):
+            return Failure.CONNECT
+        if isinstance(error, (InvalidURL, InvalidSchema, MissingSchema, InvalidHeader)):
+            return Failure.CALLER
+        if isinstance(error, (Timeout, exceptions.TimeoutError)):
+            return Failure.TIMEOUT
+        if isinstance(error, (requests.RequestException, exceptions.HTTPError)):
+            return _broken(error)
+        return None
+
+    def watch(self, response: Any, callback: BodyEnd) -> None:
+        response.stream.watch(callback)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        self._own.close()
+        self._bare.close()
+
+
+def _broken(error: BaseException) -> Failure | None:
+    """What requests calls a `ConnectionError`, told apart by the errors inside it."""
+    inside: list[Any] = [error]
+    for each in inside:
+        if isinstance(each, (exceptions.NewConnectionError, exceptions.ConnectTimeoutError)):
+            return Failure.CONNECT
+        if isinstance(each, exceptions.ReadTimeoutError):
+            return Failure.TIMEOUT
+        if isinstance(each, (exceptions.IncompleteRead, BadStatusLine)):
+            return Failure.PROTOCOL
+        if isinstance(each, BrokenPipeError):
+            return Failure.WRITE
+        if isinstance(each, ConnectionError):
+            return Failure.READ
+        arguments = each.args if isinstance(each, BaseException) else ()
+        inside += [found for found in arguments if isinstance(found, BaseException)]
+        inside += [each.reason] if isinstance(each, exceptions.MaxRetryError) else []
+    return Failure.PROTOCOL if isinstance(error, exceptions.ProtocolError) else None
+
+
+def _seekable(native: Any) -> bool:
+    """Whether the body is a file that can be read again."""
+    return hasattr(native.body, "seek") and native.body.seekable()

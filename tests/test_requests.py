@@ -1,0 +1,139 @@
+"""What users of requests expect to keep working."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+import requests
+import responses
+from loopback import Answer
+from requests.adapters import BaseAdapter
+from requests.auth import HTTPDigestAuth
+
+from flext_plugins import Call, ConfigError, DeadlineExceeded, Host, Refused, hookimpl, options
+
+SECRET = "canary-8e1f"
+
+
+class Marks:
+    """Puts a credential on every request."""
+
+    @hookimpl
+    def flext_request(self, request):
+        request.headers["X-API-Key"] = SECRET
+
+
+@pytest.fixture
+def connect(server):
+    made = Host({"services": {"service": {"base_url": server.url, "plugins": {"marks": {}}}}})
+    made.register(Marks, "marks")
+    yield lambda **given: made.connect("service", requests.Session, **given)
+    made.close()
+
+
+@responses.activate
+def test_responses_intercepts_and_shows_what_plugins_added():
+    responses.get("http://flexcore.example/health", json={"status": "healthy"})
+    service = {"base_url": "http://flexcore.example", "plugins": {"marks": {}}}
+    with Host({"services": {"flexcore": service}}) as host:
+        host.register(Marks, "marks")
+        answer = host.connect("flexcore", requests.Session).get("/health")
+
+    assert answer.json() == {"status": "healthy"}
+    assert responses.calls[0].request.headers["X-API-Key"] == SECRET
+    assert "X-API-Key" not in answer.request.headers
+
+
+def test_a_session_joins_relative_addresses_and_keeps_cookies_hooks_and_headers(server, connect):
+    seen = []
+    session = connect(
+        headers={"X-Mine": "yes"},
+        hooks={"response": lambda answer, **_: seen.append(answer.status_code)},
+    )
+    server.answer = lambda received: Answer(
+        headers={"Set-Cookie": "a=b; Path=/"}, body=str(received.headers).encode()
+    )
+    session.get("orders/7", params={"page": 2})
+    answer = session.get(f"{server.url}/again")
+
+    assert server.paths() == ["/orders/7?page=2", "/again"]
+    assert server.received[1].headers["cookie"] == "a=b"
+    assert "'x-mine': 'yes'" in answer.text
+    assert seen == [200, 200]
+    assert isinstance(answer.extensions["flext_plugins.call"], Call)
+    assert answer.elapsed.total_seconds() > 0
+
+
+def test_a_redirect_elsewhere_goes_bare_and_the_answers_requests_are_the_callers(
+    server, elsewhere, connect
+):
+    server.answer = lambda _: Answer(307, {"Location": f"{elsewhere.url}/there"})
+    answer = connect().get("/here")
+
+    assert server.received[0].headers["x-api-key"] == SECRET
+    assert "x-api-key" not in elsewhere.received[0].headers
+    assert not any("X-API-Key" in each.request.headers for each in (answer, *answer.history))
+    assert (
+        len({each.extensions["flext_plugins.call"].id for each in (answer, *answer.history)}) == 1
+    )
+
+
+def test_an_adapter_compares_origins_where_requests_compares_prefixes(elsewhere):
+    """requests sends `http://a.example.evil.invalid` to what was mounted for `http://a.example`."""
+    service = {"base_url": "http://a.example", "proxy": elsewhere.url, "plugins": {"marks": {}}}
+    with Host({"services": {"a": service}}) as host, requests.Session() as session:
+        host.register(Marks, "marks")
+        session.mount("http://a.example", host.transport("a", BaseAdapter))
+        session.get("http://a.example/own")
+        session.get("http://a.example.evil.invalid/other")
+
+    own, other = elsewhere.received
+    assert own.headers["x-api-key"] == SECRET
+    assert "x-api-key" not in other.headers
+
+
+def test_streaming_reads_as_it_arrives(server, connect):
+    server.answer = lambda _: Answer(body=b"x" * 100_000, cut=50_000)
+    with connect().get("/", stream=True) as answer:
+        assert next(answer.iter_content(1000)) == b"x" * 1000
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            list(answer.iter_content(1000))
+
+
+def test_digest_authentication_sends_again_through_the_chain(server, connect):
+    challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'}
+    server.answer = lambda received: (
+        Answer() if "authorization" in received.headers else Answer(401, challenge)
+    )
+    assert connect(auth=HTTPDigestAuth("ana", "pw")).get("/").status_code == 200
+    assert [each.headers["x-api-key"] for each in server.received] == [SECRET, SECRET]
+
+
+def test_failures_are_native_and_survive_pickling(server):
+    class Refuses:
+        @hookimpl
+        async def flext_request(self, request, connection):
+            if request.url.path == "/slow":
+                await connection.sleep(60)
+            raise Refused("maintenance", retry_after=30)
+
+    service = {"base_url": server.url, "plugins": {"refuses": {}}}
+    with Host({"services": {"service": service}}) as host:
+        host.register(Refuses, "refuses")
+        session = host.connect("service", requests.Session)
+        with pytest.raises(requests.ConnectionError) as refused:
+            session.get("/")
+        with options(deadline=0.1), pytest.raises(requests.Timeout) as late:
+            session.get("/slow")
+
+    assert isinstance(refused.value, Refused)
+    assert isinstance(late.value, DeadlineExceeded)
+    assert str(refused.value) == "service: refuses: maintenance"
+    assert refused.value.request.url == f"{server.url}/"
+    assert pickle.loads(pickle.dumps(refused.value)).retry_after == 30
+
+
+def test_what_a_session_does_not_take_is_told(connect):
+    with pytest.raises(ConfigError, match="does not take follow_redirects"):
+        connect(follow_redirects=True)
