@@ -5,7 +5,7 @@
 #   cli                     the command
 #   host, lifetimes         owns services and connections, closes them
 #   clients, composition    the libraries that send; names -> ordered layers (config, catalog,
-#                           discovery, settings and explanation belong to composing)
+#                           discovery, endpoint, settings, explanation belong to composing)
 #   line, connection        one open connection, and what plugins may use of it
 #   chain, drive, layer     plugins in their places -> one callable, awaited or driven
 #   flight                  work that concurrent callers share
