@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -113,17 +114,23 @@ class Upload:
 
     def __init__(self, source: Any, begun: WeakValueDictionary[int, Any]) -> None:
         self._source, self._begun = source, begun
+        self._sent = False
 
     @property
     def begun(self) -> bool:
-        return self._begun.get(id(self._source)) is self._source
+        return self._sent or self._begun.get(id(self._source)) is self._source
+
+    def _begin(self) -> None:
+        self._sent = True
+        with suppress(TypeError):  # a list's iterator cannot be remembered beyond this call
+            self._begun[id(self._source)] = self._source
 
     def __iter__(self) -> Iterator[bytes]:
-        self._begun[id(self._source)] = self._source
+        self._begin()
         yield from self._source
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._begun[id(self._source)] = self._source
+        self._begin()
         async for chunk in self._source:
             yield chunk
 
