@@ -329,7 +329,8 @@ def survives(mutant: Mutant) -> str:
         copy = Path(folder)
         for part in ("flext_plugins", "tests"):
             shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", copy)
+        for part in ("pyproject.toml", "conftest.py"):
+            shutil.copy(ROOT / part, copy)
         file = copy / "flext_plugins" / mutant.file
         text = file.read_text(encoding="utf-8")
         if mutant.line not in text:

@@ -7,7 +7,6 @@ import time
 
 import httpx
 import pytest
-from loopback import Answer, echo
 from pydantic import BaseModel
 
 from flext_plugins import (
@@ -26,6 +25,7 @@ from flext_plugins import (
     hookimpl,
     options,
 )
+from flext_plugins.testing import Answer, echo
 
 
 class LoginSettings(BaseModel):
@@ -65,7 +65,9 @@ def logging_in(url, **services):
 # request
 
 
-def test_a_plugin_sends_to_another_service_through_that_services_plugins(server, elsewhere, world):
+def test_a_plugin_sends_to_another_service_through_that_services_plugins(
+    flext_service, flext_elsewhere, flext_world
+):
     seen = []
 
     class Marks:
@@ -74,64 +76,73 @@ def test_a_plugin_sends_to_another_service_through_that_services_plugins(server,
             request.headers["X-Through"] = connection.service.name
             seen.append((connection.service.name, connection.call.correlation_id))
 
-    elsewhere.answer = token_or_echo
-    config = logging_in(server.url, service="tokens")
-    config["services"]["tokens"] = {"base_url": f"{elsewhere.url}/auth/", "plugins": {"marks": {}}}
-    host = world.host(config, login=Login, marks=Marks)
+    flext_elsewhere.answer = token_or_echo
+    config = logging_in(flext_service.url, service="tokens")
+    config["services"]["tokens"] = {
+        "base_url": f"{flext_elsewhere.url}/auth/",
+        "plugins": {"marks": {}},
+    }
+    host = flext_world.host(config, login=Login, marks=Marks)
     with options(correlation_id="c-1"):
-        response = world.get(host)
+        response = flext_world.get(host)
 
     assert response.json()["headers"]["authorization"] == "token-1"
-    (login,) = elsewhere.received
+    (login,) = flext_elsewhere.received
     assert (login.method, login.path, login.body) == ("POST", "/auth/login", b'{"user": "ana"}')
     assert login.headers["x-through"] == "tokens"
     assert seen == [("tokens", "c-1")]
 
 
-def test_a_service_may_log_in_at_itself(server, world):
-    server.answer = token_or_echo
-    host = world.host(logging_in(server.url, service="service"), login=Login)
+def test_a_service_may_log_in_at_itself(flext_service, flext_world):
+    flext_service.answer = token_or_echo
+    host = flext_world.host(logging_in(flext_service.url, service="service"), login=Login)
 
-    assert world.get(host).json()["headers"]["authorization"] == "token-1"
-    assert server.paths() == ["/login", "/"]
-    assert "authorization" not in server.received[0].headers
+    assert flext_world.get(host).json()["headers"]["authorization"] == "token-1"
+    assert flext_service.paths() == ["/login", "/"]
+    assert "authorization" not in flext_service.received[0].headers
 
 
-def test_services_that_log_in_at_each_other_are_a_loop_that_is_named(server, world):
-    host = world.host(logging_in(server.url, service="b", b="c", c="service"), login=Login)
+def test_services_that_log_in_at_each_other_are_a_loop_that_is_named(flext_service, flext_world):
+    host = flext_world.host(
+        logging_in(flext_service.url, service="b", b="c", c="service"), login=Login
+    )
 
     with pytest.raises(ConfigError, match="service -> b -> c -> service"):
-        world.get(host)
+        flext_world.get(host)
 
 
-def test_only_a_service_that_the_settings_name_can_be_sent_to(server, world):
+def test_only_a_service_that_the_settings_name_can_be_sent_to(flext_service, flext_world):
     class Nosy:
         @hookimpl
         async def flext_request(self, connection):
             await connection.request("other", "GET", "/")
 
-    services = {"service": {"base_url": server.url, "plugins": {"nosy": {}}}}
-    host = world.host({"services": {**services, "other": {"base_url": server.url}}}, nosy=Nosy)
+    services = {"service": {"base_url": flext_service.url, "plugins": {"nosy": {}}}}
+    host = flext_world.host(
+        {"services": {**services, "other": {"base_url": flext_service.url}}}, nosy=Nosy
+    )
 
     with pytest.raises(PluginError, match="'other', which its settings do not name"):
-        world.get(host)
-    assert server.received == []
+        flext_world.get(host)
+    assert flext_service.received == []
 
 
-def test_and_only_at_that_services_own_origin(server, elsewhere, world):
+def test_and_only_at_that_services_own_origin(flext_service, flext_elsewhere, flext_world):
     class Strays(Login):
         @hookimpl
         async def flext_exchange(self, request, send, connection):
-            await connection.request(self.service, "GET", f"{elsewhere.url}/login")
+            await connection.request(self.service, "GET", f"{flext_elsewhere.url}/login")
             return await send(request)
 
-    host = world.host(logging_in(server.url, service="service"), login=Strays)
+    host = flext_world.host(logging_in(flext_service.url, service="service"), login=Strays)
     with pytest.raises(PluginError, match="another origin"):
-        world.get(host)
-    assert elsewhere.received == []
+        flext_world.get(host)
+    assert flext_elsewhere.received == []
 
 
-def test_the_failure_of_another_service_is_not_the_targets(server, elsewhere, world):
+def test_the_failure_of_another_service_is_not_the_targets(
+    flext_service, flext_elsewhere, flext_world
+):
     judged = []
 
     class Judges:
@@ -145,19 +156,19 @@ def test_the_failure_of_another_service_is_not_the_targets(server, elsewhere, wo
                 judged.append(connection.failure(error))
                 raise
 
-    config = logging_in(server.url, service="tokens")
+    config = logging_in(flext_service.url, service="tokens")
     config["services"]["service"]["plugins"]["judges"] = {}
-    config["services"]["tokens"] = {"base_url": elsewhere.url}
-    host = world.host(config, login=Login, judges=Judges)
-    elsewhere.refuse()
+    config["services"]["tokens"] = {"base_url": flext_elsewhere.url}
+    host = flext_world.host(config, login=Login, judges=Judges)
+    flext_elsewhere.refuse()
 
     with pytest.raises(PluginError) as caught:
-        world.get(host)
-    assert isinstance(caught.value.__cause__, world.lib.ConnectError)
+        flext_world.get(host)
+    assert isinstance(caught.value.__cause__, flext_world.lib.ConnectError)
     assert judged == [None]
 
 
-def test_respond_and_request_work_outside_an_exchange(server, world):
+def test_respond_and_request_work_outside_an_exchange(flext_service, flext_world):
     made = []
 
     class Opens(Login):
@@ -172,35 +183,35 @@ def test_respond_and_request_work_outside_an_exchange(server, world):
             made.append(await connection.read(answer))
             assert connection.call is None
 
-    server.answer = token_or_echo
-    host = world.host(logging_in(server.url, service="service"), login=Opens)
-    world.get(host)
+    flext_service.answer = token_or_echo
+    host = flext_world.host(logging_in(flext_service.url, service="service"), login=Opens)
+    flext_world.get(host)
 
     assert isinstance(made[0], httpx.Response)
     assert made[1] == b"token-1"
 
 
-def test_a_body_that_breaks_while_it_is_read_gives_its_permit_back(server, world):
+def test_a_body_that_breaks_while_it_is_read_gives_its_permit_back(flext_service, flext_world):
     class Reads(Login):
         @hookimpl
         async def flext_exchange(self, request, send, connection):
-            with pytest.raises(world.lib.RemoteProtocolError):
+            with pytest.raises(flext_world.lib.RemoteProtocolError):
                 await connection.read(await connection.request(self.service, "GET", "/cut"))
             return await send(request)
 
-    server.answer = lambda received: Answer(
+    flext_service.answer = lambda received: Answer(
         body=b"x" * 100, cut=10 if received.path == "/cut" else None
     )
-    config = logging_in(server.url, service="service")
+    config = logging_in(flext_service.url, service="service")
     config["services"]["service"] |= {"max_connections": 1, "timeout": 2}
 
-    assert world.get(world.host(config, login=Reads)).status_code == 200
+    assert flext_world.get(flext_world.host(config, login=Reads)).status_code == 200
 
 
 # sleep, run, deadlines
 
 
-def test_run_leaves_the_event_loop_free(server, world):
+def test_run_leaves_the_event_loop_free(flext_service, flext_world):
     threads = []
 
     class Blocks:
@@ -212,15 +223,15 @@ def test_run_leaves_the_event_loop_free(server, world):
 
             assert await connection.run(work, 7) == 7
 
-    world.get(world.serve(server, Blocks))
+    flext_world.get(flext_world.serve(flext_service, Blocks))
 
     ((thread, service),) = threads
     assert service == "service"  # the context comes along
-    assert (thread == threading.get_ident()) is not world.asynchronous
+    assert (thread == threading.get_ident()) is not flext_world.asynchronous
 
 
 @pytest.mark.parametrize("waiting", ["sleep", "run", "gate"])
-def test_waiting_ends_with_the_calls_deadline(server, world, waiting):
+def test_waiting_ends_with_the_calls_deadline(flext_service, flext_world, waiting):
     class Waits:
         @hookimpl
         async def flext_request(self, request, connection):
@@ -229,23 +240,23 @@ def test_waiting_ends_with_the_calls_deadline(server, world, waiting):
             elif waiting == "run":
                 await connection.run(time.sleep, 0.2)
 
-    host = world.serve(server, Waits, max_connections=1)
+    host = flext_world.serve(flext_service, Waits, max_connections=1)
     occupied = threading.Event()
 
     def slow(received):
         occupied.set()
         return Answer(delay=0.4 if waiting == "gate" and received.path == "/slow" else 0)
 
-    server.answer = slow
+    flext_service.answer = slow
     works = []
     if waiting == "gate":
-        works.append(world.sender(host, "GET", "/slow"))
+        works.append(flext_world.sender(host, "GET", "/slow"))
 
     def hasty():
         if works:
             occupied.wait(5)
         with options(deadline=0.1):
-            return world.sender(host, "GET", "/")()
+            return flext_world.sender(host, "GET", "/")()
 
     async def ahasty():
         import asyncio
@@ -253,25 +264,27 @@ def test_waiting_ends_with_the_calls_deadline(server, world, waiting):
         while works and not occupied.is_set():
             await asyncio.sleep(0.005)
         with options(deadline=0.1):
-            return await world.sender(host, "GET", "/")()
+            return await flext_world.sender(host, "GET", "/")()
 
-    *_, failed = world.all([*works, ahasty if world.asynchronous else hasty])
+    *_, failed = flext_world.all([*works, ahasty if flext_world.asynchronous else hasty])
 
     assert isinstance(failed, DeadlineExceeded)
-    assert isinstance(failed, world.lib.TimeoutException)
-    assert "/" not in server.paths()
+    assert isinstance(failed, flext_world.lib.TimeoutException)
+    assert "/" not in flext_service.paths()
 
 
-def test_a_service_has_a_deadline_of_its_own_and_the_earlier_one_counts(server, world):
-    host = world.serve(server, deadline=3)
-    assert 2 < world.get(host).extensions["flext_plugins.call"].remaining() <= 3
+def test_a_service_has_a_deadline_of_its_own_and_the_earlier_one_counts(flext_service, flext_world):
+    host = flext_world.serve(flext_service, deadline=3)
+    assert 2 < flext_world.get(host).extensions["flext_plugins.call"].remaining() <= 3
     with options(deadline=1):
-        assert world.get(host).extensions["flext_plugins.call"].remaining() <= 1
+        assert flext_world.get(host).extensions["flext_plugins.call"].remaining() <= 1
     with options(deadline=30):
-        assert 2 < world.get(host).extensions["flext_plugins.call"].remaining() <= 3
+        assert 2 < flext_world.get(host).extensions["flext_plugins.call"].remaining() <= 3
 
 
-def test_what_a_plugin_causes_ends_with_the_call_that_causes_it(server, elsewhere, world):
+def test_what_a_plugin_causes_ends_with_the_call_that_causes_it(
+    flext_service, flext_elsewhere, flext_world
+):
     seen = []
 
     class Sees:
@@ -279,16 +292,16 @@ def test_what_a_plugin_causes_ends_with_the_call_that_causes_it(server, elsewher
         def flext_request(self, connection):
             seen.append(connection.call.remaining())
 
-    config = logging_in(server.url, service="tokens")
-    config["services"]["tokens"] = {"base_url": elsewhere.url, "plugins": {"sees": {}}}
-    host = world.host(config, login=Login, sees=Sees)
+    config = logging_in(flext_service.url, service="tokens")
+    config["services"]["tokens"] = {"base_url": flext_elsewhere.url, "plugins": {"sees": {}}}
+    host = flext_world.host(config, login=Login, sees=Sees)
     with options(deadline=2):
-        world.get(host)
+        flext_world.get(host)
 
     assert 1 < seen[0] <= 2
 
 
-def test_a_gate_that_stays_full_is_the_librarys_own_pool_time_out(server, world):
+def test_a_gate_that_stays_full_is_the_librarys_own_pool_time_out(flext_service, flext_world):
     judged = []
 
     class Judges:
@@ -300,9 +313,9 @@ def test_a_gate_that_stays_full_is_the_librarys_own_pool_time_out(server, world)
                 judged.append(connection.failure(error))
                 raise
 
-    server.answer = lambda _: Answer(delay=0.4)
-    host = world.serve(server, Judges, max_connections=1, timeout={"pool": 0.1})
-    results = world.all([world.sender(host, "GET", "/")] * 2)
+    flext_service.answer = lambda _: Answer(delay=0.4)
+    host = flext_world.serve(flext_service, Judges, max_connections=1, timeout={"pool": 0.1})
+    results = flext_world.all([flext_world.sender(host, "GET", "/")] * 2)
 
     assert sorted(type(each).__name__ for each in results) == ["PoolTimeout", "Response"]
     assert judged == [Failure.POOL]
@@ -336,14 +349,14 @@ class Lends:
         connection.provide(Directory, Directory(connection))
 
 
-def look_up(world, host, *given):
-    directory = world.resource(host, Directory)
-    if world.asynchronous:
-        return world.run(lambda: directory.alook_up(*given))
+def look_up(flext_world, host, *given):
+    directory = flext_world.resource(host, Directory)
+    if flext_world.asynchronous:
+        return flext_world.run(lambda: directory.alook_up(*given))
     return directory.look_up(*given)
 
 
-def test_an_operation_runs_inside_the_services_plugins_in_their_order(server, world):
+def test_an_operation_runs_inside_the_services_plugins_in_their_order(flext_service, flext_world):
     seen = []
 
     def layer(name, stage):
@@ -360,9 +373,9 @@ def test_an_operation_runs_inside_the_services_plugins_in_their_order(server, wo
         return Layer
 
     inner, outer = layer("inner", Stage.ATTEMPT), layer("outer", Stage.RETRY)
-    host = world.serve(server, Lends, inner, outer)
+    host = flext_world.serve(flext_service, Lends, inner, outer)
 
-    assert look_up(world, host, "ana") == "cn=ana"
+    assert look_up(flext_world, host, "ana") == "cn=ana"
     assert seen == [
         ("outer", "ldap", "search", "service"),
         ("inner", "ldap", "search", "service"),
@@ -371,7 +384,7 @@ def test_an_operation_runs_inside_the_services_plugins_in_their_order(server, wo
     ]
 
 
-def test_an_operation_tells_its_failure_and_may_be_tried_again(server, world):
+def test_an_operation_tells_its_failure_and_may_be_tried_again(flext_service, flext_world):
     judged = []
 
     class Down(FlextError):
@@ -388,16 +401,16 @@ def test_an_operation_tells_its_failure_and_may_be_tried_again(server, world):
                 judged.append((connection.failure(error), connection.call.attempt))
                 return await proceed(operation)
 
-    host = world.serve(server, Lends, Retries)
+    host = flext_world.serve(flext_service, Lends, Retries)
     with pytest.raises(Down) as caught:
-        look_up(world, host, "ana", Down("no directory"))
+        look_up(flext_world, host, "ana", Down("no directory"))
 
     assert judged == [(Failure.CONNECT, 1)]
     assert caught.value.call.attempt == 2
     assert caught.value.service == "service"
 
 
-def test_an_observer_of_operations_hurts_nobody(server, world):
+def test_an_observer_of_operations_hurts_nobody(flext_service, flext_world):
     class Observes:
         observer = True
 
@@ -405,10 +418,12 @@ def test_an_observer_of_operations_hurts_nobody(server, world):
         async def flext_operation(self, operation, proceed):
             raise KeyError("x")
 
-    assert look_up(world, world.serve(server, Lends, Observes), "ana") == "cn=ana"
+    assert (
+        look_up(flext_world, flext_world.serve(flext_service, Lends, Observes), "ana") == "cn=ana"
+    )
 
 
-def test_a_guard_may_refuse_an_operation(server, world):
+def test_a_guard_may_refuse_an_operation(flext_service, flext_world):
     class Guards:
         stage = Stage.GUARD
 
@@ -417,20 +432,20 @@ def test_a_guard_may_refuse_an_operation(server, world):
             raise Refused("directory is down")
 
     with pytest.raises(Refused) as caught:
-        look_up(world, world.serve(server, Lends, Guards), "ana")
+        look_up(flext_world, flext_world.serve(flext_service, Lends, Guards), "ana")
     assert (caught.value.plugin, caught.value.call.answered_by) == ("guards", "guards")
 
 
-def test_a_plugin_takes_no_part_in_operations_of_its_own(server, world):
+def test_a_plugin_takes_no_part_in_operations_of_its_own(flext_service, flext_world):
     class Both(Lends):
         @hookimpl
         async def flext_operation(self, operation, proceed):
             raise AssertionError
 
-    assert look_up(world, world.serve(server, Both), "ana") == "cn=ana"
+    assert look_up(flext_world, flext_world.serve(flext_service, Both), "ana") == "cn=ana"
 
 
-def test_an_async_function_is_awaited_as_an_operation(server, world):
+def test_an_async_function_is_awaited_as_an_operation(flext_service, flext_world):
     class Performs:
         @hookimpl
         async def flext_request(self, request, connection):
@@ -442,19 +457,19 @@ def test_an_async_function_is_awaited_as_an_operation(server, world):
             request.headers["X-Result"] = await connection.perform(operation, work, "seven")
             assert connection.call.attempt == 1
 
-    response = world.get(world.serve(server, Performs))
+    response = flext_world.get(flext_world.serve(flext_service, Performs))
     assert response.json()["headers"]["x-result"] == "seven"
 
 
-def test_drive_belongs_to_sync_connections(server, async_world):
-    host = async_world.serve(server, Lends)
-    directory = async_world.resource(host, Directory)
+def test_drive_belongs_to_sync_connections(flext_service, flext_async_world):
+    host = flext_async_world.serve(flext_service, Lends)
+    directory = flext_async_world.resource(host, Directory)
 
     with pytest.raises(PluginError, match="await the coroutine"):
         directory.look_up("ana")
 
 
-def test_resources_are_found_by_type_and_name(server, world):
+def test_resources_are_found_by_type_and_name(flext_service, flext_world):
     class Numbers:
         @hookimpl
         def flext_connect(self, connection):
@@ -462,18 +477,18 @@ def test_resources_are_found_by_type_and_name(server, world):
             connection.provide(int, 2, name="two")
             connection.provide(str, "only")
 
-    host = world.serve(server, Numbers)
-    assert world.resource(host, str) == "only"
-    assert world.resource(host, int, "two") == 2
+    host = flext_world.serve(flext_service, Numbers)
+    assert flext_world.resource(host, str) == "only"
+    assert flext_world.resource(host, int, "two") == 2
     with pytest.raises(ConfigError, match=r"several int: one \(by numbers\), two"):
-        world.resource(host, int)
+        flext_world.resource(host, int)
     with pytest.raises(ConfigError, match="lends no float; it has: none"):
-        world.resource(host, float)
+        flext_world.resource(host, float)
     with pytest.raises(ConfigError, match="lends no int named 'three'"):
-        world.resource(host, int, "three")
+        flext_world.resource(host, int, "three")
 
 
-def test_providing_the_same_twice_is_an_error(server, world):
+def test_providing_the_same_twice_is_an_error(flext_service, flext_world):
     class Twice:
         @hookimpl
         def flext_connect(self, connection):
@@ -481,22 +496,22 @@ def test_providing_the_same_twice_is_an_error(server, world):
             connection.provide(str, "b")
 
     with pytest.raises(PluginError, match="provides a str already"):
-        world.get(world.serve(server, Twice))
+        flext_world.get(flext_world.serve(flext_service, Twice))
 
 
-def test_a_service_without_an_address_only_lends(world):
+def test_a_service_without_an_address_only_lends(flext_world):
     config = {"services": {"service": {"plugins": {"lends": {}}}}}
-    host = world.host(config, lends=Lends)
+    host = flext_world.host(config, lends=Lends)
 
-    assert look_up(world, host, "ana") == "cn=ana"
+    assert look_up(flext_world, host, "ana") == "cn=ana"
     with pytest.raises(ConfigError, match="no base_url"):
-        world.get(host)
+        flext_world.get(host)
 
 
 # what the host and the application give
 
 
-def test_the_applications_own_objects_reach_plugins_by_type(server, world):
+def test_the_applications_own_objects_reach_plugins_by_type(flext_service, flext_world):
     class Registry:
         """The application's."""
 
@@ -509,15 +524,15 @@ def test_the_applications_own_objects_reach_plugins_by_type(server, world):
         def flext_request(self, request):
             request.headers["X-Registry"] = str(self.registry is mine and self.other is None)
 
-    host, mine = world.serve(server, Wants), Registry()
+    host, mine = flext_world.serve(flext_service, Wants), Registry()
     with pytest.raises(ConfigError, match=r"host\.provide\(Registry"):
         host.check()
     host.provide(Registry, mine)
 
-    assert world.get(host).json()["headers"]["x-registry"] == "True"
+    assert flext_world.get(host).json()["headers"]["x-registry"] == "True"
 
 
-def test_shared_gives_one_object_per_host(server, world):
+def test_shared_gives_one_object_per_host(flext_service, flext_world):
     made = []
 
     class Cache:
@@ -531,15 +546,15 @@ def test_shared_gives_one_object_per_host(server, world):
         def flext_request(self):
             """Something to be a plugin for."""
 
-    services = {name: {"base_url": server.url, "plugins": {"shares": {}}} for name in "ab"}
-    world.host({"services": services}, shares=Shares).check()
-    world.host({"services": services}, shares=Shares).check()
+    services = {name: {"base_url": flext_service.url, "plugins": {"shares": {}}} for name in "ab"}
+    flext_world.host({"services": services}, shares=Shares).check()
+    flext_world.host({"services": services}, shares=Shares).check()
 
     assert made[0] is made[1]
     assert made[2] is made[3] is not made[0]
 
 
-def test_the_connection_knows_its_service_and_plugins(server, world):
+def test_the_connection_knows_its_service_and_plugins(flext_service, flext_world):
     seen = []
 
     class Asks:
@@ -549,13 +564,13 @@ def test_the_connection_knows_its_service_and_plugins(server, world):
             seen.extend(connection.service.plugins)
             seen.append(connection.asynchronous)
 
-    world.get(world.serve(server, Asks))
+    flext_world.get(flext_world.serve(flext_service, Asks))
 
-    assert seen == [("asks", None, None), world.asynchronous]
+    assert seen == [("asks", None, None), flext_world.asynchronous]
 
 
-def test_one_plugin_instance_serves_all_connections_of_a_service(server):
-    from conftest import World
+def test_one_plugin_instance_serves_all_connections_of_a_service(flext_service):
+    from flext_plugins.testing import World
 
     made = []
 
@@ -568,7 +583,7 @@ def test_one_plugin_instance_serves_all_connections_of_a_service(server):
             assert self is made[0]
 
     sync, async_ = World("httpx sync"), World("httpx async")
-    host = sync.serve(server, Counts)
+    host = sync.serve(flext_service, Counts)
     sync.get(host)
     async_.get(host)
 
@@ -577,7 +592,9 @@ def test_one_plugin_instance_serves_all_connections_of_a_service(server):
     sync.end()
 
 
-def test_an_event_of_a_nested_call_goes_to_its_own_service(server, elsewhere, world):
+def test_an_event_of_a_nested_call_goes_to_its_own_service(
+    flext_service, flext_elsewhere, flext_world
+):
     heard = []
 
     class Hears:
@@ -586,9 +603,9 @@ def test_an_event_of_a_nested_call_goes_to_its_own_service(server, elsewhere, wo
             if isinstance(event, events.CallFinished):
                 heard.append((connection.service.name, event.call.service))
 
-    config = logging_in(server.url, service="tokens")
+    config = logging_in(flext_service.url, service="tokens")
     config["plugins"] = {"hears": {}}
-    config["services"]["tokens"] = {"base_url": elsewhere.url}
-    world.get(world.host(config, login=Login, hears=Hears))
+    config["services"]["tokens"] = {"base_url": flext_elsewhere.url}
+    flext_world.get(flext_world.host(config, login=Login, hears=Hears))
 
     assert heard == [("tokens", "tokens"), ("service", "service")]

@@ -14,7 +14,6 @@ import time
 import traceback
 
 import pytest
-from loopback import Answer, echo
 
 from flext_plugins import (
     Call,
@@ -28,6 +27,7 @@ from flext_plugins import (
     hookimpl,
     options,
 )
+from flext_plugins.testing import Answer, echo
 
 SECRET = "canary-5f1c"
 
@@ -49,7 +49,7 @@ def redirect_to(url, status=307):
 # 1: the chain is the client's transport
 
 
-def test_1_the_chain_runs_once_for_each_hop_of_one_call(server, world):
+def test_1_the_chain_runs_once_for_each_hop_of_one_call(flext_service, flext_world):
     seen, finished = [], []
 
     class Sees:
@@ -64,9 +64,11 @@ def test_1_the_chain_runs_once_for_each_hop_of_one_call(server, world):
             if isinstance(event, events.CallFinished):
                 finished.append(event.call.id)
 
-    server.answer = redirect_to("/there")
-    response = world.get(
-        world.serve(server, Sees), "/redirect", client_options={"follow_redirects": True}
+    flext_service.answer = redirect_to("/there")
+    response = flext_world.get(
+        flext_world.serve(flext_service, Sees),
+        "/redirect",
+        client_options={"follow_redirects": True},
     )
 
     call = response.extensions["flext_plugins.call"]
@@ -74,7 +76,7 @@ def test_1_the_chain_runs_once_for_each_hop_of_one_call(server, world):
     assert finished == [call.id, call.id]
 
 
-def test_1_sending_the_same_request_object_again_is_another_call(server, httpx_world):
+def test_1_sending_the_same_request_object_again_is_another_call(flext_service, flext_httpx_world):
     calls = []
 
     class Sees:
@@ -82,26 +84,26 @@ def test_1_sending_the_same_request_object_again_is_another_call(server, httpx_w
         def flext_request(self, connection):
             calls.append(connection.call)
 
-    host = httpx_world.serve(server, Sees)
-    request = httpx_world.lib.Request("GET", server.url)
+    host = flext_httpx_world.serve(flext_service, Sees)
+    request = flext_httpx_world.lib.Request("GET", flext_service.url)
 
     def twice():
-        with httpx_world.connect(host) as client:
+        with flext_httpx_world.connect(host) as client:
             client.send(request)
             client.send(request)
 
     async def atwice():
-        async with httpx_world.aconnect(host) as client:
+        async with flext_httpx_world.aconnect(host) as client:
             await client.send(request)
             await client.send(request)
 
-    httpx_world.run(atwice if httpx_world.asynchronous else twice)
+    flext_httpx_world.run(atwice if flext_httpx_world.asynchronous else twice)
 
     assert len({call.id for call in calls}) == 2
     assert [call.attempt for call in calls] == [1, 1]
 
 
-def test_1_the_clients_own_auth_stays_outside(server, httpx_world):
+def test_1_the_clients_own_auth_stays_outside(flext_service, flext_httpx_world):
     attempts = []
 
     class Sees:
@@ -109,52 +111,60 @@ def test_1_the_clients_own_auth_stays_outside(server, httpx_world):
         def flext_request(self, request, connection):
             attempts.append(("authorization" in request.headers, connection.call.attempt))
 
-    class Challenge(httpx_world.lib.Auth):
+    class Challenge(flext_httpx_world.lib.Auth):
         def auth_flow(self, request):
             response = yield request
             assert response.status_code == 401
             request.headers["Authorization"] = "mine"
             yield request
 
-    server.answer = lambda received: Answer(200 if "authorization" in received.headers else 401)
-    response = httpx_world.get(httpx_world.serve(server, Sees), auth=Challenge())
+    flext_service.answer = lambda received: Answer(
+        200 if "authorization" in received.headers else 401
+    )
+    response = flext_httpx_world.get(flext_httpx_world.serve(flext_service, Sees), auth=Challenge())
 
     assert response.status_code == 200
     assert attempts == [(False, 1), (True, 2)]
 
 
-def test_1_environment_proxies_are_chosen_for_each_origin(server, elsewhere, world, monkeypatch):
-    monkeypatch.setenv("http_proxy", elsewhere.url)
+def test_1_environment_proxies_are_chosen_for_each_origin(
+    flext_service, flext_elsewhere, flext_world, monkeypatch
+):
+    monkeypatch.setenv("http_proxy", flext_elsewhere.url)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    host = world.host({"services": {"service": {"base_url": server.url}}})
+    host = flext_world.host({"services": {"service": {"base_url": flext_service.url}}})
 
-    assert world.get(host, "/direct").status_code == 200
-    assert world.get(host, "http://example.invalid/proxied").status_code == 200
+    assert flext_world.get(host, "/direct").status_code == 200
+    assert flext_world.get(host, "http://example.invalid/proxied").status_code == 200
 
-    assert server.paths() == ["/direct"]
-    assert elsewhere.paths() == ["http://example.invalid/proxied"]
+    assert flext_service.paths() == ["/direct"]
+    assert flext_elsewhere.paths() == ["http://example.invalid/proxied"]
 
 
 @pytest.mark.parametrize("proxy", [True, False])
 def test_1_a_services_own_proxy_setting_wins_over_the_environment(
-    server, elsewhere, world, monkeypatch, proxy
+    flext_service, flext_elsewhere, flext_world, monkeypatch, proxy
 ):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
-    chosen = elsewhere.url if proxy else False
-    host = world.host({"services": {"service": {"base_url": server.url, "proxy": chosen}}})
+    chosen = flext_elsewhere.url if proxy else False
+    host = flext_world.host(
+        {"services": {"service": {"base_url": flext_service.url, "proxy": chosen}}}
+    )
 
-    world.get(host, "/there")
+    flext_world.get(host, "/there")
 
-    assert (elsewhere if proxy else server).paths() == [
-        f"{server.url}/there" if proxy else "/there"
+    assert (flext_elsewhere if proxy else flext_service).paths() == [
+        f"{flext_service.url}/there" if proxy else "/there"
     ]
 
 
 # 2: plugins get a clone
 
 
-def test_2_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(server, elsewhere, httpx_world):
+def test_2_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(
+    flext_service, flext_elsewhere, flext_httpx_world
+):
     inside = []
 
     class Looks(Marks):
@@ -162,63 +172,65 @@ def test_2_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(server, elsewher
         def flext_response(self, response):
             inside.append(response.request.headers["X-API-Key"])
 
-    server.answer = redirect_to(f"{elsewhere.url}/there")
-    host = httpx_world.serve(server, Looks)
-    request = httpx_world.lib.Request("GET", f"{server.url}/redirect")
+    flext_service.answer = redirect_to(f"{flext_elsewhere.url}/there")
+    host = flext_httpx_world.serve(flext_service, Looks)
+    request = flext_httpx_world.lib.Request("GET", f"{flext_service.url}/redirect")
 
     def send():
-        with httpx_world.connect(host) as client:
+        with flext_httpx_world.connect(host) as client:
             return client.send(request, follow_redirects=True)
 
     async def asend():
-        async with httpx_world.aconnect(host) as client:
+        async with flext_httpx_world.aconnect(host) as client:
             return await client.send(request, follow_redirects=True)
 
-    response = httpx_world.run(asend if httpx_world.asynchronous else send)
+    response = flext_httpx_world.run(asend if flext_httpx_world.asynchronous else send)
 
-    assert server.received[0].headers["x-api-key"] == SECRET
+    assert flext_service.received[0].headers["x-api-key"] == SECRET
     assert inside == [SECRET]
     shown = [response.request, *(each.request for each in response.history), request]
     assert not any("x-api-key" in each.headers for each in shown)
-    assert "x-api-key" not in elsewhere.received[0].headers
+    assert "x-api-key" not in flext_elsewhere.received[0].headers
     assert response.history[0].request is request
     assert set(request.extensions) == {"timeout", "flext_plugins.call"}
 
 
-def test_2_nor_in_an_error(server, world):
-    host = world.serve(server, Marks)
-    server.answer = lambda _: Answer(reset=True)
+def test_2_nor_in_an_error(flext_service, flext_world):
+    host = flext_world.serve(flext_service, Marks)
+    flext_service.answer = lambda _: Answer(reset=True)
 
-    with pytest.raises(world.lib.ReadError) as caught:
-        world.get(host)
+    with pytest.raises(flext_world.lib.ReadError) as caught:
+        flext_world.get(host)
 
-    assert server.received[0].headers["x-api-key"] == SECRET
+    assert flext_service.received[0].headers["x-api-key"] == SECRET
     assert "x-api-key" not in caught.value.request.headers
 
 
-def test_2_the_client_gets_its_own_request_back_timed_and_unread(server, httpx_world):
-    host = httpx_world.serve(server, Marks)
+def test_2_the_client_gets_its_own_request_back_timed_and_unread(flext_service, flext_httpx_world):
+    host = flext_httpx_world.serve(flext_service, Marks)
 
     def stream():
-        with httpx_world.connect(host) as client, client.stream("GET", "/") as response:
+        with flext_httpx_world.connect(host) as client, client.stream("GET", "/") as response:
             assert not response.is_stream_consumed
             return response.read(), response
 
     async def astream():
         async with (
-            httpx_world.aconnect(host) as client,
+            flext_httpx_world.aconnect(host) as client,
             client.stream("GET", "/") as response,
         ):
             assert not response.is_stream_consumed
             return await response.aread(), response
 
-    body, response = httpx_world.run(astream if httpx_world.asynchronous else stream)
+    body, response = flext_httpx_world.run(astream if flext_httpx_world.asynchronous else stream)
 
     assert b"GET" in body
     assert response.elapsed.total_seconds() > 0
 
 
-def test_2_each_attempt_of_an_outer_plugin_starts_from_the_unmarked_message(server, world):
+def test_2_each_attempt_of_an_outer_plugin_starts_from_the_unmarked_message(
+    flext_service, flext_world
+):
     class Adds:
         @hookimpl
         def flext_request(self, request):
@@ -232,12 +244,12 @@ def test_2_each_attempt_of_an_outer_plugin_starts_from_the_unmarked_message(serv
             await send(request)
             return await send(request)
 
-    world.get(world.serve(server, Repeats, Adds))
+    flext_world.get(flext_world.serve(flext_service, Repeats, Adds))
 
-    assert [each.headers["x-seen"] for each in server.received] == ["x", "x"]
+    assert [each.headers["x-seen"] for each in flext_service.received] == ["x", "x"]
 
 
-def test_2_from_guard_inward_the_message_is_shared(server, world):
+def test_2_from_guard_inward_the_message_is_shared(flext_service, flext_world):
     seen = []
 
     class Guard:
@@ -249,7 +261,7 @@ def test_2_from_guard_inward_the_message_is_shared(server, world):
             seen.append(request.headers.get("X-API-Key"))
             return response
 
-    world.get(world.serve(server, Guard, Marks))
+    flext_world.get(flext_world.serve(flext_service, Guard, Marks))
 
     assert seen == [SECRET]
 
@@ -260,7 +272,7 @@ def test_2_from_guard_inward_the_message_is_shared(server, world):
 @pytest.mark.parametrize(
     "other", ["http://a.invalid.evil.invalid/", "http://a.invalid:81/", "https://a.invalid/"]
 )
-def test_3_another_origin_gets_a_bare_request(elsewhere, world, other):
+def test_3_another_origin_gets_a_bare_request(flext_elsewhere, flext_world, other):
     """All names are reached through a proxy, which notes what it is asked."""
     seen = []
 
@@ -269,47 +281,51 @@ def test_3_another_origin_gets_a_bare_request(elsewhere, world, other):
         def flext_event(self, event):
             seen.append(event)
 
-    elsewhere.answer = lambda it: Answer(403) if it.method == "CONNECT" else echo(it)
+    flext_elsewhere.answer = lambda it: Answer(403) if it.method == "CONNECT" else echo(it)
     service = {"base_url": "http://a.invalid", "headers": {"X-Service": "api"}}
-    service |= {"proxy": elsewhere.url, "plugins": {"sees": {}}}
-    host = world.host({"services": {"service": service}}, sees=Sees)
-    assert world.get(host, "http://A.invalid:80/own").json()["headers"]["x-api-key"] == SECRET
+    service |= {"proxy": flext_elsewhere.url, "plugins": {"sees": {}}}
+    host = flext_world.host({"services": {"service": service}}, sees=Sees)
+    assert flext_world.get(host, "http://A.invalid:80/own").json()["headers"]["x-api-key"] == SECRET
     seen.clear()
     if other.startswith("https"):
-        with pytest.raises(world.lib.ProxyError):  # this proxy does not tunnel
-            world.get(host, other)
+        with pytest.raises(flext_world.lib.ProxyError):  # this proxy does not tunnel
+            flext_world.get(host, other)
     else:
-        call = world.get(host, other).extensions["flext_plugins.call"]
+        call = flext_world.get(host, other).extensions["flext_plugins.call"]
         assert isinstance(call, Call)
 
-    received = elsewhere.received[-1]
+    received = flext_elsewhere.received[-1]
     assert received.path in {other, "a.invalid:443"}
     assert not {"x-api-key", "x-service"} & received.headers.keys()
     assert seen == []
 
 
-def test_3_a_plugin_cannot_take_the_services_secrets_elsewhere(server, elsewhere, httpx_world):
-    world = httpx_world
+def test_3_a_plugin_cannot_take_the_services_secrets_elsewhere(
+    flext_service, flext_elsewhere, flext_httpx_world
+):
+    world = flext_httpx_world
 
     class Turns:
         @hookimpl
         def flext_request(self, request):
-            request.url = world.lib.URL(elsewhere.url)
+            request.url = world.lib.URL(flext_elsewhere.url)
 
     with pytest.raises(PluginError, match="another origin"):
-        world.get(world.serve(server, Turns, headers={"X-Service": SECRET}))
-    assert elsewhere.received == []
+        world.get(world.serve(flext_service, Turns, headers={"X-Service": SECRET}))
+    assert flext_elsewhere.received == []
 
 
-def test_3_the_callers_headers_win_over_the_services(server, world):
-    host = world.serve(server, headers={"X-Mine": "service", "User-Agent": "flext"})
+def test_3_the_callers_headers_win_over_the_services(flext_service, flext_world):
+    host = flext_world.serve(flext_service, headers={"X-Mine": "service", "User-Agent": "flext"})
 
-    assert world.get(host).json()["headers"]["x-mine"] == "service"
-    assert world.get(host).json()["headers"]["user-agent"] == "flext"
-    assert world.get(host, headers={"X-Mine": "caller"}).json()["headers"]["x-mine"] == "caller"
+    assert flext_world.get(host).json()["headers"]["x-mine"] == "service"
+    assert flext_world.get(host).json()["headers"]["user-agent"] == "flext"
+    assert (
+        flext_world.get(host, headers={"X-Mine": "caller"}).json()["headers"]["x-mine"] == "caller"
+    )
 
 
-def test_3_the_client_certificate_is_for_the_own_origin_only(world, tmp_path):
+def test_3_the_client_certificate_is_for_the_own_origin_only(flext_world, tmp_path):
     """A TLS server of another origin asks for a certificate and is shown none."""
     from certificates import authority
 
@@ -338,9 +354,9 @@ def test_3_the_client_certificate_is_for_the_own_origin_only(world, tmp_path):
 
     (own, first), (other, second) = serve("own"), serve("other")
     service = {"base_url": own, "verify": str(ca.path), "cert": str(ca.client)}
-    host = world.host({"services": {"service": service}})
-    world.get(host)
-    world.get(host, other)
+    host = flext_world.host({"services": {"service": service}})
+    flext_world.get(host)
+    flext_world.get(host, other)
     first.join(5)
     second.join(5)
 
@@ -377,7 +393,7 @@ class Streams:
 
 
 @pytest.mark.parametrize("hook", ["flext_response", "flext_exchange", "again"])
-def test_4_a_superseded_or_replaced_response_is_closed(server, world, hook):
+def test_4_a_superseded_or_replaced_response_is_closed(flext_service, flext_world, hook):
     streams = Streams()
 
     class Replaces:
@@ -404,14 +420,16 @@ def test_4_a_superseded_or_replaced_response_is_closed(server, world, hook):
                 assert streams.closed == [True, False]
                 return connection.respond(299)
 
-    response = world.get(world.serve(server, Replaces, streams.watcher(), max_connections=1))
+    response = flext_world.get(
+        flext_world.serve(flext_service, Replaces, streams.watcher(), max_connections=1)
+    )
 
     assert response.status_code == 299
     assert all(streams.closed)
     assert streams.closed
 
 
-def test_4_a_response_that_an_error_leaves_behind_is_closed(server, world):
+def test_4_a_response_that_an_error_leaves_behind_is_closed(flext_service, flext_world):
     streams = Streams()
 
     class Raises:
@@ -431,12 +449,12 @@ def test_4_a_response_that_an_error_leaves_behind_is_closed(server, world):
 
     for plugin in (Raises, RaisesLater):
         with pytest.raises(PluginError):
-            world.get(world.serve(server, plugin, streams.watcher()))
+            flext_world.get(flext_world.serve(flext_service, plugin, streams.watcher()))
 
     assert streams.closed == [True, True]
 
 
-def test_4_a_pool_of_one_can_send_again(server, world):
+def test_4_a_pool_of_one_can_send_again(flext_service, flext_world):
     class Heals:
         stage = Stage.AUTH
 
@@ -449,18 +467,20 @@ def test_4_a_pool_of_one_can_send_again(server, world):
             return response
 
     statuses = iter([401, 200])
-    server.answer = lambda _: Answer(next(statuses), body=b"x" * 100_000)
-    response = world.get(
-        world.serve(server, Heals, max_connections=1, timeout=2), "/", client_options={}
+    flext_service.answer = lambda _: Answer(next(statuses), body=b"x" * 100_000)
+    response = flext_world.get(
+        flext_world.serve(flext_service, Heals, max_connections=1, timeout=2),
+        "/",
+        client_options={},
     )
 
     assert response.status_code == 200
     assert response.extensions["flext_plugins.call"].attempt == 2
-    assert server.most_sockets == 1
+    assert flext_service.most_sockets == 1
 
 
-def test_4_send_is_not_called_again_before_it_has_returned(server, async_world):
-    world = async_world
+def test_4_send_is_not_called_again_before_it_has_returned(flext_service, flext_async_world):
+    world = flext_async_world
 
     class Hedges:
         @hookimpl
@@ -473,7 +493,7 @@ def test_4_send_is_not_called_again_before_it_has_returned(server, async_world):
                 await (await first).stream.aclose()
 
     with pytest.raises(PluginError, match="again before it had returned"):
-        world.get(world.serve(server, Hedges))
+        world.get(world.serve(flext_service, Hedges))
 
 
 def bodies():
@@ -502,9 +522,11 @@ def bodies():
 
 
 @pytest.mark.parametrize("body", bodies())
-def test_4_only_a_body_that_can_be_replayed_is_sent_again(server, world, body):
+def test_4_only_a_body_that_can_be_replayed_is_sent_again(flext_service, flext_world, body):
     make, can = bodies()[body]
-    can = can or (world.name == "requests" and "multipart" in body)  # it reads the files at once
+    can = can or (
+        flext_world.name == "requests" and "multipart" in body
+    )  # it reads the files at once
     told = []
 
     class Repeats:
@@ -517,28 +539,32 @@ def test_4_only_a_body_that_can_be_replayed_is_sent_again(server, world, body):
             told.append(connection.replayable(request))
             return await send(request) if response.status_code == 503 else response
 
-    server.answer = lambda _: Answer(503)
-    host = world.serve(server, Repeats)
+    flext_service.answer = lambda _: Answer(503)
+    host = flext_world.serve(flext_service, Repeats)
     if can:
-        assert world.send(host, "PUT", "/", **make(world.asynchronous)).status_code == 503
-        first, second = server.received
+        assert (
+            flext_world.send(host, "PUT", "/", **make(flext_world.asynchronous)).status_code == 503
+        )
+        first, second = flext_service.received
         assert first.body == second.body != b""
     else:
         with pytest.raises(PluginError, match="cannot be replayed"):
-            world.send(host, "PUT", "/", **make(world.asynchronous))
-        assert len(server.received) == 1
+            flext_world.send(host, "PUT", "/", **make(flext_world.asynchronous))
+        assert len(flext_service.received) == 1
     assert told == [True, can]
 
 
-def test_4_a_file_that_was_sent_is_not_sent_empty_after_a_redirect(server, httpx_world):
+def test_4_a_file_that_was_sent_is_not_sent_empty_after_a_redirect(
+    flext_service, flext_httpx_world
+):
     """httpx alone follows the redirect with an empty body."""
-    if httpx_world.asynchronous:
+    if flext_httpx_world.asynchronous:
         pytest.skip("an AsyncClient takes no file")
-    server.answer = redirect_to("/there")
+    flext_service.answer = redirect_to("/there")
 
-    with pytest.raises(httpx_world.lib.StreamConsumed):
-        httpx_world.send(
-            httpx_world.serve(server),
+    with pytest.raises(flext_httpx_world.lib.StreamConsumed):
+        flext_httpx_world.send(
+            flext_httpx_world.serve(flext_service),
             "PUT",
             "/redirect",
             content=io.BytesIO(b"data"),
@@ -549,14 +575,14 @@ def test_4_a_file_that_was_sent_is_not_sent_empty_after_a_redirect(server, httpx
 # 5: whose failure
 
 
-def test_5_what_a_plugin_raises_becomes_a_plugin_error_that_names_it(server, world):
+def test_5_what_a_plugin_raises_becomes_a_plugin_error_that_names_it(flext_service, flext_world):
     class Broken:
         @hookimpl
         def flext_request(self, request):
             raise KeyError(SECRET)
 
     with pytest.raises(PluginError) as caught:
-        world.get(world.serve(server, Broken))
+        flext_world.get(flext_world.serve(flext_service, Broken))
 
     error = caught.value
     assert (error.service, error.plugin, error.hook) == ("service", "broken", "flext_request")
@@ -564,17 +590,17 @@ def test_5_what_a_plugin_raises_becomes_a_plugin_error_that_names_it(server, wor
     assert SECRET not in str(error)
 
 
-def test_5_and_the_line_where_it_happened(server, world):
+def test_5_and_the_line_where_it_happened(flext_service, flext_world):
     class Broken:
         @hookimpl
         def flext_request(self, request):
             raise KeyError(SECRET)
 
     with pytest.raises(PluginError, match=r"raised KeyError at test_exchange\.py:\d+$"):
-        world.get(world.serve(server, Broken))
+        flext_world.get(flext_world.serve(flext_service, Broken))
 
 
-def test_5_a_wire_error_passes_every_layer_as_it_is(server, world):
+def test_5_a_wire_error_passes_every_layer_as_it_is(flext_service, flext_world):
     seen = []
 
     class Passes:
@@ -591,21 +617,21 @@ def test_5_a_wire_error_passes_every_layer_as_it_is(server, world):
     class PassesToo(Passes):
         stage = Stage.GUARD
 
-    host = world.serve(server, Passes, PassesToo)
-    server.refuse()
-    with pytest.raises(world.lib.ConnectError) as caught:
-        world.get(host)
+    host = flext_world.serve(flext_service, Passes, PassesToo)
+    flext_service.refuse()
+    with pytest.raises(flext_world.lib.ConnectError) as caught:
+        flext_world.get(host)
 
     assert seen == [caught.value, caught.value]
 
 
-def test_5_a_wire_error_that_is_not_from_its_send_is_the_plugins_own(server, world):
+def test_5_a_wire_error_that_is_not_from_its_send_is_the_plugins_own(flext_service, flext_world):
     class Own:
         stage = Stage.AUTH
 
         @hookimpl
         async def flext_exchange(self, request, send):
-            raise world.lib.ConnectError("not yours")
+            raise flext_world.lib.ConnectError("not yours")
 
     judged = []
 
@@ -621,12 +647,12 @@ def test_5_a_wire_error_that_is_not_from_its_send_is_the_plugins_own(server, wor
                 raise
 
     with pytest.raises(PluginError, match="own"):
-        world.get(world.serve(server, Own, Judges))
+        flext_world.get(flext_world.serve(flext_service, Own, Judges))
 
     assert judged == [None]
 
 
-def test_5_a_layer_may_recover(server, world):
+def test_5_a_layer_may_recover(flext_service, flext_world):
     class Recovers:
         stage = Stage.CALL
 
@@ -637,14 +663,14 @@ def test_5_a_layer_may_recover(server, world):
             except Exception:
                 return connection.respond(299, content=b"fallback")
 
-    host = world.serve(server, Recovers)
-    server.refuse()
+    host = flext_world.serve(flext_service, Recovers)
+    flext_service.refuse()
 
-    assert world.get(host).text == "fallback"
+    assert flext_world.get(host).text == "fallback"
 
 
 @pytest.mark.parametrize("returned", [None, "text"])
-def test_5_returning_no_response_is_the_plugins_error(server, world, returned):
+def test_5_returning_no_response_is_the_plugins_error(flext_service, flext_world, returned):
     class Forgets:
         @hookimpl
         async def flext_exchange(self, request, send):
@@ -652,12 +678,12 @@ def test_5_returning_no_response_is_the_plugins_error(server, world, returned):
             return returned
 
     with pytest.raises(PluginError, match=f"returned {type(returned).__name__}"):
-        world.get(world.serve(server, Forgets))
+        flext_world.get(flext_world.serve(flext_service, Forgets))
 
 
-def test_5_cancellation_unwinds_every_layer(server, async_world):
+def test_5_cancellation_unwinds_every_layer(flext_service, flext_async_world):
     """At every await of the chain: layers unwind, and the one permit comes back."""
-    world = async_world
+    world = flext_async_world
     unwound = []
 
     def layer(name, stage):
@@ -678,7 +704,7 @@ def test_5_cancellation_unwinds_every_layer(server, async_world):
     names = ["outer", "middle", "inner"]
     stages = [Stage.CALL, Stage.GUARD, Stage.SIGN]
     plugins = [layer(*each) for each in zip(names, stages, strict=True)]
-    host = world.serve(server, *plugins, max_connections=1)
+    host = world.serve(flext_service, *plugins, max_connections=1)
 
     async def cancelled_after(steps):
         async with world.aconnect(host) as client:
@@ -706,7 +732,7 @@ def test_5_cancellation_unwinds_every_layer(server, async_world):
 
 
 @pytest.mark.parametrize("when", ["before", "after", "small before", "small after"])
-def test_6_an_observer_that_raises_hurts_nobody(server, world, when, caplog):
+def test_6_an_observer_that_raises_hurts_nobody(flext_service, flext_world, when, caplog):
     failed = []
 
     class Observes:
@@ -737,18 +763,18 @@ def test_6_an_observer_that_raises_hurts_nobody(server, world, when, caplog):
             if isinstance(event, events.PluginFailed):
                 failed.append((event.plugin, type(event.error)))
 
-    host = world.serve(server, Observes, Hears)
+    host = flext_world.serve(flext_service, Observes, Hears)
     for _ in range(3):
-        assert world.get(host).status_code == 200
+        assert flext_world.get(host).status_code == 200
 
     assert failed == [("observes", KeyError)] * 3
-    assert len(server.received) == 3
+    assert len(flext_service.received) == 3
     assert [record.levelname for record in caplog.records] == ["WARNING"]  # once a minute
     assert "observes" in caplog.text
     assert SECRET not in caplog.text
 
 
-def test_6_an_observer_cannot_change_an_outcome(server, world):
+def test_6_an_observer_cannot_change_an_outcome(flext_service, flext_world):
     class Meddles:
         observer = True
         stage = Stage.CALL
@@ -770,14 +796,14 @@ def test_6_an_observer_cannot_change_an_outcome(server, world):
         def flext_response(self, connection):
             return connection.respond(299)
 
-    host = world.serve(server, Meddles, MeddlesToo)
-    assert world.get(host).status_code == 200
-    server.refuse()
-    with pytest.raises(world.lib.ConnectError):
-        world.get(host)
+    host = flext_world.serve(flext_service, Meddles, MeddlesToo)
+    assert flext_world.get(host).status_code == 200
+    flext_service.refuse()
+    with pytest.raises(flext_world.lib.ConnectError):
+        flext_world.get(host)
 
 
-def test_6_an_observer_cannot_send_twice(server, world):
+def test_6_an_observer_cannot_send_twice(flext_service, flext_world):
     class Twice:
         observer = True
 
@@ -786,22 +812,24 @@ def test_6_an_observer_cannot_send_twice(server, world):
             await send(request)
             return await send(request)
 
-    assert world.get(world.serve(server, Twice)).status_code == 200
-    assert len(server.received) == 1
+    assert flext_world.get(flext_world.serve(flext_service, Twice)).status_code == 200
+    assert len(flext_service.received) == 1
 
 
-def test_6_everything_else_fails_closed(server, world):
+def test_6_everything_else_fails_closed(flext_service, flext_world):
     class Fails:
         @hookimpl
         def flext_request(self):
             raise KeyError("x")
 
     with pytest.raises(PluginError):
-        world.get(world.serve(server, Fails))
-    assert server.received == []
+        flext_world.get(flext_world.serve(flext_service, Fails))
+    assert flext_service.received == []
 
 
-def test_6_a_configuration_makes_a_plugin_an_observer_unless_it_fails_closed(server, world):
+def test_6_a_configuration_makes_a_plugin_an_observer_unless_it_fails_closed(
+    flext_service, flext_world
+):
     class Fails:
         @hookimpl
         def flext_request(self):
@@ -810,14 +838,19 @@ def test_6_a_configuration_makes_a_plugin_an_observer_unless_it_fails_closed(ser
     class Closed(Fails):
         fail_closed = True
 
-    service = {"base_url": server.url, "plugins": {"fails": {"observer": True}}}
-    assert world.get(world.host({"services": {"service": service}}, fails=Fails)).status_code == 200
-    service = {"base_url": server.url, "plugins": {"closed": {"observer": True}}}
+    service = {"base_url": flext_service.url, "plugins": {"fails": {"observer": True}}}
+    assert (
+        flext_world.get(
+            flext_world.host({"services": {"service": service}}, fails=Fails)
+        ).status_code
+        == 200
+    )
+    service = {"base_url": flext_service.url, "plugins": {"closed": {"observer": True}}}
     with pytest.raises(ConfigError, match="fail closed"):
-        world.get(world.host({"services": {"service": service}}, closed=Closed))
+        flext_world.get(flext_world.host({"services": {"service": service}}, closed=Closed))
 
 
-def test_6_event_receivers_are_observers(server, world):
+def test_6_event_receivers_are_observers(flext_service, flext_world):
     class Deaf:
         @hookimpl
         def flext_event(self, event):
@@ -826,7 +859,7 @@ def test_6_event_receivers_are_observers(server, world):
     class DeafToo(Deaf):
         pass
 
-    assert world.get(world.serve(server, Deaf, DeafToo)).status_code == 200
+    assert flext_world.get(flext_world.serve(flext_service, Deaf, DeafToo)).status_code == 200
 
 
 # 7: refusals
@@ -840,27 +873,27 @@ class Opens:
         raise Refused("maintenance", retry_after=30)
 
 
-def test_7_a_refusal_is_also_the_client_librarys_transport_error(server, world):
-    host = world.serve(server, Opens)
+def test_7_a_refusal_is_also_the_client_librarys_transport_error(flext_service, flext_world):
+    host = flext_world.serve(flext_service, Opens)
 
-    for kind in (Refused, world.lib.TransportError, FlextError):
+    for kind in (Refused, flext_world.lib.TransportError, FlextError):
         with pytest.raises(kind) as caught:
-            world.get(host)
+            flext_world.get(host)
     error = caught.value
 
     assert str(error) == "service: opens: maintenance"
     assert error.retry_after == 30
     assert type(error).__name__ == "Refused"
-    assert str(error.request.url) == f"{server.url}/"
+    assert str(error.request.url) == f"{flext_service.url}/"
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
         assert isinstance(twin, Refused)
-        assert isinstance(twin, world.lib.TransportError)
+        assert isinstance(twin, flext_world.lib.TransportError)
         assert str(twin) == str(error)
         assert (twin.retry_after, twin.plugin, twin.service) == (30, "opens", "service")
-    assert server.received == []
+    assert flext_service.received == []
 
 
-def test_7_a_refusal_that_says_nothing_is_still_a_refusal(server, world):
+def test_7_a_refusal_that_says_nothing_is_still_a_refusal(flext_service, flext_world):
     class Mute(Refused):
         def __init__(self, *, limit):
             self.limit = limit
@@ -871,24 +904,24 @@ def test_7_a_refusal_that_says_nothing_is_still_a_refusal(server, world):
             raise Mute(limit=3)
 
     with pytest.raises(Refused, match="service: refuses: Mute") as caught:
-        world.get(world.serve(server, Refuses))
+        flext_world.get(flext_world.serve(flext_service, Refuses))
     assert (caught.value.limit, caught.value.retry_after) == (3, None)
 
 
-def test_7_a_deadline_is_also_the_client_librarys_time_out(server, world):
+def test_7_a_deadline_is_also_the_client_librarys_time_out(flext_service, flext_world):
     class Waits:
         @hookimpl
         async def flext_request(self, connection):
             await connection.sleep(30)
 
-    host = world.serve(server, Waits)
+    host = flext_world.serve(flext_service, Waits)
     with options(deadline=0.05), pytest.raises(DeadlineExceeded) as caught:
-        world.get(host)
+        flext_world.get(host)
 
-    assert isinstance(caught.value, world.lib.TimeoutException)
+    assert isinstance(caught.value, flext_world.lib.TimeoutException)
 
 
-def test_7_a_subclass_keeps_its_name_and_facts(server, world):
+def test_7_a_subclass_keeps_its_name_and_facts(flext_service, flext_world):
     from flext_plugins import Refused
 
     class Raises:
@@ -897,10 +930,10 @@ def test_7_a_subclass_keeps_its_name_and_facts(server, world):
             raise FullHouse(7)
 
     with pytest.raises(FullHouse) as caught:
-        world.get(world.serve(server, Raises))
+        flext_world.get(flext_world.serve(flext_service, Raises))
 
     assert caught.value.guests == 7
-    assert isinstance(caught.value, world.lib.TransportError)
+    assert isinstance(caught.value, flext_world.lib.TransportError)
     assert pickle.loads(pickle.dumps(caught.value)).guests == 7
     assert isinstance(caught.value, Refused)
 
@@ -915,24 +948,29 @@ class FullHouse(Refused):
 # 8: streaming
 
 
-def test_8_the_chain_returns_at_the_headers_and_buffers_nothing(server, httpx_world):
+def test_8_the_chain_returns_at_the_headers_and_buffers_nothing(flext_service, flext_httpx_world):
     class Passes:
         @hookimpl
         async def flext_exchange(self, request, send):
             return await send(request)
 
-    server.answer = lambda _: Answer(body=b"x" * 1_000_000, cut=100_000)
-    host = httpx_world.serve(server, Passes)
+    flext_service.answer = lambda _: Answer(body=b"x" * 1_000_000, cut=100_000)
+    host = flext_httpx_world.serve(flext_service, Passes)
 
     def stream():
-        with httpx_world.connect(host) as client, client.stream("GET", "/") as response:
+        with flext_httpx_world.connect(host) as client, client.stream("GET", "/") as response:
             return next(response.iter_bytes(1000))
 
     async def astream():
-        async with httpx_world.aconnect(host) as client, client.stream("GET", "/") as response:
+        async with (
+            flext_httpx_world.aconnect(host) as client,
+            client.stream("GET", "/") as response,
+        ):
             return await anext(aiter(response.aiter_bytes(1000)))
 
-    assert httpx_world.run(astream if httpx_world.asynchronous else stream) == b"x" * 1000
+    assert (
+        flext_httpx_world.run(astream if flext_httpx_world.asynchronous else stream) == b"x" * 1000
+    )
 
 
 # 9: opening is all or nothing
@@ -962,40 +1000,42 @@ def provider(name, closed, *, fails=False, close_fails=False):
     return Provides
 
 
-def test_9_if_the_third_plugin_fails_what_the_first_two_provided_is_closed(server, world):
+def test_9_if_the_third_plugin_fails_what_the_first_two_provided_is_closed(
+    flext_service, flext_world
+):
     closed = []
     plugins = [provider("a", closed), provider("b", closed), provider("c", closed, fails=True)]
-    host = world.serve(server, *plugins)
+    host = flext_world.serve(flext_service, *plugins)
 
     for _ in range(2):  # nothing half-open is left behind
         with pytest.raises(PluginError, match="c: flext_connect raised KeyError"):
-            world.get(host)
+            flext_world.get(host)
 
     assert closed == ["b", "a", "b", "a"]
-    assert server.received == []
+    assert flext_service.received == []
 
 
-def test_9_close_runs_everything_in_reverse_and_reports_all_failures(server, world):
+def test_9_close_runs_everything_in_reverse_and_reports_all_failures(flext_service, flext_world):
     closed = []
     plugins = [
         provider("a", closed, close_fails=True),
         provider("b", closed),
         provider("c", closed, close_fails=True),
     ]
-    host = world.serve(server, *plugins)
-    world.get(host)
+    host = flext_world.serve(flext_service, *plugins)
+    flext_world.get(host)
 
     with pytest.raises(ExceptionGroup) as caught:
-        world.close(host)
+        flext_world.close(host)
 
     assert closed == ["c", "b", "a"]
     told = caught.value.exceptions[0].exceptions
     assert [str(each) for each in told] == ["c", "a"]
-    world.close(host)  # idempotent
+    flext_world.close(host)  # idempotent
     assert closed == ["c", "b", "a"]
 
 
-def test_9_a_connection_opens_once_for_all_who_come_at_the_same_time(server, world):
+def test_9_a_connection_opens_once_for_all_who_come_at_the_same_time(flext_service, flext_world):
     opened = []
 
     class Opens:
@@ -1004,13 +1044,13 @@ def test_9_a_connection_opens_once_for_all_who_come_at_the_same_time(server, wor
             await connection.sleep(0.05)
             opened.append(connection)
 
-    host = world.serve(server, Opens)
-    world.all([world.sender(host, "GET", "/")] * 8)
+    host = flext_world.serve(flext_service, Opens)
+    flext_world.all([flext_world.sender(host, "GET", "/")] * 8)
 
     assert len(opened) == 1
 
 
-def test_9_what_is_opened_while_the_host_closes_is_closed_too(server, world):
+def test_9_what_is_opened_while_the_host_closes_is_closed_too(flext_service, flext_world):
     opened, closed = threading.Event(), []
 
     class Slow:
@@ -1024,7 +1064,7 @@ def test_9_what_is_opened_while_the_host_closes_is_closed_too(server, world):
             closer = aclose if connection.asynchronous else lambda: closed.append("resource")
             connection.provide(str, "x", close=closer)
 
-    host = world.serve(server, Slow)
+    host = flext_world.serve(flext_service, Slow)
 
     def close():
         opened.wait(5)
@@ -1035,15 +1075,15 @@ def test_9_what_is_opened_while_the_host_closes_is_closed_too(server, world):
             await asyncio.sleep(0.005)
         await host.aclose()
 
-    refused, _ = world.all(
-        [world.sender(host, "GET", "/"), aclose if world.asynchronous else close]
+    refused, _ = flext_world.all(
+        [flext_world.sender(host, "GET", "/"), aclose if flext_world.asynchronous else close]
     )
 
     assert isinstance(refused, Refused)
     assert closed == ["resource"]
 
 
-def test_9_a_request_under_way_brings_no_pool_back(server, world):
+def test_9_a_request_under_way_brings_no_pool_back(flext_service, flext_world):
     sent = threading.Event()
 
     class Again:
@@ -1057,7 +1097,7 @@ def test_9_a_request_under_way_brings_no_pool_back(server, world):
             await connection.run(time.sleep, 0.2)
             return await send(request)
 
-    host = world.serve(server, Again)
+    host = flext_world.serve(flext_service, Again)
 
     def close():
         sent.wait(5)
@@ -1068,53 +1108,53 @@ def test_9_a_request_under_way_brings_no_pool_back(server, world):
             await asyncio.sleep(0.005)
         await host.aclose()
 
-    refused, _ = world.all(
-        [world.sender(host, "GET", "/"), aclose if world.asynchronous else close]
+    refused, _ = flext_world.all(
+        [flext_world.sender(host, "GET", "/"), aclose if flext_world.asynchronous else close]
     )
 
     assert isinstance(refused, Refused)
-    assert len(server.received) == 1
+    assert len(flext_service.received) == 1
 
 
-def test_9_a_closed_host_refuses(server, httpx_world):
-    host = httpx_world.serve(server)
+def test_9_a_closed_host_refuses(flext_service, flext_httpx_world):
+    host = flext_httpx_world.serve(flext_service)
     transport = host.transport(
         "service",
-        httpx_world.lib.AsyncBaseTransport
-        if httpx_world.asynchronous
-        else httpx_world.lib.BaseTransport,
+        flext_httpx_world.lib.AsyncBaseTransport
+        if flext_httpx_world.asynchronous
+        else flext_httpx_world.lib.BaseTransport,
     )
-    httpx_world.close(host)
+    flext_httpx_world.close(host)
 
     def send():
-        return httpx_world.lib.Client(transport=transport).get(server.url)
+        return flext_httpx_world.lib.Client(transport=transport).get(flext_service.url)
 
     async def asend():
-        return await httpx_world.lib.AsyncClient(transport=transport).get(server.url)
+        return await flext_httpx_world.lib.AsyncClient(transport=transport).get(flext_service.url)
 
     with pytest.raises(Refused, match="closed"):
-        httpx_world.run(asend if httpx_world.asynchronous else send)
+        flext_httpx_world.run(asend if flext_httpx_world.asynchronous else send)
 
 
 # 10: every response and error carries the call
 
 
-def test_10_every_response_and_every_error_carries_the_call(server, world):
-    host = world.serve(server, Marks)
+def test_10_every_response_and_every_error_carries_the_call(flext_service, flext_world):
+    host = flext_world.serve(flext_service, Marks)
     with options(route="/orders/{id}", user="ana", correlation_id="c-1", deadline=20):
-        call = world.get(host, "/orders/7").extensions["flext_plugins.call"]
+        call = flext_world.get(host, "/orders/7").extensions["flext_plugins.call"]
     assert (call.service, call.route, call.user) == ("service", "/orders/{id}", "ana")
     assert call.correlation_id == "c-1"
     assert 15 < call.remaining() <= 20
     assert call.answered_by is None
 
-    server.refuse()
-    with pytest.raises(world.lib.ConnectError) as native:
-        world.get(host)
+    flext_service.refuse()
+    with pytest.raises(flext_world.lib.ConnectError) as native:
+        flext_world.get(host)
     assert isinstance(native.value.flext_call, Call)
 
     with pytest.raises(Refused) as ours:
-        world.get(world.serve(server, Opens))
+        flext_world.get(flext_world.serve(flext_service, Opens))
     assert isinstance(ours.value.call, Call)
     assert ours.value.call.answered_by == "opens"
 
@@ -1126,70 +1166,72 @@ def test_10_options_nest_and_refuse_what_they_do_not_know():
         pass
 
 
-def test_10_options_nest_key_by_key(server, world):
-    host = world.serve(server)
+def test_10_options_nest_key_by_key(flext_service, flext_world):
+    host = flext_world.serve(flext_service)
     with options(user="ana", route="/a"), options(route="/b"):
-        call = world.get(host).extensions["flext_plugins.call"]
+        call = flext_world.get(host).extensions["flext_plugins.call"]
     assert (call.user, call.route) == ("ana", "/b")
 
 
-def test_a_transport_goes_into_a_client_of_ones_own(server, httpx_world):
-    host = httpx_world.serve(server, Marks)
+def test_a_transport_goes_into_a_client_of_ones_own(flext_service, flext_httpx_world):
+    host = flext_httpx_world.serve(flext_service, Marks)
 
     def send():
-        with httpx_world.lib.Client(
-            transport=host.transport("service", httpx_world.lib.BaseTransport)
+        with flext_httpx_world.lib.Client(
+            transport=host.transport("service", flext_httpx_world.lib.BaseTransport)
         ) as client:
-            return client.get(server.url)
+            return client.get(flext_service.url)
 
     async def asend():
-        transport = host.transport("service", httpx_world.lib.AsyncBaseTransport)
-        async with httpx_world.lib.AsyncClient(transport=transport) as client:
-            return await client.get(server.url)
+        transport = host.transport("service", flext_httpx_world.lib.AsyncBaseTransport)
+        async with flext_httpx_world.lib.AsyncClient(transport=transport) as client:
+            return await client.get(flext_service.url)
 
-    response = httpx_world.run(asend if httpx_world.asynchronous else send)
+    response = flext_httpx_world.run(asend if flext_httpx_world.asynchronous else send)
 
     assert response.json()["headers"]["x-api-key"] == SECRET
     assert "x-api-key" not in response.request.headers
 
 
-def test_a_transport_alone_gives_the_callers_request_back(server, httpx_world):
-    host = httpx_world.serve(server, Marks)
-    request = httpx_world.lib.Request("GET", server.url)
+def test_a_transport_alone_gives_the_callers_request_back(flext_service, flext_httpx_world):
+    host = flext_httpx_world.serve(flext_service, Marks)
+    request = flext_httpx_world.lib.Request("GET", flext_service.url)
 
     def send():
-        return host.transport("service", httpx_world.lib.BaseTransport).handle_request(request)
+        return host.transport("service", flext_httpx_world.lib.BaseTransport).handle_request(
+            request
+        )
 
     async def asend():
-        transport = host.transport("service", httpx_world.lib.AsyncBaseTransport)
+        transport = host.transport("service", flext_httpx_world.lib.AsyncBaseTransport)
         return await transport.handle_async_request(request)
 
-    response = httpx_world.run(asend if httpx_world.asynchronous else send)
+    response = flext_httpx_world.run(asend if flext_httpx_world.asynchronous else send)
 
     assert response.request is request
 
     async def aclose():
         await response.aclose()
 
-    httpx_world.run(aclose if httpx_world.asynchronous else response.close)
+    flext_httpx_world.run(aclose if flext_httpx_world.asynchronous else response.close)
 
 
-def test_a_wrong_client_class_is_told_what_to_call(server, httpx_world):
-    host = httpx_world.serve(server)
+def test_a_wrong_client_class_is_told_what_to_call(flext_service, flext_httpx_world):
+    host = flext_httpx_world.serve(flext_service)
     with pytest.raises(ConfigError, match=r"host\.aconnect"):
-        host.connect("service", httpx_world.lib.AsyncClient)
+        host.connect("service", flext_httpx_world.lib.AsyncClient)
     with pytest.raises(ConfigError, match="expected a client"):
         host.connect("service", dict)
     with pytest.raises(ConfigError, match="base_url"):
         host.connect("service", base_url="http://x")
     with pytest.raises(ConfigError, match="BaseTransport"):
-        host.transport("service", httpx_world.lib.Client)
+        host.transport("service", flext_httpx_world.lib.Client)
 
 
-def test_tracebacks_show_no_credential(server, world):
-    host = world.serve(server, Marks, headers={"X-Other": SECRET})
-    server.answer = lambda _: Answer(reset=True)
-    with pytest.raises(world.lib.ReadError) as caught:
-        world.get(host)
+def test_tracebacks_show_no_credential(flext_service, flext_world):
+    host = flext_world.serve(flext_service, Marks, headers={"X-Other": SECRET})
+    flext_service.answer = lambda _: Answer(reset=True)
+    with pytest.raises(flext_world.lib.ReadError) as caught:
+        flext_world.get(host)
 
     assert SECRET not in "".join(traceback.format_exception(caught.value))

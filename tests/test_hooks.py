@@ -6,9 +6,9 @@ import asyncio
 import types
 
 import pytest
-from loopback import Answer
 
 from flext_plugins import Failure, FlextError, PluginError, Stage, events, hookimpl
+from flext_plugins.testing import Answer
 
 
 class Recorder:
@@ -49,12 +49,12 @@ class Recorder:
 
 
 @pytest.mark.parametrize("form", ["small", "around"])
-def test_stages_order_plugins_and_responses_come_back_in_reverse(server, world, form):
+def test_stages_order_plugins_and_responses_come_back_in_reverse(flext_service, flext_world, form):
     recorder = Recorder()
     make = getattr(recorder, form)
     plugins = [make(f"at-{stage.name}", stage) for stage in reversed(Stage)]
 
-    world.get(world.serve(server, *plugins))
+    flext_world.get(flext_world.serve(flext_service, *plugins))
 
     names = [f"at-{stage.name}" for stage in Stage]
     assert recorder.seen == [f"{n} request" for n in names] + [
@@ -63,19 +63,19 @@ def test_stages_order_plugins_and_responses_come_back_in_reverse(server, world, 
 
 
 def test_within_a_stage_the_first_in_the_configuration_is_outermost_global_ones_first(
-    server, world
+    flext_service, flext_world
 ):
     recorder = Recorder()
     plugins = {name: recorder.small(name) for name in ("b", "a", "g")}
-    host = world.host(
+    host = flext_world.host(
         {
             "plugins": {"g": {}},
-            "services": {"service": {"base_url": server.url, "plugins": {"b": {}, "a": {}}}},
+            "services": {"service": {"base_url": flext_service.url, "plugins": {"b": {}, "a": {}}}},
         },
         **plugins,
     )
 
-    world.get(host)
+    flext_world.get(host)
 
     assert [each for each in recorder.seen if "request" in each] == [
         "g request",
@@ -84,16 +84,16 @@ def test_within_a_stage_the_first_in_the_configuration_is_outermost_global_ones_
     ]
 
 
-def test_an_explicit_order_overrules_the_stages(server, world):
+def test_an_explicit_order_overrules_the_stages(flext_service, flext_world):
     recorder = Recorder()
     sign, call = recorder.small("sign", Stage.SIGN), recorder.around("call", Stage.CALL)
 
-    world.get(world.serve(server, call, sign, order=["sign", "call"]))
+    flext_world.get(flext_world.serve(flext_service, call, sign, order=["sign", "call"]))
 
     assert recorder.seen[:2] == ["sign request", "call request"]
 
 
-def test_a_hook_takes_only_the_arguments_it_names_in_any_order(server, world):
+def test_a_hook_takes_only_the_arguments_it_names_in_any_order(flext_service, flext_world):
     seen = []
 
     class Picky:
@@ -109,12 +109,12 @@ def test_a_hook_takes_only_the_arguments_it_names_in_any_order(server, world):
         def flext_connect(self):
             seen.append("connected")
 
-    world.get(world.serve(server, Picky))
+    flext_world.get(flext_world.serve(flext_service, Picky))
 
     assert seen == ["connected", ("service", "GET"), ("GET", 200)]
 
 
-def test_small_hooks_may_be_async(server, world):
+def test_small_hooks_may_be_async(flext_service, flext_world):
     class Waits:
         @hookimpl
         async def flext_request(self, request, connection):
@@ -126,13 +126,13 @@ def test_small_hooks_may_be_async(server, world):
             await connection.sleep(0)
             response.headers["X-After"] = "yes"
 
-    response = world.get(world.serve(server, Waits))
+    response = flext_world.get(flext_world.serve(flext_service, Waits))
 
     assert response.json()["headers"]["x-waited"] == "yes"
     assert response.headers["X-After"] == "yes"
 
 
-def test_a_request_hook_that_answers_spares_the_service(server, world):
+def test_a_request_hook_that_answers_spares_the_service(flext_service, flext_world):
     recorder = Recorder()
 
     class Cache:
@@ -145,15 +145,15 @@ def test_a_request_hook_that_answers_spares_the_service(server, world):
             recorder.seen.append("cache response")
 
     outer, inner = recorder.small("outer", Stage.CALL), recorder.small("inner", Stage.SIGN)
-    response = world.get(world.serve(server, outer, Cache, inner))
+    response = flext_world.get(flext_world.serve(flext_service, outer, Cache, inner))
 
     assert (response.status_code, response.text) == (203, "cached")
     assert recorder.seen == ["outer request", "outer response"]
-    assert server.received == []
+    assert flext_service.received == []
     assert response.extensions["flext_plugins.call"].answered_by == "cache"
 
 
-def test_an_exchange_sees_what_came_of_it(server, world):
+def test_an_exchange_sees_what_came_of_it(flext_service, flext_world):
     seen = []
 
     class Timer:
@@ -167,12 +167,12 @@ def test_an_exchange_sees_what_came_of_it(server, world):
             seen.append(response.status_code)
             return response
 
-    host = world.serve(server, Timer)
-    server.answer = lambda _: Answer(503)
-    world.get(host)
-    server.refuse()
-    with pytest.raises(world.lib.ConnectError):
-        world.get(host)
+    host = flext_world.serve(flext_service, Timer)
+    flext_service.answer = lambda _: Answer(503)
+    flext_world.get(host)
+    flext_service.refuse()
+    with pytest.raises(flext_world.lib.ConnectError):
+        flext_world.get(host)
 
     assert seen == [503, Failure.CONNECT]
 
@@ -185,7 +185,7 @@ def test_an_exchange_sees_what_came_of_it(server, world):
         (Answer(raw=b"not HTTP at all\r\n\r\n"), Failure.PROTOCOL, {}),
     ],
 )
-def test_failures_are_told_apart(server, world, answer, failure, options):
+def test_failures_are_told_apart(flext_service, flext_world, answer, failure, options):
     seen = []
 
     class Judge:
@@ -197,14 +197,14 @@ def test_failures_are_told_apart(server, world, answer, failure, options):
                 seen.append(connection.failure(error))
                 raise
 
-    server.answer = lambda _: answer
-    with pytest.raises(world.lib.TransportError):
-        world.get(world.serve(server, Judge), **options)
+    flext_service.answer = lambda _: answer
+    with pytest.raises(flext_world.lib.TransportError):
+        flext_world.get(flext_world.serve(flext_service, Judge), **options)
 
     assert seen == [failure]
 
 
-def test_only_the_wires_errors_have_a_failure(server, world):
+def test_only_the_wires_errors_have_a_failure(flext_service, flext_world):
     seen = []
 
     class Raises:
@@ -217,12 +217,12 @@ def test_only_the_wires_errors_have_a_failure(server, world):
             seen.extend(connection.failure(error) for error in told)
             return await send(request)
 
-    world.get(world.serve(server, Raises))
+    flext_world.get(flext_world.serve(flext_service, Raises))
 
     assert seen == [None, None, Failure.TIMEOUT]
 
 
-def test_events_reach_every_receiver_and_plugins_emit_their_own(server, world):
+def test_events_reach_every_receiver_and_plugins_emit_their_own(flext_service, flext_world):
     heard = []
 
     class Mine:
@@ -238,7 +238,7 @@ def test_events_reach_every_receiver_and_plugins_emit_their_own(server, world):
         def flext_event(self, event, connection):
             heard.append((type(event), connection.service.name))
 
-    world.get(world.serve(server, Emits, Hears))
+    flext_world.get(flext_world.serve(flext_service, Emits, Hears))
 
     assert heard == [
         (Mine, "service"),
@@ -251,7 +251,7 @@ def test_events_reach_every_receiver_and_plugins_emit_their_own(server, world):
     ]
 
 
-def test_the_end_of_a_call_is_told_with_its_outcome(server, world):
+def test_the_end_of_a_call_is_told_with_its_outcome(flext_service, flext_world):
     finished = []
 
     class Hears:
@@ -273,19 +273,19 @@ def test_the_end_of_a_call_is_told_with_its_outcome(server, world):
             if request.url.path == "/broken":
                 raise KeyError("x")
 
-    host = world.serve(server, Hears, Refuses)
-    world.get(host)
+    host = flext_world.serve(flext_service, Hears, Refuses)
+    flext_world.get(host)
     for path in ("/refused", "/broken"):
         with pytest.raises(FlextError):
-            world.get(host, path)
-    server.refuse()
-    with pytest.raises(world.lib.ConnectError):
-        world.get(host)
+            flext_world.get(host, path)
+    flext_service.refuse()
+    with pytest.raises(flext_world.lib.ConnectError):
+        flext_world.get(host)
 
     assert finished == [("answered", 1), ("refused", 1), ("error", 1), ("failed", 1)]
 
 
-def test_a_refusal_is_an_event(server, world):
+def test_a_refusal_is_an_event(flext_service, flext_world):
     from flext_plugins import Refused
 
     refusals = []
@@ -302,12 +302,12 @@ def test_a_refusal_is_an_event(server, world):
             raise Refused("maintenance", retry_after=30)
 
     with pytest.raises(Refused):
-        world.get(world.serve(server, Hears, Refuses))
+        flext_world.get(flext_world.serve(flext_service, Hears, Refuses))
 
     assert refusals == [("refuses", "maintenance", 30)]
 
 
-def test_how_a_body_ended_is_told_once(server, world):
+def test_how_a_body_ended_is_told_once(flext_service, flext_world):
     ended, told = [], []
 
     class Watches:
@@ -320,17 +320,17 @@ def test_how_a_body_ended_is_told_once(server, world):
             if isinstance(event, events.BodyEnded):
                 told.append((type(event.error), event.bytes))
 
-    host = world.serve(server, Watches)
-    server.answer = lambda _: Answer(body=b"x" * 1000)
-    world.get(host)
-    server.answer = lambda _: Answer(body=b"x" * 1000, cut=10)
-    with pytest.raises(world.lib.RemoteProtocolError):
-        world.get(host)
+    host = flext_world.serve(flext_service, Watches)
+    flext_service.answer = lambda _: Answer(body=b"x" * 1000)
+    flext_world.get(host)
+    flext_service.answer = lambda _: Answer(body=b"x" * 1000, cut=10)
+    with pytest.raises(flext_world.lib.RemoteProtocolError):
+        flext_world.get(host)
 
-    assert ended == told == [(type(None), 1000), (world.lib.RemoteProtocolError, 10)]
+    assert ended == told == [(type(None), 1000), (flext_world.lib.RemoteProtocolError, 10)]
 
 
-def test_a_plugin_reads_a_body_and_everybody_else_still_can(server, world):
+def test_a_plugin_reads_a_body_and_everybody_else_still_can(flext_service, flext_world):
     read = []
 
     class Reads:
@@ -343,10 +343,12 @@ def test_a_plugin_reads_a_body_and_everybody_else_still_can(server, world):
 
     import gzip
 
-    server.answer = lambda received: Answer(
+    flext_service.answer = lambda received: Answer(
         headers={"Content-Encoding": "gzip"}, body=gzip.compress(received.body)
     )
-    response = world.send(world.serve(server, Reads), "POST", "/", content=b"hello")
+    response = flext_world.send(
+        flext_world.serve(flext_service, Reads), "POST", "/", content=b"hello"
+    )
 
     assert read == [b"hello", b"hello"]
     assert response.content == b"hello"
@@ -354,9 +356,9 @@ def test_a_plugin_reads_a_body_and_everybody_else_still_can(server, world):
 
 @pytest.mark.parametrize("hook", ["flext_request", "flext_exchange"])
 def test_awaiting_something_foreign_in_a_sync_connection_names_plugin_and_awaited(
-    server, hook, sync_world
+    flext_service, hook, flext_sync_world
 ):
-    world = sync_world
+    world = flext_sync_world
     unwound = []
 
     @types.coroutine
@@ -394,15 +396,15 @@ def test_awaiting_something_foreign_in_a_sync_connection_names_plugin_and_awaite
                 unwound.append("outer")
 
     with pytest.raises(PluginError, match="foreign.*foreign_wait") as caught:
-        world.get(world.serve(server, Outer, Foreign))
+        world.get(world.serve(flext_service, Outer, Foreign))
 
     assert caught.value.plugin == "foreign"
     assert unwound == ["inner", "outer"]
     assert any(entry.name == "_wait" for entry in caught.traceback)
 
 
-def test_a_sync_plugin_that_will_not_stop_awaiting_is_closed(server, sync_world):
-    world = sync_world
+def test_a_sync_plugin_that_will_not_stop_awaiting_is_closed(flext_service, flext_sync_world):
+    world = flext_sync_world
     closed = []
 
     @types.coroutine
@@ -422,20 +424,20 @@ def test_a_sync_plugin_that_will_not_stop_awaiting_is_closed(server, sync_world)
                 closed.append("closed")
 
     with pytest.raises(PluginError, match="stubborn"):
-        world.get(world.serve(server, Stubborn))
+        world.get(world.serve(flext_service, Stubborn))
 
     assert closed == ["told", "closed"]
 
 
-def test_asyncio_inside_a_plugin_works_in_the_async_world_only(server, world):
+def test_asyncio_inside_a_plugin_works_in_the_async_world_only(flext_service, flext_world):
     class Sleeps:
         @hookimpl
         async def flext_request(self):
             await asyncio.sleep(0.001)
 
-    host = world.serve(server, Sleeps)
-    if world.asynchronous:
-        assert world.get(host).status_code == 200
+    host = flext_world.serve(flext_service, Sleeps)
+    if flext_world.asynchronous:
+        assert flext_world.get(host).status_code == 200
     else:
         with pytest.raises(PluginError, match="sleeps"):
-            world.get(host)
+            flext_world.get(host)

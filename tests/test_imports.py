@@ -27,7 +27,8 @@ LAYERS = (
     {"clients", "composition", "endpoint", "config", "catalog", "discovery", "settings"}
     | {"explanation"},
     {"host"},
-    {"cli", "testing"},
+    {"cli"},
+    {"testing"},
 )
 """Bottom first; a module may import its own layer and those below."""
 COMPOSING = LAYERS[5] - {"clients"}
@@ -198,6 +199,15 @@ def test_the_package_itself_is_imported_only_for_its_version(path):
             assert names, at(path, node)
 
 
+@pytest.mark.parametrize("path", [*MODULES, *CONTRIB], ids=at)
+def test_nothing_imports_the_kit_and_the_kit_not_the_command(path):
+    wanted = {target for target, _ in targets(path)}
+    if path in MODULES and own(path) == "testing":
+        assert "cli" not in wanted
+    else:
+        assert "testing" not in wanted
+
+
 def test_the_hook_specifications_need_only_pluggy():
     for path in sorted((CORE / "hookspecs").glob("*.py")):
         roots = {module.split(".")[0] for module, _, _ in imports(path)}
@@ -210,9 +220,9 @@ def test_only_the_client_modules_import_a_client_library():
         (own(path), path, node)
         for path in MODULES
         for module, _, node in imports(path)
-        if module.split(".")[0] in LIBRARIES and own(path) not in {"clients", "testing"}
+        if module.split(".")[0] in LIBRARIES and own(path) != "clients"
     ]
-    assert {name for name, _, _ in found} <= {"host"}
+    assert {name for name, _, _ in found} <= {"host", "testing"}
     for _, path, node in found:
         assert node not in tree(path).body, at(path, node)
         assert isinstance(node, ast.Import), at(path, node)

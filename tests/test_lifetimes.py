@@ -11,9 +11,9 @@ import warnings
 
 import httpx
 import pytest
-from loopback import Answer, echo
 
 from flext_plugins import Host, hookimpl
+from flext_plugins.testing import Answer, echo
 
 
 class Counted:
@@ -34,15 +34,17 @@ class Counted:
         self.opened.append(connection.asynchronous)
 
 
-def host_for(server, *, plugin=None, **service):
+def host_for(flext_service, *, plugin=None, **service):
     plugins = {"counted": {}} if plugin else {}
-    made = Host({"services": {"service": {"base_url": server.url, "plugins": plugins, **service}}})
+    made = Host(
+        {"services": {"service": {"base_url": flext_service.url, "plugins": plugins, **service}}}
+    )
     if plugin:
         made.register(plugin, "counted")
     return made
 
 
-def test_three_asyncio_runs_in_a_row_work_on_one_host(server):
+def test_three_asyncio_runs_in_a_row_work_on_one_host(flext_service):
     plugin = Counted.fresh()
     closed = []
 
@@ -55,7 +57,7 @@ def test_three_asyncio_runs_in_a_row_work_on_one_host(server):
             connection.provide(str, "x", close=close)
             self.opened.append(True)
 
-    host = host_for(server, plugin=Closes)
+    host = host_for(flext_service, plugin=Closes)
 
     async def once():
         async with host.aconnect("service") as client:
@@ -71,11 +73,11 @@ def test_three_asyncio_runs_in_a_row_work_on_one_host(server):
 
     assert plugin.made == [os.getpid()]
     assert len(plugin.opened) == 3
-    assert server.most_sockets == 1
+    assert flext_service.most_sockets == 1
 
 
-def test_a_pool_whose_loop_was_closed_without_ceremony_is_dropped(server):
-    host = host_for(server)
+def test_a_pool_whose_loop_was_closed_without_ceremony_is_dropped(flext_service):
+    host = host_for(flext_service)
 
     async def once():
         async with host.aconnect("service") as client:
@@ -91,12 +93,12 @@ def test_a_pool_whose_loop_was_closed_without_ceremony_is_dropped(server):
         gc.collect()
 
 
-def test_clients_are_light_and_closing_one_closes_only_it(server, world):
-    host = world.serve(server)
+def test_clients_are_light_and_closing_one_closes_only_it(flext_service, flext_world):
+    host = flext_world.serve(flext_service)
     for _ in range(5):
-        world.get(host)
+        flext_world.get(host)
 
-    assert {each.socket for each in server.received} == {1}
+    assert {each.socket for each in flext_service.received} == {1}
 
 
 def test_one_tls_context_for_each_distinct_setting(tmp_path):
@@ -116,8 +118,8 @@ def test_one_tls_context_for_each_distinct_setting(tmp_path):
         assert len(host._tls) == 3
 
 
-def test_sync_threads_and_async_loops_share_one_host(server):
-    host = host_for(server, plugin=(plugin := Counted.fresh()))
+def test_sync_threads_and_async_loops_share_one_host(flext_service):
+    host = host_for(flext_service, plugin=(plugin := Counted.fresh()))
     results = []
 
     async def main():
@@ -140,8 +142,8 @@ def test_sync_threads_and_async_loops_share_one_host(server):
     assert len(plugin.made) == 1
 
 
-def test_closing_from_outside_closes_the_connections_of_a_running_loop(server):
-    host = host_for(server)
+def test_closing_from_outside_closes_the_connections_of_a_running_loop(flext_service):
+    host = host_for(flext_service)
     ready, stop = threading.Event(), None
     loop = asyncio.new_event_loop()
 
@@ -158,18 +160,18 @@ def test_closing_from_outside_closes_the_connections_of_a_running_loop(server):
     ready.wait(5)
     host.close()
     deadline = time.monotonic() + 5
-    while server.sockets and time.monotonic() < deadline:
+    while flext_service.sockets and time.monotonic() < deadline:
         time.sleep(0.01)
 
-    assert server.sockets == 0
+    assert flext_service.sockets == 0
     loop.call_soon_threadsafe(stop.set)
     thread.join(5)
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 
 
-def test_close_inside_a_running_loop_says_what_to_call(server):
-    host = host_for(server)
+def test_close_inside_a_running_loop_says_what_to_call(flext_service):
+    host = host_for(flext_service)
 
     async def main():
         client = await host.aconnect("service")
@@ -177,20 +179,20 @@ def test_close_inside_a_running_loop_says_what_to_call(server):
         with pytest.raises(ExceptionGroup) as caught:
             host.close()
         assert "await host.aclose()" in str(caught.value.exceptions[0])
-        assert server.sockets == 1
+        assert flext_service.sockets == 1
         await host.aclose()  # which still has something to close
         await asyncio.sleep(0.05)
-        assert server.sockets == 0
+        assert flext_service.sockets == 0
 
     asyncio.run(main())
 
 
-def test_a_thousand_concurrent_requests_get_a_thousand_answers(server, async_world):
-    host = async_world.serve(server, max_connections=10, timeout=30)
+def test_a_thousand_concurrent_requests_get_a_thousand_answers(flext_service, flext_async_world):
+    host = flext_async_world.serve(flext_service, max_connections=10, timeout=30)
     cancelled = set(range(0, 1000, 10))
 
     async def scenario(cancel):
-        async with async_world.aconnect(host) as client:
+        async with flext_async_world.aconnect(host) as client:
             tasks = [asyncio.create_task(client.get(f"/{number}")) for number in range(1000)]
             if cancel:
                 await asyncio.sleep(0.05)
@@ -199,35 +201,37 @@ def test_a_thousand_concurrent_requests_get_a_thousand_answers(server, async_wor
             return await asyncio.gather(*tasks, return_exceptions=True)
 
     for cancel in (False, True):
-        results = async_world.run(lambda cancel=cancel: scenario(cancel))
+        results = flext_async_world.run(lambda cancel=cancel: scenario(cancel))
         answers = {
             number: result.json()["path"]
             for number, result in enumerate(results)
-            if isinstance(result, async_world.lib.Response)
+            if isinstance(result, flext_async_world.lib.Response)
         }
         failed = {n for n, result in enumerate(results) if isinstance(result, BaseException)}
         assert all(isinstance(results[n], asyncio.CancelledError) for n in failed)
         assert failed <= cancelled if cancel else not failed
         assert all(path == f"/{number}" for number, path in answers.items())
         assert len(answers) >= 900
-        assert server.most_sockets <= 10 + (len(failed) if cancel else 0)
-    assert server.most_active <= 10 + len(cancelled)
+        assert flext_service.most_sockets <= 10 + (len(failed) if cancel else 0)
+    assert flext_service.most_active <= 10 + len(cancelled)
 
 
-def test_sixteen_threads_share_a_small_pool(server, sync_world):
-    host = sync_world.serve(server, max_connections=4)
-    server.answer = lambda received: Answer(delay=0.01, body=received.path.encode())
-    results = sync_world.all([sync_world.sender(host, "GET", f"/{n}") for n in range(16)])
+def test_sixteen_threads_share_a_small_pool(flext_service, flext_sync_world):
+    host = flext_sync_world.serve(flext_service, max_connections=4)
+    flext_service.answer = lambda received: Answer(delay=0.01, body=received.path.encode())
+    results = flext_sync_world.all(
+        [flext_sync_world.sender(host, "GET", f"/{n}") for n in range(16)]
+    )
 
     assert [each.text for each in results] == [f"/{n}" for n in range(16)]
-    assert server.most_sockets <= 4
+    assert flext_service.most_sockets <= 4
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_four_forked_children_under_load_start_afresh(server):
+def test_four_forked_children_under_load_start_afresh(flext_service):
     """Children are forked while threads hold every lock there is, and all go on."""
     plugin = Counted.fresh()
-    host = host_for(server, plugin=plugin, max_connections=8)
+    host = host_for(flext_service, plugin=plugin, max_connections=8)
     client = host.connect("service")
     stop, failures = threading.Event(), []
 
@@ -268,8 +272,8 @@ def test_four_forked_children_under_load_start_afresh(server):
 
     assert codes == [0, 0, 0, 0]
     assert failures == []
-    parents = {each.socket for each in server.received if each.path.startswith("/parent")}
-    assert not parents & {each.socket for each in server.received if "/child" in each.path}
+    parents = {each.socket for each in flext_service.received if each.path.startswith("/parent")}
+    assert not parents & {each.socket for each in flext_service.received if "/child" in each.path}
 
 
 def _in_child(client, host, plugin, number):
@@ -295,6 +299,6 @@ def _in_child(client, host, plugin, number):
     return 0
 
 
-def test_reusing_a_path_echoes_it(server, world):
-    server.answer = echo
-    assert world.get(world.serve(server), "/x?y=1").json()["path"] == "/x?y=1"
+def test_reusing_a_path_echoes_it(flext_service, flext_world):
+    flext_service.answer = echo
+    assert flext_world.get(flext_world.serve(flext_service), "/x?y=1").json()["path"] == "/x?y=1"

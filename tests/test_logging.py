@@ -22,7 +22,7 @@ class Opens:
 
 
 def test_lines_carry_service_plugin_and_call_for_an_applications_own_handlers(
-    server, world, caplog
+    flext_service, flext_world, caplog
 ):
     class Fails:
         observer = True
@@ -31,7 +31,7 @@ def test_lines_carry_service_plugin_and_call_for_an_applications_own_handlers(
         def flext_request(self):
             raise KeyError(CANARY)
 
-    response = world.get(world.serve(server, Fails))
+    response = flext_world.get(flext_world.serve(flext_service, Fails))
 
     (record,) = caplog.records
     assert record.name == "flext_plugins"
@@ -41,26 +41,26 @@ def test_lines_carry_service_plugin_and_call_for_an_applications_own_handlers(
     assert CANARY not in caplog.text
 
 
-def test_the_client_library_logs_no_secret_of_a_url(server, world, caplog):
+def test_the_client_library_logs_no_secret_of_a_url(flext_service, flext_world, caplog):
     caplog.set_level(logging.DEBUG)
-    host = world.serve(server)
-    userinfo = server.url.replace("http://", f"http://ana:{CANARY}@")
+    host = flext_world.serve(flext_service)
+    userinfo = flext_service.url.replace("http://", f"http://ana:{CANARY}@")
 
-    world.get(host, f"{userinfo}/path?access_token={CANARY}&page=7")
+    flext_world.get(host, f"{userinfo}/path?access_token={CANARY}&page=7")
 
     lines = [each.getMessage() for each in caplog.records if "/path" in each.getMessage()]
     assert any("access_token=***&page=7" in line for line in lines)
     assert CANARY not in caplog.text
 
 
-def test_a_program_that_configures_nothing_sees_an_opening_circuit_and_no_more(server):
+def test_a_program_that_configures_nothing_sees_an_opening_circuit_and_no_more(flext_service):
     program = f"""
         import sys
         sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parent)!r})
         from test_logging import Opens
         from flext_plugins import Host
 
-        service = {{"base_url": {server.url!r}, "plugins": {{"opens": {{}}}}}}
+        service = {{"base_url": {flext_service.url!r}, "plugins": {{"opens": {{}}}}}}
         with Host({{"services": {{"flexcore": service}}}}) as host:
             host.register(Opens, "opens")
             host.connect("flexcore").get("/")
@@ -80,18 +80,18 @@ def test_a_program_that_configures_nothing_sees_an_opening_circuit_and_no_more(s
     assert "plugin=breaker" in line
 
 
-def test_what_an_application_binds_cannot_break_a_call(server, world, caplog):
+def test_what_an_application_binds_cannot_break_a_call(flext_service, flext_world, caplog):
     import structlog
 
     with structlog.contextvars.bound_contextvars(module="billing", name="x", order="o-1"):
-        assert world.get(world.serve(server, Opens)).status_code == 200
+        assert flext_world.get(flext_world.serve(flext_service, Opens)).status_code == 200
 
     (record,) = caplog.records
     assert record.order == "o-1"
     assert "module=billing" in record.getMessage()
 
 
-def test_refusals_are_logged_below_warning(server, world, caplog):
+def test_refusals_are_logged_below_warning(flext_service, flext_world, caplog):
     from flext_plugins import Refused
 
     class Refuses:
@@ -101,7 +101,7 @@ def test_refusals_are_logged_below_warning(server, world, caplog):
 
     caplog.set_level(logging.INFO, "flext_plugins")
     with contextlib.suppress(Refused):
-        world.get(world.serve(server, Refuses))
+        flext_world.get(flext_world.serve(flext_service, Refuses))
 
     assert [(each.levelname, each.getMessage().split("  ")[0]) for each in caplog.records] == [
         ("INFO", "refused: maintenance")

@@ -7,9 +7,9 @@ import threading
 import time
 
 import pytest
-from loopback import Answer
 
 from flext_plugins import DeadlineExceeded, Refused, Stage, hookimpl, options
+from flext_plugins.testing import Answer
 
 
 def once_plugin(work, key="key"):
@@ -28,7 +28,7 @@ def once_plugin(work, key="key"):
     return Once
 
 
-def test_one_caller_works_for_all_that_ask_at_the_same_time(server, world):
+def test_one_caller_works_for_all_that_ask_at_the_same_time(flext_service, flext_world):
     worked = []
 
     async def work(request, connection):
@@ -36,27 +36,27 @@ def test_one_caller_works_for_all_that_ask_at_the_same_time(server, world):
         await connection.sleep(0.1)
         return len(worked)
 
-    host = world.serve(server, once_plugin(work))
-    results = world.all([world.sender(host, "GET", "/")] * 20)
+    host = flext_world.serve(flext_service, once_plugin(work))
+    results = flext_world.all([flext_world.sender(host, "GET", "/")] * 20)
 
     assert [each.json()["headers"]["x-got"] for each in results] == ["1"] * 20
     assert len(worked) == 1
 
 
-def test_work_is_done_again_for_who_asks_later(server, world):
+def test_work_is_done_again_for_who_asks_later(flext_service, flext_world):
     worked = []
 
     async def work(request, connection):
         worked.append(1)
 
-    host = world.serve(server, once_plugin(work))
-    world.get(host)
-    world.get(host)
+    host = flext_world.serve(flext_service, once_plugin(work))
+    flext_world.get(host)
+    flext_world.get(host)
 
     assert len(worked) == 2
 
 
-def test_waiters_share_the_error_and_each_gets_its_own_call(server, world):
+def test_waiters_share_the_error_and_each_gets_its_own_call(flext_service, flext_world):
     worked = []
 
     async def work(request, connection):
@@ -64,8 +64,8 @@ def test_waiters_share_the_error_and_each_gets_its_own_call(server, world):
         await connection.sleep(0.1)
         raise Refused("no token", retry_after=3)
 
-    host = world.serve(server, once_plugin(work))
-    errors = world.all([world.sender(host, "GET", "/")] * 10)
+    host = flext_world.serve(flext_service, once_plugin(work))
+    errors = flext_world.all([flext_world.sender(host, "GET", "/")] * 10)
 
     assert len(worked) == 1
     assert {type(each).__name__ for each in errors} == {"Refused"}
@@ -73,7 +73,7 @@ def test_waiters_share_the_error_and_each_gets_its_own_call(server, world):
     assert len({each.call.id for each in errors}) == 10
 
 
-def test_keys_belong_to_the_plugin_class_across_services(server, world):
+def test_keys_belong_to_the_plugin_class_across_services(flext_service, flext_world):
     worked = []
 
     async def work(request, connection):
@@ -82,16 +82,17 @@ def test_keys_belong_to_the_plugin_class_across_services(server, world):
 
     plugin, other = once_plugin(work), once_plugin(work)
     services = {
-        name: {"base_url": server.url, "plugins": {"once": {}, "other": {}}} for name in ("a", "b")
+        name: {"base_url": flext_service.url, "plugins": {"once": {}, "other": {}}}
+        for name in ("a", "b")
     }
-    host = world.host({"services": services}, once=plugin, other=other)
-    world.all([world.sender(host, "GET", "/", name) for name in ("a", "b")])
+    host = flext_world.host({"services": services}, once=plugin, other=other)
+    flext_world.all([flext_world.sender(host, "GET", "/", name) for name in ("a", "b")])
 
     assert len(worked) == 2  # one for each class, not for each service
 
 
-def test_threads_and_loops_share_one_flight(server):
-    from conftest import World
+def test_threads_and_loops_share_one_flight(flext_service):
+    from flext_plugins.testing import World
 
     worked, answers = [], []
 
@@ -101,7 +102,7 @@ def test_threads_and_loops_share_one_flight(server):
         return "shared"
 
     sync, first, second = World("httpx sync"), World("httpx async"), World("httpx2 async")
-    host = sync.serve(server, once_plugin(work))
+    host = sync.serve(flext_service, once_plugin(work))
 
     def run(world):
         for response in world.all([world.sender(host, "GET", "/")] * 5):
@@ -119,15 +120,15 @@ def test_threads_and_loops_share_one_flight(server):
         world.end()
 
 
-def test_if_the_leader_is_cancelled_one_waiter_runs_its_own_work(server, async_world):
-    world, worked = async_world, []
+def test_if_the_leader_is_cancelled_one_waiter_runs_its_own_work(flext_service, flext_async_world):
+    world, worked = flext_async_world, []
 
     async def work(request, connection):
         worked.append(request.url.path)
         await connection.sleep(0.05)
         return request.url.path
 
-    host = world.serve(server, once_plugin(work))
+    host = world.serve(flext_service, once_plugin(work))
 
     async def scenario():
         async with world.aconnect(host) as client:
@@ -145,7 +146,7 @@ def test_if_the_leader_is_cancelled_one_waiter_runs_its_own_work(server, async_w
     assert {each.json()["headers"]["x-got"] for each in results} == {"/0"}
 
 
-def test_a_leader_whose_own_deadline_passes_leaves_the_work_to_a_waiter(server, world):
+def test_a_leader_whose_own_deadline_passes_leaves_the_work_to_a_waiter(flext_service, flext_world):
     worked = []
 
     async def work(request, connection):
@@ -154,43 +155,43 @@ def test_a_leader_whose_own_deadline_passes_leaves_the_work_to_a_waiter(server, 
             await connection.run(time.sleep, 0.1)
         return "done"
 
-    host = world.serve(server, once_plugin(work))
+    host = flext_world.serve(flext_service, once_plugin(work))
 
     def hasty():
         with options(deadline=0.05):
-            return world.sender(host, "GET", "/hasty")()
+            return flext_world.sender(host, "GET", "/hasty")()
 
     async def ahasty():
         with options(deadline=0.05):
-            return await world.sender(host, "GET", "/hasty")()
+            return await flext_world.sender(host, "GET", "/hasty")()
 
     def patient():
         while not worked:
             time.sleep(0.001)
-        return world.sender(host, "GET", "/patient")()
+        return flext_world.sender(host, "GET", "/patient")()
 
     async def apatient():
         while not worked:
             await asyncio.sleep(0.001)
-        return await world.sender(host, "GET", "/patient")()
+        return await flext_world.sender(host, "GET", "/patient")()
 
-    works = [ahasty, apatient] if world.asynchronous else [hasty, patient]
-    failed, answered = world.all(works)
+    works = [ahasty, apatient] if flext_world.asynchronous else [hasty, patient]
+    failed, answered = flext_world.all(works)
 
     assert isinstance(failed, DeadlineExceeded)
     assert answered.json()["headers"]["x-got"] == "done"
     assert worked == ["/hasty", "/patient"]
 
 
-def test_a_cancelled_waiter_harms_only_itself(server, async_world):
-    world, worked = async_world, []
+def test_a_cancelled_waiter_harms_only_itself(flext_service, flext_async_world):
+    world, worked = flext_async_world, []
 
     async def work(request, connection):
         worked.append(1)
         await connection.sleep(0.05)
         return "fine"
 
-    host = world.serve(server, once_plugin(work))
+    host = world.serve(flext_service, once_plugin(work))
 
     async def scenario():
         async with world.aconnect(host) as client:
@@ -208,20 +209,20 @@ def test_a_cancelled_waiter_harms_only_itself(server, async_world):
     assert isinstance(results[3], asyncio.CancelledError)
 
 
-def test_waiting_ends_with_the_deadline(server, world):
+def test_waiting_ends_with_the_deadline(flext_service, flext_world):
     release = threading.Event()
 
     async def work(request, connection):
         await connection.run(release.wait, 5)
         return "late"
 
-    host = world.serve(server, once_plugin(work))
+    host = flext_world.serve(flext_service, once_plugin(work))
 
     def hasty():
         time.sleep(0.05)
         with options(deadline=0.1):
             try:
-                return world.sender(host, "GET", "/")()
+                return flext_world.sender(host, "GET", "/")()
             finally:
                 release.set()
 
@@ -229,27 +230,29 @@ def test_waiting_ends_with_the_deadline(server, world):
         await asyncio.sleep(0.05)
         with options(deadline=0.1):
             try:
-                return await world.sender(host, "GET", "/")()
+                return await flext_world.sender(host, "GET", "/")()
             finally:
                 release.set()
 
-    leader = world.sender(host, "GET", "/")
-    answered, failed = world.all([leader, ahasty if world.asynchronous else hasty])
+    leader = flext_world.sender(host, "GET", "/")
+    answered, failed = flext_world.all([leader, ahasty if flext_world.asynchronous else hasty])
 
     assert answered.status_code == 200
     assert isinstance(failed, DeadlineExceeded)
 
 
-def test_a_sync_caller_on_the_leaders_own_loop_thread_runs_the_work_itself(server, async_world):
+def test_a_sync_caller_on_the_leaders_own_loop_thread_runs_the_work_itself(
+    flext_service, flext_async_world
+):
     """Waiting there would block the loop that the leader needs."""
-    world, worked = async_world, []
+    world, worked = flext_async_world, []
 
     async def work(request, connection):
         worked.append(connection.asynchronous)
         await connection.sleep(0.05)
         return "done"
 
-    host = world.serve(server, once_plugin(work))
+    host = world.serve(flext_service, once_plugin(work))
 
     async def scenario():
         async with world.aconnect(host) as client:
@@ -267,10 +270,10 @@ def test_a_sync_caller_on_the_leaders_own_loop_thread_runs_the_work_itself(serve
 
 @pytest.mark.parametrize("order", ["the thread waits first", "the loop's thread waits first"])
 def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
-    server, async_world, order
+    flext_service, flext_async_world, order
 ):
     """A thread's flight waits for the loop's, and the loop's thread would wait for the thread's."""
-    world, events = async_world, []
+    world, events = flext_async_world, []
     started = threading.Event()
 
     async def loops_work(request, connection):
@@ -295,7 +298,7 @@ def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
             await connection.once(name, lambda: work(request, connection))
             return await send(request)
 
-    host = world.serve(server, Both)
+    host = world.serve(flext_service, Both)
 
     def in_thread():
         started.wait(5)
@@ -318,7 +321,7 @@ def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
 
 
 @pytest.mark.parametrize("remove", [1, 2, 3])
-def test_work_that_would_wait_for_itself_runs_by_itself(server, world, remove):
+def test_work_that_would_wait_for_itself_runs_by_itself(flext_service, flext_world, remove):
     """`a` needs `b`, which needs `c`, which needs `a`."""
     keys = ["a", "b", "c"][:remove]
 
@@ -336,10 +339,10 @@ def test_work_that_would_wait_for_itself_runs_by_itself(server, world, remove):
             await connection.once("a", lambda: fetch("a", 0, connection))
             return await send(request)
 
-    assert world.get(world.serve(server, Nested)).status_code == 200
+    assert flext_world.get(flext_world.serve(flext_service, Nested)).status_code == 200
 
 
-def test_two_flights_that_would_wait_for_each_other_are_found(server, world):
+def test_two_flights_that_would_wait_for_each_other_are_found(flext_service, flext_world):
     """Two plugins log in at their own service, each leading its own flight and needing the other's.
 
     Each login passes the other plugin, which wants its token first.
@@ -372,13 +375,17 @@ def test_two_flights_that_would_wait_for_each_other_are_found(server, world):
         Login.Settings = Settings
         return Login
 
-    server.answer = lambda received: Answer(body=b"token")
+    flext_service.answer = lambda received: Answer(body=b"token")
     plugins = {name: login_plugin(name) for name in ("one", "two")}
     config = {name: {"service": "service"} for name in plugins}
-    host = world.host(
-        {"services": {"service": {"base_url": server.url, "plugins": config}}}, **plugins
+    host = flext_world.host(
+        {"services": {"service": {"base_url": flext_service.url, "plugins": config}}}, **plugins
     )
 
-    for response in world.all([world.sender(host, "GET", "/")] * 6):
+    for response in flext_world.all([flext_world.sender(host, "GET", "/")] * 6):
         assert response.status_code == 200
-    assert server.received[-1].headers["x-one"] == server.received[-1].headers["x-two"] == "token"
+    assert (
+        flext_service.received[-1].headers["x-one"]
+        == flext_service.received[-1].headers["x-two"]
+        == "token"
+    )

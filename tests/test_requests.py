@@ -7,11 +7,20 @@ import pickle
 import pytest
 import requests
 import responses
-from loopback import Answer
 from requests.adapters import BaseAdapter
 from requests.auth import HTTPDigestAuth
 
-from flext_plugins import Call, ConfigError, DeadlineExceeded, Host, Refused, hookimpl, options
+from flext_plugins import (
+    Call,
+    ConfigError,
+    DeadlineExceeded,
+    Host,
+    PluginError,
+    Refused,
+    hookimpl,
+    options,
+)
+from flext_plugins.testing import Answer
 
 SECRET = "canary-8e1f"
 
@@ -25,8 +34,10 @@ class Marks:
 
 
 @pytest.fixture
-def connect(server):
-    made = Host({"services": {"service": {"base_url": server.url, "plugins": {"marks": {}}}}})
+def connect(flext_service):
+    made = Host(
+        {"services": {"service": {"base_url": flext_service.url, "plugins": {"marks": {}}}}}
+    )
     made.register(Marks, "marks")
     yield lambda **given: made.connect("service", requests.Session, **given)
     made.close()
@@ -45,20 +56,22 @@ def test_responses_intercepts_and_shows_what_plugins_added():
     assert "X-API-Key" not in answer.request.headers
 
 
-def test_a_session_joins_relative_addresses_and_keeps_cookies_hooks_and_headers(server, connect):
+def test_a_session_joins_relative_addresses_and_keeps_cookies_hooks_and_headers(
+    flext_service, connect
+):
     seen = []
     session = connect(
         headers={"X-Mine": "yes"},
         hooks={"response": lambda answer, **_: seen.append(answer.status_code)},
     )
-    server.answer = lambda received: Answer(
+    flext_service.answer = lambda received: Answer(
         headers={"Set-Cookie": "a=b; Path=/"}, body=str(received.headers).encode()
     )
     session.get("orders/7", params={"page": 2})
-    answer = session.get(f"{server.url}/again")
+    answer = session.get(f"{flext_service.url}/again")
 
-    assert server.paths() == ["/orders/7?page=2", "/again"]
-    assert server.received[1].headers["cookie"] == "a=b"
+    assert flext_service.paths() == ["/orders/7?page=2", "/again"]
+    assert flext_service.received[1].headers["cookie"] == "a=b"
     assert "'x-mine': 'yes'" in answer.text
     assert seen == [200, 200]
     assert isinstance(answer.extensions["flext_plugins.call"], Call)
@@ -66,51 +79,78 @@ def test_a_session_joins_relative_addresses_and_keeps_cookies_hooks_and_headers(
 
 
 def test_a_redirect_elsewhere_goes_bare_and_the_answers_requests_are_the_callers(
-    server, elsewhere, connect
+    flext_service, flext_elsewhere, connect
 ):
-    server.answer = lambda _: Answer(307, {"Location": f"{elsewhere.url}/there"})
+    flext_service.answer = lambda _: Answer(307, {"Location": f"{flext_elsewhere.url}/there"})
     answer = connect().get("/here")
 
-    assert server.received[0].headers["x-api-key"] == SECRET
-    assert "x-api-key" not in elsewhere.received[0].headers
+    assert flext_service.received[0].headers["x-api-key"] == SECRET
+    assert "x-api-key" not in flext_elsewhere.received[0].headers
     assert not any("X-API-Key" in each.request.headers for each in (answer, *answer.history))
     assert (
         len({each.extensions["flext_plugins.call"].id for each in (answer, *answer.history)}) == 1
     )
 
 
-def test_an_adapter_compares_origins_where_requests_compares_prefixes(elsewhere):
+def test_an_adapter_compares_origins_where_requests_compares_prefixes(flext_elsewhere):
     """requests sends `http://a.example.evil.invalid` to what was mounted for `http://a.example`."""
-    service = {"base_url": "http://a.example", "proxy": elsewhere.url, "plugins": {"marks": {}}}
+    service = {
+        "base_url": "http://a.example",
+        "proxy": flext_elsewhere.url,
+        "plugins": {"marks": {}},
+    }
     with Host({"services": {"a": service}}) as host, requests.Session() as session:
         host.register(Marks, "marks")
         session.mount("http://a.example", host.transport("a", BaseAdapter))
         session.get("http://a.example/own")
         session.get("http://a.example.evil.invalid/other")
 
-    own, other = elsewhere.received
+    own, other = flext_elsewhere.received
     assert own.headers["x-api-key"] == SECRET
     assert "x-api-key" not in other.headers
 
 
-def test_streaming_reads_as_it_arrives(server, connect):
-    server.answer = lambda _: Answer(body=b"x" * 100_000, cut=50_000)
+def test_streaming_reads_as_it_arrives(flext_service, connect):
+    flext_service.answer = lambda _: Answer(body=b"x" * 100_000, cut=50_000)
     with connect().get("/", stream=True) as answer:
         assert next(answer.iter_content(1000)) == b"x" * 1000
         with pytest.raises(requests.exceptions.ChunkedEncodingError):
             list(answer.iter_content(1000))
 
 
-def test_digest_authentication_sends_again_through_the_chain(server, connect):
+@pytest.mark.parametrize(
+    "kind", [iter, lambda parts: map(bytes, parts), lambda parts: (each for each in parts)]
+)
+def test_a_body_of_any_iterator_is_sent_once(flext_service, kind):
+    class Again:
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            await send(request)
+            seen.append(connection.replayable(request))
+            return await send(request)
+
+    seen = []
+    service = {"base_url": flext_service.url, "plugins": {"again": {}}}
+    with Host({"services": {"service": service}}) as host:
+        host.register(Again, "again")
+        session = host.connect("service", requests.Session)
+        with pytest.raises(PluginError, match="cannot be replayed"):
+            session.post("/", data=kind([b"one", b"two"]))
+
+    assert seen == [False]
+    assert [each.body for each in flext_service.received] == [b"onetwo"]
+
+
+def test_digest_authentication_sends_again_through_the_chain(flext_service, connect):
     challenge = {"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'}
-    server.answer = lambda received: (
+    flext_service.answer = lambda received: (
         Answer() if "authorization" in received.headers else Answer(401, challenge)
     )
     assert connect(auth=HTTPDigestAuth("ana", "pw")).get("/").status_code == 200
-    assert [each.headers["x-api-key"] for each in server.received] == [SECRET, SECRET]
+    assert [each.headers["x-api-key"] for each in flext_service.received] == [SECRET, SECRET]
 
 
-def test_failures_are_native_and_survive_pickling(server):
+def test_failures_are_native_and_survive_pickling(flext_service):
     class Refuses:
         @hookimpl
         async def flext_request(self, request, connection):
@@ -118,7 +158,7 @@ def test_failures_are_native_and_survive_pickling(server):
                 await connection.sleep(60)
             raise Refused("maintenance", retry_after=30)
 
-    service = {"base_url": server.url, "plugins": {"refuses": {}}}
+    service = {"base_url": flext_service.url, "plugins": {"refuses": {}}}
     with Host({"services": {"service": service}}) as host:
         host.register(Refuses, "refuses")
         session = host.connect("service", requests.Session)
@@ -130,7 +170,7 @@ def test_failures_are_native_and_survive_pickling(server):
     assert isinstance(refused.value, Refused)
     assert isinstance(late.value, DeadlineExceeded)
     assert str(refused.value) == "service: refuses: maintenance"
-    assert refused.value.request.url == f"{server.url}/"
+    assert refused.value.request.url == f"{flext_service.url}/"
     assert pickle.loads(pickle.dumps(refused.value)).retry_after == 30
 
 

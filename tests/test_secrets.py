@@ -235,7 +235,7 @@ def test_an_address_may_stand_in_a_file_since_it_is_more_than_its_secret(write):
 
 
 def test_userinfo_may_be_references_and_is_sent_to_the_service_only(
-    server, elsewhere, tmp_path, monkeypatch
+    flext_service, flext_elsewhere, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("FLEXT_TEST", "p@ss:w/rd")
     (tmp_path / "user").write_text("ann@home\n")
@@ -245,22 +245,22 @@ def test_userinfo_may_be_references_and_is_sent_to_the_service_only(
         ("s%40c:p%2Fw", "s@c:p/w"),
         ("only", "only:"),
     ):
-        host = of({"a": {"base_url": f"http://{userinfo}@127.0.0.1:{server.port}/"}})
+        host = of({"a": {"base_url": f"http://{userinfo}@127.0.0.1:{flext_service.port}/"}})
         with host, host.connect("a") as client:
             client.get("/")
-            client.get(elsewhere.url)
-        assert host.composed("a").service.base_url == f"http://127.0.0.1:{server.port}/"
-        told = server.received[-1].headers["authorization"]
+            client.get(flext_elsewhere.url)
+        assert host.composed("a").service.base_url == f"http://127.0.0.1:{flext_service.port}/"
+        told = flext_service.received[-1].headers["authorization"]
         assert base64.b64decode(told.removeprefix("Basic ")).decode() == expected
-        assert "authorization" not in elsewhere.received[-1].headers
+        assert "authorization" not in flext_elsewhere.received[-1].headers
 
 
-def test_a_whole_address_may_be_a_reference(monkeypatch, server):
-    monkeypatch.setenv("FLEXT_TEST", f"http://u:pw@127.0.0.1:{server.port}")
+def test_a_whole_address_may_be_a_reference(monkeypatch, flext_service):
+    monkeypatch.setenv("FLEXT_TEST", f"http://u:pw@127.0.0.1:{flext_service.port}")
     host = of({"a": {"base_url": "env:FLEXT_TEST"}})
     with host, host.connect("a") as client:
         client.get("/x")
-    assert "authorization" in server.received[0].headers
+    assert "authorization" in flext_service.received[0].headers
 
 
 @pytest.mark.parametrize(
@@ -282,36 +282,38 @@ def test_what_is_no_url_is_refused_without_being_shown(bad, monkeypatch):
     assert later == told
 
 
-def test_header_values_are_read_at_each_request(server, tmp_path):
+def test_header_values_are_read_at_each_request(flext_service, tmp_path):
     (tmp_path / "key").write_text("one")
-    host = of({"a": {"base_url": server.url, "headers": {"X-API-Key": f"file:{tmp_path}/key"}}})
+    host = of(
+        {"a": {"base_url": flext_service.url, "headers": {"X-API-Key": f"file:{tmp_path}/key"}}}
+    )
     with host, host.connect("a") as client:
         client.get("/")
         (tmp_path / "key").write_text("second")
         client.get("/")
-    assert [each.headers["x-api-key"] for each in server.received] == ["one", "second"]
+    assert [each.headers["x-api-key"] for each in flext_service.received] == ["one", "second"]
 
 
 @pytest.mark.parametrize("text", ["planted-9c\nX-Other: 1", " planted-9c", "planted-9c\x00"])
-def test_a_header_that_cannot_be_sent_is_told_without_its_value(server, monkeypatch, text):
+def test_a_header_that_cannot_be_sent_is_told_without_its_value(flext_service, monkeypatch, text):
     monkeypatch.setenv("FLEXT_HEADER", text.replace("\x00", "\x7f"))
-    service = {"base_url": server.url, "headers": {"X-Key": "env:FLEXT_HEADER"}}
+    service = {"base_url": flext_service.url, "headers": {"X-Key": "env:FLEXT_HEADER"}}
     with Host({"services": {"a": service}}) as host:
         with pytest.raises(ConfigError, match="header 'X-Key'") as caught:
             host.connect("a").get("/")
     assert "planted-9c" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_a_proxy_takes_references_too(server, monkeypatch):
+def test_a_proxy_takes_references_too(flext_service, monkeypatch):
     monkeypatch.setenv("FLEXT_TEST", "p@ss:w/rd")
     config = {
         "base_url": "http://localhost:9",
-        "proxy": f"http://me:env:FLEXT_TEST@127.0.0.1:{server.port}",
+        "proxy": f"http://me:env:FLEXT_TEST@127.0.0.1:{flext_service.port}",
     }
     host = of({"a": config})
     with host, host.connect("a") as client:
         client.get("/through")
-    told = server.received[0].headers["proxy-authorization"]
+    told = flext_service.received[0].headers["proxy-authorization"]
     assert base64.b64decode(told.removeprefix("Basic ")) == b"me:p@ss:w/rd"
 
 
@@ -693,13 +695,13 @@ def test_a_secret_equals_what_was_written_and_travels_without_what_was_read(tmp_
     assert len({secret, Secret(f"file:{tmp_path}/secret")}) == 1
 
 
-def test_what_a_request_raises_does_not_tell_a_missing_secret_either(monkeypatch, server):
+def test_what_a_request_raises_does_not_tell_a_missing_secret_either(monkeypatch, flext_service):
     monkeypatch.setenv("FLEXT_TEST", CANARY)
-    service = {"base_url": server.url, "plugins": {"login": {"password": "env:FLEXT_TEST"}}}
+    service = {"base_url": flext_service.url, "plugins": {"login": {"password": "env:FLEXT_TEST"}}}
     host = of({"a": service})
     with host, host.connect("a") as client:
         client.get("/")
         monkeypatch.delenv("FLEXT_TEST")
         error = caught(client.get, "/")
     assert str(error) == "a: login: env:FLEXT_TEST: this variable is not set"
-    assert len(server.received) == 1
+    assert len(flext_service.received) == 1

@@ -92,7 +92,7 @@ def wheel(project, folder):
     return built
 
 
-def test_a_plugin_from_a_wheel_works_until_it_is_uninstalled(server, tmp_path):
+def test_a_plugin_from_a_wheel_works_until_it_is_uninstalled(flext_service, tmp_path):
     pytest.importorskip("hatchling")
     project = tmp_path / "project"
     project.mkdir()
@@ -113,7 +113,7 @@ def test_a_plugin_from_a_wheel_works_until_it_is_uninstalled(server, tmp_path):
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
 
     def look():
-        return json.loads(run(python, "-c", LOOK, server.url, cwd=tmp_path))
+        return json.loads(run(python, "-c", LOOK, flext_service.url, cwd=tmp_path))
 
     seen = look()
     assert Path(seen["home"]).is_relative_to(site)

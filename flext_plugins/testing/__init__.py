@@ -1,0 +1,107 @@
+"""The kit: what this project tests itself with, for those who write plugins.
+
+`pytest_plugins = ["flext_plugins.testing"]` in the topmost conftest.py brings the fixtures; pytest
+never loads them unasked. It needs the extra `testing`.
+
+PYTEST_DONT_REWRITE: a conftest.py may import names from here before pytest does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .service import Answer, LoopbackService, Received, echo
+from .world import HTTPX, WORLDS, Client, World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "Answer",
+    "Client",
+    "LoopbackService",
+    "Received",
+    "World",
+    "echo",
+    "flext_async_world",
+    "flext_elsewhere",
+    "flext_httpx_world",
+    "flext_service",
+    "flext_sync_world",
+    "flext_world",
+]
+
+
+@pytest.fixture
+def flext_service() -> Iterator[LoopbackService]:
+    """A service on loopback, to be told what to answer and how to fail."""
+    yield from _service()
+
+
+@pytest.fixture
+def flext_elsewhere() -> Iterator[LoopbackService]:
+    """The same again: a service of another origin."""
+    yield from _service()
+
+
+@pytest.fixture(params=WORLDS)
+def flext_world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Runs the test in each of five worlds: httpx and httpx2, sync and async, and requests."""
+    yield from _world(request.param)
+
+
+@pytest.fixture(params=HTTPX)
+def flext_httpx_world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """For what is httpx's own: runs the test with httpx and httpx2, sync and async."""
+    yield from _world(request.param)
+
+
+@pytest.fixture(params=[each for each in WORLDS if each.endswith(" sync")])
+def flext_sync_world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """For threads: runs the test with the sync clients of httpx, httpx2 and requests."""
+    yield from _world(request.param)
+
+
+@pytest.fixture(params=[each for each in WORLDS if each.endswith(" async")])
+def flext_async_world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """For event loops: runs the test with the async clients of httpx and httpx2."""
+    yield from _world(request.param)
+
+
+def _service() -> Iterator[LoopbackService]:
+    made = LoopbackService()
+    yield made
+    made.close()
+
+
+def _world(name: str) -> Iterator[World]:
+    try:
+        world = World(name)
+    except ImportError as error:
+        library = name.partition(" ")[0]
+        if error.name is None or error.name.partition(".")[0] != library:
+            raise
+        wanted = f"{library} is not installed; pip install 'flext-plugins[{library}]'"
+        if os.environ.get("CI"):
+            pytest.fail(f"{wanted} (nothing is skipped where CI is set)", pytrace=False)
+        pytest.skip(wanted)
+    yield world
+    world.end()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an `async def` test in its world; one without a world is none of our business."""
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return None
+    values = {name: pyfuncitem.funcargs[name] for name in inspect.signature(test).parameters}
+    worlds = [value for value in values.values() if isinstance(value, World)]
+    if len(worlds) != 1:
+        return None
+    worlds[0].run(lambda: test(**values))
+    return True
