@@ -135,7 +135,7 @@ class World:
         if inspect.isawaitable(client):
             client = await client
         self._clients.append(client)
-        return Client(client, given)
+        return Client(client, self.lib, given)
 
     def get(self, host: Host, path: str = "/", **options: Any) -> Any:
         """The answer to a GET by a client of its own; see `send`."""
@@ -266,10 +266,11 @@ class Client:
 
     Attributes:
         plain: the library's own client.
+        lib: the library, as in its `World`.
     """
 
-    def __init__(self, client: Any, options: dict[str, Any]) -> None:
-        self.plain = client
+    def __init__(self, client: Any, lib: Any, options: dict[str, Any]) -> None:
+        self.plain, self.lib = client, lib
         self._options = options
 
     async def get(self, url: str, **options: Any) -> Any:

@@ -9,7 +9,6 @@ import time
 import traceback
 from typing import Any
 
-import httpx
 import jwt
 import pytest
 from flext_plugins_auth import Auth, AuthSettings
@@ -17,6 +16,7 @@ from flext_plugins_auth.token import Login, Token, Tokens
 from flext_plugins_devstack import Fault
 
 from flext_plugins import Refused, Secret, Stage, events, hookimpl, options
+from flext_plugins.testing import World
 
 PLUGINS = "/api/v1/flexcore/plugins"
 PASSWORD = "flexcore100"
@@ -46,17 +46,17 @@ def logins_tried(stack: Any) -> int:
 
 @pytest.mark.parametrize("callers", [20])
 async def test_any_number_of_concurrent_callers_log_in_once(
-    world: Any, stack: Any, callers: int
+    flext_world: World, stack: Any, callers: int
 ) -> None:
     stack.auth.fault(Fault(delay=0.2, path="/auth/login", times=None))
-    client = await world.client(world.host(services(stack)), "flexcore")
-    responses = await world.together(callers, lambda: client.get(PLUGINS))
+    client = await flext_world.client(flext_world.host({"services": services(stack)}), "flexcore")
+    responses = await flext_world.together(callers, lambda: client.get(PLUGINS))
     assert [each.status_code for each in responses] == [200] * callers
     assert logins_tried(stack) == stack.auth.logins == 1
 
 
 async def test_a_token_is_kept_and_shared_by_services_that_log_in_alike(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     both = services(stack)
     both["again"] = both["flexcore"]
@@ -68,9 +68,9 @@ async def test_a_token_is_kept_and_shared_by_services_that_log_in_alike(
             )
         },
     }
-    host = world.host(both)
+    host = flext_world.host({"services": both})
     for service, logins in [("flexcore", 1), ("flexcore", 1), ("again", 1), ("other", 2)]:
-        client = await world.client(host, service)
+        client = await flext_world.client(host, service)
         assert (await client.get(PLUGINS)).status_code == 200
         assert stack.auth.logins == logins
     tokens = [each.headers["authorization"] for each in stack.flexcore.received]
@@ -78,42 +78,50 @@ async def test_a_token_is_kept_and_shared_by_services_that_log_in_alike(
     assert tokens[3] != tokens[0]
 
 
-async def test_threads_and_loops_of_one_host_share_the_token(world: Any, stack: Any) -> None:
-    host = world.host(services(stack))
-    client = await world.client(host, "flexcore")
+async def test_threads_and_loops_of_one_host_share_the_token(
+    flext_world: World, stack: Any
+) -> None:
+    host = flext_world.host({"services": services(stack)})
+    client = await flext_world.client(host, "flexcore")
     await client.get(PLUGINS)
 
     def elsewhere() -> int:
         async def inside() -> int:
             async with host.aconnect("flexcore") as other:
-                response: httpx.Response = await other.get(PLUGINS)
-                return response.status_code
+                return (await other.get(PLUGINS)).status_code
 
         return asyncio.run(inside())
 
-    status = await asyncio.to_thread(elsewhere) if world.asynchronous else elsewhere()
+    status = await asyncio.to_thread(elsewhere) if flext_world.asynchronous else elsewhere()
     assert (status, stack.auth.logins) == (200, 1)
 
 
-async def test_an_expired_token_is_renewed_before_it_is_sent(world: Any, stack: Any) -> None:
+async def test_an_expired_token_is_renewed_before_it_is_sent(
+    flext_world: World, stack: Any
+) -> None:
     stack.running.auth.token_lifetime = 0.5
-    client = await world.client(world.host(services(stack)), "flexcore")
+    client = await flext_world.client(flext_world.host({"services": services(stack)}), "flexcore")
     for _ in range(2):
         assert (await client.get(PLUGINS)).status_code == 200
     assert stack.auth.logins == 1
-    await world.sleep(0.6)
+    await flext_world.sleep(0.6)
     assert (await client.get(PLUGINS)).status_code == 200
     assert stack.auth.logins == 2
     assert len(stack.flexcore.received) == 3
 
 
 async def test_a_revoked_token_is_healed_by_one_login_and_one_resend(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
-    client = await world.client(world.host(services(stack)), "flexcore")
+    client = await flext_world.client(flext_world.host({"services": services(stack)}), "flexcore")
     await client.get(PLUGINS)
     stack.auth.revoke_all()
-    response = await client.request("POST", "/api/v1/flexcore/events", json={"type": "a"})
+    response = await client.request(
+        "POST",
+        "/api/v1/flexcore/events",
+        content=b'{"type":"a"}',
+        headers={"Content-Type": "application/json"},
+    )
     assert response.status_code < 300
     assert stack.auth.logins == 2
     first, second = stack.flexcore.received[1:]
@@ -124,27 +132,27 @@ async def test_a_revoked_token_is_healed_by_one_login_and_one_resend(
 
 
 async def test_a_revoked_token_is_healed_by_one_login_for_all_callers(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
-    client = await world.client(world.host(services(stack)), "flexcore")
+    client = await flext_world.client(flext_world.host({"services": services(stack)}), "flexcore")
     await client.get(PLUGINS)
     stack.auth.revoke_all()
-    responses = await world.together(20, lambda: client.get(PLUGINS))
+    responses = await flext_world.together(20, lambda: client.get(PLUGINS))
     assert [each.status_code for each in responses] == [200] * 20
     assert stack.auth.logins == 2
 
 
-async def test_a_pool_of_one_connection_heals_a_401(world: Any, stack: Any) -> None:
+async def test_a_pool_of_one_connection_heals_a_401(flext_world: World, stack: Any) -> None:
     one = services(stack, max_connections=1, timeout=3)
     one["flext-auth"]["max_connections"] = 1
-    client = await world.client(world.host(one), "flexcore")
+    client = await flext_world.client(flext_world.host({"services": one}), "flexcore")
     await client.get(PLUGINS)
     stack.auth.revoke_all()
     assert (await client.get(PLUGINS)).status_code == 200
 
 
 async def test_a_service_may_log_in_at_itself_even_with_one_connection(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     itself = {
         "flext-auth": {
@@ -154,7 +162,7 @@ async def test_a_service_may_log_in_at_itself_even_with_one_connection(
             "plugins": {"auth": login()},
         }
     }
-    client = await world.client(world.host(itself), "flext-auth")
+    client = await flext_world.client(flext_world.host({"services": itself}), "flext-auth")
     assert (await client.get("/auth/validate")).status_code == 200
     stack.auth.revoke_all()
     assert (await client.get("/auth/validate")).status_code == 200
@@ -166,19 +174,19 @@ async def test_a_service_may_log_in_at_itself_even_with_one_connection(
 
 
 async def test_a_login_service_that_itself_logs_in_at_itself_does_not_wait_for_itself(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     both = services(stack)
     both["flext-auth"]["plugins"] = {"auth": login()}
-    client = await world.client(world.host(both), "flexcore")
+    client = await flext_world.client(flext_world.host({"services": both}), "flexcore")
     with options(deadline=5):
         assert (await client.get(PLUGINS)).status_code == 200
 
 
 async def test_a_fresh_token_that_is_rejected_stops_after_one_resend(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
-    client = await world.client(world.host(services(stack)), "flexcore")
+    client = await flext_world.client(flext_world.host({"services": services(stack)}), "flexcore")
     await client.get(PLUGINS)
     stack.flexcore.fault(Fault(status=401, times=None))
     assert (await client.get(PLUGINS)).status_code == 401
@@ -186,11 +194,11 @@ async def test_a_fresh_token_that_is_rejected_stops_after_one_resend(
     assert stack.auth.logins == 2
 
 
-async def test_a_body_that_is_gone_is_not_sent_again(world: Any, stack: Any) -> None:
-    client = await world.client(world.host(services(stack)), "flexcore")
+async def test_a_body_that_is_gone_is_not_sent_again(flext_world: World, stack: Any) -> None:
+    client = await flext_world.client(flext_world.host({"services": services(stack)}), "flexcore")
     await client.get(PLUGINS)
     stack.auth.revoke_all()
-    response = await client.request("POST", PLUGINS, content=world.upload(b"one", b"two"))
+    response = await client.request("POST", PLUGINS, content=flext_world.upload(b"one", b"two"))
     assert response.status_code == 401
     assert response.content
     assert [each.body for each in stack.flexcore.received[1:]] == [b"onetwo"]
@@ -212,12 +220,12 @@ class Seen:
         self.told.append(event)
 
 
-async def test_each_login_is_told_once(world: Any, stack: Any) -> None:
+async def test_each_login_is_told_once(flext_world: World, stack: Any) -> None:
     table = services(stack)
     table["flexcore"]["plugins"]["seen"] = {}
-    host = world.host(table)
+    host = flext_world.host({"services": table})
     host.register(Seen, "seen")
-    client = await world.client(host, "flexcore")
+    client = await flext_world.client(host, "flexcore")
     stack.auth.fault(Fault(status=500))
     with pytest.raises(Refused):
         await client.get(PLUGINS)
@@ -244,17 +252,17 @@ async def test_each_login_is_told_once(world: Any, stack: Any) -> None:
     ids=["500", "307", "no-token", "no-json", "reset", "cut", "slow"],
 )
 async def test_a_login_that_breaks_is_refused_and_nothing_is_sent(
-    world: Any, stack: Any, broken: Fault, expected: str
+    flext_world: World, stack: Any, broken: Fault, expected: str
 ) -> None:
     stack.auth.fault(broken)
     table = services(stack)
     table["flext-auth"] |= {"timeout": 0.3, "max_connections": 1}
-    client = await world.client(world.host(table), "flexcore")
+    client = await flext_world.client(flext_world.host({"services": table}), "flexcore")
     with pytest.raises(
         Refused, match=f"flexcore: auth: the login at 'flext-auth' {expected}"
     ) as it:
         await client.get(PLUGINS)
-    assert isinstance(it.value, httpx.TransportError)
+    assert isinstance(it.value, flext_world.lib.TransportError)
     call: Any = it.value.call
     assert call.answered_by == "auth"
     assert pickle.loads(pickle.dumps(it.value)).args == it.value.args
@@ -263,36 +271,36 @@ async def test_a_login_that_breaks_is_refused_and_nothing_is_sent(
 
 
 async def test_a_login_service_that_is_down_is_one_refusal_for_all_callers(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     stack.auth.down()
-    client = await world.client(world.host(services(stack)), "flexcore")
+    client = await flext_world.client(flext_world.host({"services": services(stack)}), "flexcore")
 
     async def told() -> str:
         with pytest.raises(Refused) as caught:
             await client.get(PLUGINS)
         return str(caught.value)
 
-    messages = await world.together(5, told)
+    messages = await flext_world.together(5, told)
     assert set(messages) == {"flexcore: auth: the login at 'flext-auth' failed: connect"}
     assert stack.flexcore.received == []
 
 
 async def test_a_login_slower_than_its_own_service_may_be_is_a_refusal_and_the_calls_own_deadline_is_not(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     table = services(stack)
     table["flext-auth"]["plugins"] = {"late": {}}
-    host = world.host(table)
+    host = flext_world.host({"services": table})
     host.register(Late, "late")
-    client = await world.client(host, "flexcore")
-    with pytest.raises(httpx.TimeoutException) as caught, options(deadline=0.1):
+    client = await flext_world.client(host, "flexcore")
+    with pytest.raises(flext_world.lib.TimeoutException) as caught, options(deadline=0.1):
         await client.get(PLUGINS)
     assert not isinstance(caught.value, Refused)
     table["flext-auth"]["deadline"] = 0.1
-    host = world.host(table)
+    host = flext_world.host({"services": table})
     host.register(Late, "late")
-    client = await world.client(host, "flexcore")
+    client = await flext_world.client(host, "flexcore")
     with pytest.raises(Refused, match="took longer than that service may"):
         await client.get(PLUGINS)
     assert stack.flexcore.received == []
@@ -316,13 +324,13 @@ class Closed:
 
 
 async def test_a_refusal_at_the_login_service_passes_on_when_to_try_again(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     table = services(stack)
     table["flext-auth"]["plugins"] = {"closed": {}}
-    host = world.host(table)
+    host = flext_world.host({"services": table})
     host.register(Closed, "closed")
-    client = await world.client(host, "flexcore")
+    client = await flext_world.client(host, "flexcore")
     with pytest.raises(Refused, match=r"was refused: flext-auth: closed: maintenance") as caught:
         await client.get(PLUGINS)
     assert caught.value.retry_after == 30
@@ -346,15 +354,15 @@ async def test_a_refusal_at_the_login_service_passes_on_when_to_try_again(
     ids=["added", "renamed", "overridden"],
 )
 async def test_the_body_of_a_login_is_what_the_settings_say(
-    world: Any,
+    flext_world: World,
     stack: Any,
     changes: dict[str, Any],
     posted: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FLEXT_TEST_CODE", "canary-code")
-    host = world.host(services(stack, login(**changes)))
-    client = await world.client(host, "flexcore")
+    host = flext_world.host({"services": services(stack, login(**changes))})
+    client = await flext_world.client(host, "flexcore")
     stack.auth.fault(Fault(status=418))
     with pytest.raises(Refused):
         await client.get(PLUGINS)
@@ -362,16 +370,19 @@ async def test_the_body_of_a_login_is_what_the_settings_say(
     assert "canary" not in str(host.explain("flexcore"))
 
 
-async def test_url_and_token_path_are_what_the_settings_say(world: Any, stack: Any) -> None:
+async def test_url_and_token_path_are_what_the_settings_say(flext_world: World, stack: Any) -> None:
     stack.auth.fault(Fault(status=418, path="/v2/sign-in"))
-    client = await world.client(
-        world.host(services(stack, login(url="/v2/sign-in", token_path="user.email"))), "flexcore"
+    client = await flext_world.client(
+        flext_world.host(
+            {"services": services(stack, login(url="/v2/sign-in", token_path="user.email"))}
+        ),
+        "flexcore",
     )
     with pytest.raises(Refused):
         await client.get(PLUGINS)
     assert stack.auth.received[-1].path == "/v2/sign-in"
-    client = await world.client(
-        world.host(services(stack, login(token_path="user.email"))), "flexcore"
+    client = await flext_world.client(
+        flext_world.host({"services": services(stack, login(token_path="user.email"))}), "flexcore"
     )
     await client.get("/health")
     assert stack.flexcore.received[-1].headers["authorization"].startswith("Bearer admin@")
@@ -384,11 +395,11 @@ def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 async def test_a_wrong_password_is_one_clear_refusal_without_secrets(
-    world: Any, stack: Any, logged: pytest.LogCaptureFixture
+    flext_world: World, stack: Any, logged: pytest.LogCaptureFixture
 ) -> None:
     wrong = login(username="canary-user", password="canary-password", body={"pin": "canary-pin"})
-    host = world.host(services(stack, wrong))
-    client = await world.client(host, "flexcore")
+    host = flext_world.host({"services": services(stack, wrong)})
+    client = await flext_world.client(host, "flexcore")
     with pytest.raises(Refused) as caught:
         await client.get(PLUGINS)
     error = caught.value
@@ -399,14 +410,14 @@ async def test_a_wrong_password_is_one_clear_refusal_without_secrets(
 
 
 async def test_no_secret_is_in_any_error_log_or_repr(
-    world: Any, stack: Any, logged: pytest.LogCaptureFixture
+    flext_world: World, stack: Any, logged: pytest.LogCaptureFixture
 ) -> None:
-    host = world.host(services(stack))
-    client = await world.client(host, "flexcore")
+    host = flext_world.host({"services": services(stack)})
+    client = await flext_world.client(host, "flexcore")
     response = await client.get(PLUGINS)
     token = stack.flexcore.received[-1].headers["authorization"].removeprefix("Bearer ")
     stack.flexcore.fault(Fault(reset=True))
-    with pytest.raises(httpx.TransportError) as broken:
+    with pytest.raises(flext_world.lib.TransportError) as broken:
         await client.get(PLUGINS)
     stack.auth.revoke_all()
     stack.auth.fault(Fault(reset=True))
@@ -507,31 +518,31 @@ class Guard(Outside):
 
 @pytest.mark.parametrize("auth", [login(), {"scheme": "bearer", "token": "canary"}])
 async def test_only_what_is_further_in_sees_the_credential(
-    world: Any, stack: Any, auth: dict[str, Any]
+    flext_world: World, stack: Any, auth: dict[str, Any]
 ) -> None:
     table = services(stack, auth)
     table["flexcore"]["plugins"] |= {"guard": {}, "outside": {}}
     table["flexcore"]["order"] = ["outside", "auth", "guard"]
-    host = world.host(table)
+    host = flext_world.host({"services": table})
     host.register(Outside, "outside")
     host.register(Guard, "guard")
-    client = await world.client(host, "flexcore")
+    client = await flext_world.client(host, "flexcore")
     await client.get("/health")
     stack.flexcore.fault(Fault(reset=True))
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(flext_world.lib.TransportError):
         await client.get("/health")
     assert (Outside.saw, Guard.saw) == ([False, False], [True, True])
 
 
 async def test_a_failed_login_is_no_failure_that_a_guard_could_count(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     stack.auth.down()
     table = services(stack)
     table["flexcore"]["plugins"] = {"guard": {}, **table["flexcore"]["plugins"]}
-    host = world.host(table)
+    host = flext_world.host({"services": table})
     host.register(Guard, "guard")
-    client = await world.client(host, "flexcore")
+    client = await flext_world.client(host, "flexcore")
     with pytest.raises(Refused):
         await client.get(PLUGINS)
     assert Guard.saw == []
@@ -540,7 +551,7 @@ async def test_a_failed_login_is_no_failure_that_a_guard_could_count(
     assert Guard.saw == [True]
 
 
-async def test_a_token_that_another_flight_has_just_landed_is_used(world: Any) -> None:
+async def test_a_token_that_another_flight_has_just_landed_is_used(flext_world: World) -> None:
     tokens = Tokens()
 
     class Shared:
@@ -569,15 +580,16 @@ async def test_a_token_that_another_flight_has_just_landed_is_used(world: Any) -
     assert sent == [{"Authorization": "Bearer landed"}]
 
 
-def test_a_cancelled_login_is_taken_over_by_another_caller(async_world: Any, stack: Any) -> None:
-    async def scenario() -> None:
-        client = await async_world.client(async_world.host(services(stack)), "flexcore")
-        stack.auth.fault(Fault(delay=0.3))
-        first, *others = [asyncio.create_task(client.get(PLUGINS)) for _ in range(5)]
-        await asyncio.sleep(0.1)
-        first.cancel()
-        responses = await asyncio.gather(*others)
-        assert [each.status_code for each in responses] == [200] * 4
-        assert stack.auth.logins == 1
-
-    async_world.run(scenario())
+async def test_a_cancelled_login_is_taken_over_by_another_caller(
+    flext_async_world: World, stack: Any
+) -> None:
+    client = await flext_async_world.client(
+        flext_async_world.host({"services": services(stack)}), "flexcore"
+    )
+    stack.auth.fault(Fault(delay=0.3))
+    first, *others = [asyncio.create_task(client.get(PLUGINS)) for _ in range(5)]
+    await asyncio.sleep(0.1)
+    first.cancel()
+    responses = await asyncio.gather(*others)
+    assert [each.status_code for each in responses] == [200] * 4
+    assert stack.auth.logins == 1

@@ -3,12 +3,12 @@
 from base64 import b64encode
 from typing import Any
 
-import httpx
 import pytest
 from flext_plugins_auth import Auth, AuthSettings
 from flext_plugins_devstack import Fault
 
 from flext_plugins import ConfigError, Host
+from flext_plugins.testing import World
 
 BASIC = b64encode("änna:pass:canary".encode()).decode()
 PLUGINS = "/api/v1/flexcore/plugins"
@@ -47,9 +47,11 @@ def services(stack: Any, auth: dict[str, Any]) -> dict[str, Any]:
 
 @every_scheme
 async def test_a_scheme_marks_the_wire_and_nothing_that_the_caller_gets(
-    world: Any, stack: Any, auth: dict[str, Any], header: str, value: str
+    flext_world: World, stack: Any, auth: dict[str, Any], header: str, value: str
 ) -> None:
-    client = await world.client(world.host(services(stack, auth)), "flexcore")
+    client = await flext_world.client(
+        flext_world.host({"services": services(stack, auth)}), "flexcore"
+    )
     response = await client.get("/health")
     assert stack.flexcore.received[-1].headers[header].startswith(value)
     assert header not in response.request.headers
@@ -57,12 +59,12 @@ async def test_a_scheme_marks_the_wire_and_nothing_that_the_caller_gets(
 
 @every_scheme
 async def test_a_redirect_is_marked_on_the_own_origin_and_bare_elsewhere(
-    world: Any, stack: Any, auth: dict[str, Any], header: str, value: str
+    flext_world: World, stack: Any, auth: dict[str, Any], header: str, value: str
 ) -> None:
     stack.flexcore.fault(Fault(redirect="/health", path="/first"))
     stack.flexcore.fault(Fault(redirect=f"{stack.elsewhere.url}/there", path="/health"))
-    client = await world.client(
-        world.host(services(stack, auth)), "flexcore", follow_redirects=True
+    client = await flext_world.client(
+        flext_world.host({"services": services(stack, auth)}), "flexcore", follow_redirects=True
     )
     response = await client.get("/first")
     assert [each.path for each in stack.flexcore.received] == ["/first", "/health"]
@@ -76,11 +78,13 @@ async def test_a_redirect_is_marked_on_the_own_origin_and_bare_elsewhere(
 
 @every_scheme
 async def test_an_error_does_not_carry_the_credential(
-    world: Any, stack: Any, auth: dict[str, Any], header: str, value: str
+    flext_world: World, stack: Any, auth: dict[str, Any], header: str, value: str
 ) -> None:
     stack.flexcore.fault(Fault(reset=True))
-    client = await world.client(world.host(services(stack, auth)), "flexcore")
-    with pytest.raises(httpx.TransportError) as caught:
+    client = await flext_world.client(
+        flext_world.host({"services": services(stack, auth)}), "flexcore"
+    )
+    with pytest.raises(flext_world.lib.TransportError) as caught:
         await client.get("/health")
     assert header in stack.flexcore.received[-1].headers
     assert header not in caught.value.request.headers
@@ -88,20 +92,26 @@ async def test_an_error_does_not_carry_the_credential(
 
 @every_scheme
 async def test_a_request_with_its_own_credential_is_left_alone(
-    world: Any, stack: Any, auth: dict[str, Any], header: str, value: str
+    flext_world: World, stack: Any, auth: dict[str, Any], header: str, value: str
 ) -> None:
-    client = await world.client(world.host(services(stack, auth)), "flexcore")
+    client = await flext_world.client(
+        flext_world.host({"services": services(stack, auth)}), "flexcore"
+    )
     own = await client.get(PLUGINS, headers={header: "mine"})
     assert own.status_code == 401
     assert [each.headers[header] for each in stack.flexcore.received] == ["mine"]
     assert stack.auth.received == []
 
 
-async def test_a_secret_in_a_file_is_read_again(world: Any, stack: Any, tmp_path: Any) -> None:
+async def test_a_secret_in_a_file_is_read_again(
+    flext_world: World, stack: Any, tmp_path: Any
+) -> None:
     secret = tmp_path / "token"
     secret.write_text("first\n")
     auth = {"scheme": "bearer", "token": f"file:{secret}"}
-    client = await world.client(world.host(services(stack, auth)), "flexcore")
+    client = await flext_world.client(
+        flext_world.host({"services": services(stack, auth)}), "flexcore"
+    )
     await client.get("/health")
     secret.write_text("the-second\n")
     await client.get("/health")
@@ -110,12 +120,14 @@ async def test_a_secret_in_a_file_is_read_again(world: Any, stack: Any, tmp_path
 
 
 async def test_a_secret_that_became_unsendable_is_not_sent_and_not_shown(
-    world: Any, stack: Any, tmp_path: Any
+    flext_world: World, stack: Any, tmp_path: Any
 ) -> None:
     secret = tmp_path / "token"
     secret.write_text("first")
     auth = {"scheme": "bearer", "token": f"file:{secret}"}
-    client = await world.client(world.host(services(stack, auth)), "flexcore")
+    client = await flext_world.client(
+        flext_world.host({"services": services(stack, auth)}), "flexcore"
+    )
     secret.write_text("canary\r\nX-Injected: yes")
     with pytest.raises(ConfigError, match="token: is empty, or has characters") as caught:
         await client.get("/health")

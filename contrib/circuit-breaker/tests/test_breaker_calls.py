@@ -6,7 +6,6 @@ import pickle
 import threading
 from typing import Any
 
-import httpx
 import pytest
 from flext_plugins_circuit_breaker import CircuitOpen
 from flext_plugins_devstack import Fault
@@ -14,6 +13,7 @@ from flext_plugins_devstack import Fault
 from flext_plugins import (
     ConfigError,
     Failure,
+    Host,
     Operation,
     PluginError,
     Refused,
@@ -22,6 +22,7 @@ from flext_plugins import (
     hookimpl,
     options,
 )
+from flext_plugins.testing import Client, World
 
 SOON = 0.2
 
@@ -45,14 +46,16 @@ def changes() -> list[tuple[str, str]]:
 
 
 async def connected(
-    world: Any, stack: Any, breaker: dict[str, Any], *more: type, **service: Any
+    flext_world: World, stack: Any, breaker: dict[str, Any], *more: type, **service: Any
 ) -> Any:
     plugins: dict[str, Any] = {"circuit-breaker": breaker, "seen": {}}
     plugins |= {kind.__name__.lower(): {} for kind in more}
-    host = world.host({"flexcore": {"base_url": stack.flexcore.url, "plugins": plugins, **service}})
+    host = flext_world.host(
+        {"services": {"flexcore": {"base_url": stack.flexcore.url, "plugins": plugins, **service}}}
+    )
     for kind in (Seen, *more):
         host.register(kind, kind.__name__.lower())
-    return await world.client(host, "flexcore", follow_redirects=True)
+    return await flext_world.client(host, "flexcore", follow_redirects=True)
 
 
 async def opened(client: Any, stack: Any, failures: int = 1) -> None:
@@ -62,14 +65,20 @@ async def opened(client: Any, stack: Any, failures: int = 1) -> None:
         assert (await client.get("/health")).status_code == 503
 
 
-async def attempt(client: Any) -> str:
+async def attempt(client: Client) -> str:
     """How a call ends."""
     try:
         return str((await client.get("/health")).status_code)
     except CircuitOpen:
         return "refused"
-    except httpx.TransportError as error:
+    except client.lib.TransportError as error:
         return type(error).__name__
+
+
+def named(world: World, end: str) -> str:
+    """The name of an error in the world's library; a status is its own name."""
+    name: str = end if end.isdigit() else getattr(world.lib, end).__name__
+    return name
 
 
 @pytest.mark.parametrize(
@@ -83,26 +92,30 @@ async def attempt(client: Any) -> str:
     ids=["500", "503", "reset", "time-out"],
 )
 async def test_it_opens_after_exactly_so_many_failures_and_then_sends_nothing(
-    world: Any, stack: Any, fault: Fault, ends: str
+    flext_world: World, stack: Any, fault: Fault, ends: str
 ) -> None:
-    client = await connected(world, stack, {"failure_threshold": 3}, timeout=0.15)
+    client = await connected(flext_world, stack, {"failure_threshold": 3}, timeout=0.15)
     stack.flexcore.fault(fault)
+    ends = named(flext_world, ends)
     assert [await attempt(client) for _ in range(5)] == [ends] * 3 + ["refused"] * 2
     assert len(stack.flexcore.received) == 3
     assert changes() == [("closed", "open")]
 
 
-async def test_it_opens_after_exactly_so_many_refused_connections(world: Any, stack: Any) -> None:
-    client = await connected(world, stack, {"failure_threshold": 3})
+async def test_it_opens_after_exactly_so_many_refused_connections(
+    flext_world: World, stack: Any
+) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 3})
     stack.flexcore.down()
-    assert [await attempt(client) for _ in range(5)] == ["ConnectError"] * 3 + ["refused"] * 2
+    broken = named(flext_world, "ConnectError")
+    assert [await attempt(client) for _ in range(5)] == [broken] * 3 + ["refused"] * 2
     stack.flexcore.up()
     assert await attempt(client) == "refused"
     assert stack.flexcore.received == []
 
 
-async def test_a_success_in_between_starts_the_count_anew(world: Any, stack: Any) -> None:
-    client = await connected(world, stack, {"failure_threshold": 2})
+async def test_a_success_in_between_starts_the_count_anew(flext_world: World, stack: Any) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 2})
     for status in (503, 200, 503, 404, 503, 429, 503):
         stack.flexcore.fault(Fault(status=status))
         assert await attempt(client) == str(status)
@@ -110,23 +123,23 @@ async def test_a_success_in_between_starts_the_count_anew(world: Any, stack: Any
 
 
 async def test_what_the_client_refuses_or_answers_itself_does_not_open_it(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
-    client = await connected(world, stack, {"failure_threshold": 1})
+    client = await connected(flext_world, stack, {"failure_threshold": 1})
     for status in (400, 401, 403, 404, 429, 499):
         stack.flexcore.fault(Fault(status=status))
         assert await attempt(client) == str(status)
-    with pytest.raises(httpx.LocalProtocolError):
+    with pytest.raises(flext_world.lib.LocalProtocolError):
         await client.get("/health", headers={"X-Bad": "a\r\nb"})
     assert await attempt(client) == "200"
 
 
 async def test_a_refusal_is_the_librarys_transport_error_and_says_everything(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
-    client = await connected(world, stack, {"failure_threshold": 1})
+    client = await connected(flext_world, stack, {"failure_threshold": 1})
     await opened(client, stack)
-    with pytest.raises(httpx.TransportError) as native:
+    with pytest.raises(flext_world.lib.TransportError) as native:
         await client.get("/health")
     with pytest.raises(CircuitOpen) as caught:
         await client.get("/health")
@@ -144,14 +157,14 @@ async def test_a_refusal_is_the_librarys_transport_error_and_says_everything(
     assert [type(each).__name__ for each in Seen.told].count("CallRefused") == 2
 
 
-async def test_a_refusal_survives_pickling_and_copying(world: Any, stack: Any) -> None:
-    client = await connected(world, stack, {"failure_threshold": 1})
+async def test_a_refusal_survives_pickling_and_copying(flext_world: World, stack: Any) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 1})
     await opened(client, stack)
     with pytest.raises(CircuitOpen) as caught:
         await client.get("/health")
     for again in (pickle.loads(pickle.dumps(caught.value)), copy.copy(caught.value)):
         assert isinstance(again, CircuitOpen)
-        assert isinstance(again, httpx.TransportError)
+        assert isinstance(again, flext_world.lib.TransportError)
         assert str(again) == str(caught.value)
         assert again.retry_after == caught.value.retry_after
     plain = CircuitOpen("open", retry_after=3.0)
@@ -159,57 +172,59 @@ async def test_a_refusal_survives_pickling_and_copying(world: Any, stack: Any) -
         assert (type(alike), alike.args, alike.retry_after) == (CircuitOpen, ("open",), 3.0)
 
 
-async def test_a_probe_that_succeeds_closes_it(world: Any, stack: Any) -> None:
-    client = await connected(world, stack, {"failure_threshold": 1, "recovery_timeout": SOON})
+async def test_a_probe_that_succeeds_closes_it(flext_world: World, stack: Any) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 1, "recovery_timeout": SOON})
     await opened(client, stack)
     assert await attempt(client) == "refused"
-    await world.sleep(SOON)
+    await flext_world.sleep(SOON)
     assert [await attempt(client) for _ in range(3)] == ["200"] * 3
     assert changes() == [("closed", "open"), ("open", "half-open"), ("half-open", "closed")]
 
 
-async def test_a_probe_that_fails_opens_it_again(world: Any, stack: Any) -> None:
-    client = await connected(world, stack, {"failure_threshold": 1, "recovery_timeout": SOON})
+async def test_a_probe_that_fails_opens_it_again(flext_world: World, stack: Any) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 1, "recovery_timeout": SOON})
     await opened(client, stack)
-    await world.sleep(SOON)
+    await flext_world.sleep(SOON)
     stack.flexcore.fault(Fault(reset=True))
-    assert [await attempt(client) for _ in range(3)] == ["ReadError", "refused", "refused"]
-    await world.sleep(SOON)
+    broken = named(flext_world, "ReadError")
+    assert [await attempt(client) for _ in range(3)] == [broken, "refused", "refused"]
+    await flext_world.sleep(SOON)
     assert await attempt(client) == "200"
     assert changes()[2] == ("half-open", "open")
 
 
 async def test_of_twenty_callers_at_half_open_one_reaches_the_server(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
-    client = await connected(world, stack, {"failure_threshold": 1, "recovery_timeout": SOON})
+    client = await connected(flext_world, stack, {"failure_threshold": 1, "recovery_timeout": SOON})
     await opened(client, stack)
-    await world.sleep(SOON)
+    await flext_world.sleep(SOON)
     stack.flexcore.fault(Fault(delay=0.5, times=None))
-    ends = await world.together(20, lambda: attempt(client))
+    ends = await flext_world.together(20, lambda: attempt(client))
     assert sorted(ends) == ["200"] + ["refused"] * 19
     assert len(stack.flexcore.received) == 2
 
 
 async def test_so_many_probes_as_half_open_calls_says_reach_the_server(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     breaker = {"failure_threshold": 1, "recovery_timeout": SOON, "half_open_calls": 3}
-    client = await connected(world, stack, breaker)
+    client = await connected(flext_world, stack, breaker)
     await opened(client, stack)
-    await world.sleep(SOON)
+    await flext_world.sleep(SOON)
     stack.flexcore.fault(Fault(delay=0.5, times=None))
-    ends = await world.together(20, lambda: attempt(client))
+    ends = await flext_world.together(20, lambda: attempt(client))
     assert sorted(ends) == ["200"] * 3 + ["refused"] * 17
     assert changes()[-1] == ("half-open", "closed")
 
 
 async def test_the_callers_of_a_broken_service_are_counted_once_each(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
-    client = await connected(world, stack, {"failure_threshold": 20})
+    client = await connected(flext_world, stack, {"failure_threshold": 20})
     stack.flexcore.down()
-    assert await world.together(20, lambda: attempt(client)) == ["ConnectError"] * 20
+    broken = named(flext_world, "ConnectError")
+    assert await flext_world.together(20, lambda: attempt(client)) == [broken] * 20
     assert await attempt(client) == "refused"
 
 
@@ -221,52 +236,48 @@ async def received(stack: Any, count: int) -> None:
     raise AssertionError("the server saw too few requests")
 
 
-def test_a_cancelled_probe_leaves_it_half_open_and_the_next_caller_may_probe(
-    async_world: Any, stack: Any
+async def test_a_cancelled_probe_leaves_it_half_open_and_the_next_caller_may_probe(
+    flext_async_world: World, stack: Any
 ) -> None:
-    async def scenario() -> None:
-        breaker = {"failure_threshold": 1, "recovery_timeout": SOON}
-        client = await connected(async_world, stack, breaker)
-        await opened(client, stack)
-        await asyncio.sleep(SOON)
-        stack.flexcore.fault(Fault(delay=5))
-        probe = asyncio.create_task(attempt(client))
-        await received(stack, 2)
-        assert await attempt(client) == "refused"
-        probe.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await probe
-        assert changes()[-1] == ("open", "half-open")
-        assert await attempt(client) == "200"
-        assert changes()[-1] == ("half-open", "closed")
-
-    async_world.run(scenario())
+    breaker = {"failure_threshold": 1, "recovery_timeout": SOON}
+    client = await connected(flext_async_world, stack, breaker)
+    await opened(client, stack)
+    await asyncio.sleep(SOON)
+    stack.flexcore.fault(Fault(delay=5))
+    probe = asyncio.create_task(attempt(client))
+    await received(stack, 2)
+    assert await attempt(client) == "refused"
+    probe.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await probe
+    assert changes()[-1] == ("open", "half-open")
+    assert await attempt(client) == "200"
+    assert changes()[-1] == ("half-open", "closed")
 
 
-def test_cancelled_calls_do_not_open_it(async_world: Any, stack: Any) -> None:
-    async def scenario() -> None:
-        client = await connected(async_world, stack, {"failure_threshold": 1})
-        stack.flexcore.fault(Fault(delay=5))
-        call = asyncio.create_task(attempt(client))
-        await received(stack, 1)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
-        assert await attempt(client) == "200"
-
-    async_world.run(scenario())
+async def test_cancelled_calls_do_not_open_it(flext_async_world: World, stack: Any) -> None:
+    client = await connected(flext_async_world, stack, {"failure_threshold": 1})
+    stack.flexcore.fault(Fault(delay=5))
+    call = asyncio.create_task(attempt(client))
+    await received(stack, 1)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await attempt(client) == "200"
 
 
-async def test_a_full_pool_is_our_own_congestion_and_does_not_count(world: Any, stack: Any) -> None:
+async def test_a_full_pool_is_our_own_congestion_and_does_not_count(
+    flext_world: World, stack: Any
+) -> None:
     client = await connected(
-        world,
+        flext_world,
         stack,
         {"failure_threshold": 1},
         max_connections=1,
         timeout={"pool": 0.1, "read": 5},
     )
     stack.flexcore.fault(Fault(delay=0.6))
-    ends = await world.together(3, lambda: attempt(client))
+    ends = await flext_world.together(3, lambda: attempt(client))
     assert sorted(ends) == ["200", "PoolTimeout", "PoolTimeout"]
     assert await attempt(client) == "200"
 
@@ -283,10 +294,10 @@ class Broken:
 
 
 async def test_a_broken_or_refusing_plugin_does_not_count_and_gives_its_probe_back(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     breaker = {"failure_threshold": 1, "recovery_timeout": SOON}
-    client = await connected(world, stack, breaker, Broken)
+    client = await connected(flext_world, stack, breaker, Broken)
 
     async def provoke() -> None:
         with pytest.raises(PluginError):
@@ -297,7 +308,7 @@ async def test_a_broken_or_refusing_plugin_does_not_count_and_gives_its_probe_ba
     await provoke()
     assert changes() == []
     await opened(client, stack)
-    await world.sleep(SOON)
+    await flext_world.sleep(SOON)
     await provoke()
     assert changes()[-1] == ("open", "half-open")
     assert await attempt(client) == "200"
@@ -311,10 +322,10 @@ class Slow:
         await connection.sleep(30)
 
 
-async def test_a_calls_own_deadline_does_not_count(world: Any, stack: Any) -> None:
-    client = await connected(world, stack, {"failure_threshold": 1}, Slow)
+async def test_a_calls_own_deadline_does_not_count(flext_world: World, stack: Any) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 1}, Slow)
     for _ in range(2):
-        with pytest.raises(httpx.TimeoutException), options(deadline=0.1):
+        with pytest.raises(flext_world.lib.TimeoutException), options(deadline=0.1):
             await client.get("/health")
     assert changes() == []
 
@@ -337,18 +348,18 @@ class Crowd:
                 type(self).now -= 1
 
 
-async def test_slow_calls_run_in_parallel(world: Any, stack: Any) -> None:
+async def test_slow_calls_run_in_parallel(flext_world: World, stack: Any) -> None:
     Crowd.most = 0
-    client = await connected(world, stack, {}, Crowd)
+    client = await connected(flext_world, stack, {}, Crowd)
     stack.flexcore.fault(Fault(delay=0.2, times=None))
-    assert await world.together(5, lambda: attempt(client)) == ["200"] * 5
+    assert await flext_world.together(5, lambda: attempt(client)) == ["200"] * 5
     assert Crowd.most == 5
 
 
-async def test_each_change_is_told_to_the_other_plugins(world: Any, stack: Any) -> None:
-    client = await connected(world, stack, {"failure_threshold": 2, "recovery_timeout": SOON})
+async def test_each_change_is_told_to_the_other_plugins(flext_world: World, stack: Any) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 2, "recovery_timeout": SOON})
     await opened(client, stack, 2)
-    await world.sleep(SOON)
+    await flext_world.sleep(SOON)
     await attempt(client)
     told = [each for each in Seen.told if isinstance(each, events.StateChanged)]
     target = stack.flexcore.url
@@ -390,17 +401,17 @@ class Counter:
 
 
 async def test_each_attempt_of_a_retry_counts_and_none_that_is_refused_goes_further_in(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     Counter.count = 0
-    client = await connected(world, stack, {"failure_threshold": 2}, Counter, Again)
+    client = await connected(flext_world, stack, {"failure_threshold": 2}, Counter, Again)
     stack.flexcore.fault(Fault(status=503, times=None))
     assert [await attempt(client) for _ in range(2)] == ["503", "refused"]
     assert Counter.count == len(stack.flexcore.received) == 2
 
 
-async def test_another_origin_is_no_business_of_the_breaker(world: Any, stack: Any) -> None:
-    client = await connected(world, stack, {"failure_threshold": 1})
+async def test_another_origin_is_no_business_of_the_breaker(flext_world: World, stack: Any) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 1})
     await opened(client, stack)
     stack.elsewhere.fault(Fault(status=503))
     for status in (503, 200):
@@ -409,14 +420,14 @@ async def test_another_origin_is_no_business_of_the_breaker(world: Any, stack: A
 
 
 async def test_two_services_at_one_origin_have_circuits_of_their_own(
-    world: Any, stack: Any
+    flext_world: World, stack: Any
 ) -> None:
     one = {
         "base_url": stack.flexcore.url,
         "plugins": {"circuit-breaker": {"failure_threshold": 1}},
     }
-    host = world.host({"one": one, "two": one})
-    first, second = await world.client(host, "one"), await world.client(host, "two")
+    host = flext_world.host({"services": {"one": one, "two": one}})
+    first, second = await flext_world.client(host, "one"), await flext_world.client(host, "two")
     stack.flexcore.fault(Fault(status=503))
     assert [await attempt(first) for _ in range(2)] == ["503", "refused"]
     assert await attempt(second) == "200"
@@ -446,9 +457,11 @@ class Directory:
             raise BROKEN[target]
 
 
-async def test_an_operations_target_has_a_circuit_of_its_own(world: Any, stack: Any) -> None:
+async def test_an_operations_target_has_a_circuit_of_its_own(
+    flext_world: World, stack: Any
+) -> None:
     Directory.tried = 0
-    client = await connected(world, stack, {"failure_threshold": 2}, Directory)
+    client = await connected(flext_world, stack, {"failure_threshold": 2}, Directory)
     for _ in range(2):
         with pytest.raises(PluginError):
             await client.get("/health", headers={"X-Ask": "connect:389"})
@@ -461,9 +474,9 @@ async def test_an_operations_target_has_a_circuit_of_its_own(world: Any, stack: 
 
 @pytest.mark.parametrize("kind", Failure)
 async def test_the_targets_failures_count_and_our_own_do_not(
-    world: Any, stack: Any, kind: Failure
+    flext_world: World, stack: Any, kind: Failure
 ) -> None:
-    client = await connected(world, stack, {"failure_threshold": 1}, Directory)
+    client = await connected(flext_world, stack, {"failure_threshold": 1}, Directory)
     for _ in range(2):
         with pytest.raises((PluginError, CircuitOpen)):
             await client.get("/health", headers={"X-Ask": f"{kind.value}:389"})
@@ -471,8 +484,10 @@ async def test_the_targets_failures_count_and_our_own_do_not(
     assert changes() == ([] if ours else [("closed", "open")])
 
 
-async def test_old_targets_are_forgotten_when_there_are_very_many(world: Any, stack: Any) -> None:
-    client = await connected(world, stack, {"failure_threshold": 1}, Directory)
+async def test_old_targets_are_forgotten_when_there_are_very_many(
+    flext_world: World, stack: Any
+) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 1}, Directory)
     down = {"X-Ask": "connect:389"}
     with pytest.raises(PluginError):
         await client.get("/health", headers=down)
@@ -482,7 +497,7 @@ async def test_old_targets_are_forgotten_when_there_are_very_many(world: Any, st
         await client.get("/health", headers=down)
 
 
-def test_an_unknown_key_is_told_with_the_nearest_valid_one(stack: Any, async_world: Any) -> None:
+def test_an_unknown_key_is_told_with_the_nearest_valid_one() -> None:
     table = {"base_url": "http://localhost", "plugins": {"circuit-breaker": {"threshold": 5}}}
     with pytest.raises(ConfigError, match="did you mean 'failure_threshold'"):
-        async_world.host({"one": table}).check()
+        Host({"services": {"one": table}}).check()
