@@ -2,6 +2,7 @@
 
 # The layers, each using only those below it:
 #
+#   testing                 the kit that plugins are tested with, pytest fixtures
 #   cli                     the command
 #   host, lifetimes         owns services and connections, closes them
 #   clients, composition    the libraries that send; names -> ordered layers (config, catalog,

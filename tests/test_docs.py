@@ -33,7 +33,7 @@ HOOKS = [name for name in hookspecs.__all__ if name.startswith("flext_")]
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_code_block_runs(page, tmp_path, monkeypatch):
-    """In order, in one program and one folder for each page."""
+    """In order, in one program and one folder for each page; what begins `# name.py` is that file."""
     secret = tmp_path / "secret"
     secret.write_text("flexcore100\n")
     monkeypatch.chdir(tmp_path)
@@ -45,7 +45,9 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
             for port, url in (("8080", stack.flexcore.url), ("8082", stack.auth.url)):
                 text = re.sub(rf"http://(localhost|127\.0\.0\.1):{port}\b", url, text)
             text = text.replace("/run/secrets/flext", str(secret))
-            if kind == "python":
+            if kind == "python" and (named := re.match(r"# (\w+\.py)\n", text)):
+                (tmp_path / named[1]).write_text(text)
+            elif kind == "python":
                 exec(compile(text, str(page), "exec"), names)
             elif kind == "toml":
                 _check_toml(text, tmp_path / "flext.toml")
