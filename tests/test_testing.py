@@ -320,3 +320,20 @@ def test_a_closed_service_is_gone():
     service.close()
     with pytest.raises(ConnectionRefusedError):
         asked(service)
+
+
+def test_what_an_answer_function_raises_fails_the_test(project):
+    test = """
+import pytest
+
+def test_it(flext_httpx_world, flext_service):
+    def answer(received):
+        assert received.path == "/other"
+
+    flext_service.answer = answer
+    with pytest.raises(flext_httpx_world.lib.TransportError):
+        flext_httpx_world.get(flext_httpx_world.serve(flext_service))
+"""
+    code, said = project(conftest=USED, test_it=test)
+    assert (code, "4 passed, 4 errors" in said) == (1, True), said
+    assert "assert received.path" in said

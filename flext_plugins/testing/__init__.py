@@ -76,6 +76,8 @@ def _service() -> Iterator[LoopbackService]:
     made = LoopbackService()
     yield made
     made.close()
+    if made.errors:
+        raise made.errors[0]
 
 
 def _world(name: str) -> Iterator[World]:

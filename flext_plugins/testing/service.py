@@ -64,6 +64,8 @@ class LoopbackService:
         answer: an `Answer`, or a function that gives one for what was `Received`; it may be
             replaced at any time. At first the service answers with what it received, as JSON.
         received: all requests so far, in the order in which they were complete.
+        errors: what the function `answer` raised; the connection is reset then, and the fixtures
+            fail the test.
         port: where it listens; `refuse` and `listen` keep it.
         sockets: how many connections are open now.
         most_sockets: how many connections were open at a time, at most.
@@ -74,6 +76,7 @@ class LoopbackService:
     def __init__(self) -> None:
         self.answer: Answer | Callable[[Received], Answer] = echo
         self.received: list[Received] = []
+        self.errors: list[Exception] = []
         self.sockets = self.most_sockets = self.active = self.most_active = 0
         self._opened = 0
         self._writers: set[asyncio.StreamWriter] = set()
@@ -153,14 +156,20 @@ class LoopbackService:
             self.active += 1
             self.most_active = max(self.most_active, self.active)
             try:
-                answer = self.answer
-                if not isinstance(answer, Answer):
-                    answer = answer(received)
+                answer = self._decide(received)
                 if not await _reply(http, writer, answer, received.method):
                     return
             finally:
                 self.active -= 1
             http.start_next_cycle()
+
+    def _decide(self, received: Received) -> Answer:
+        answer = self.answer
+        try:
+            return answer if isinstance(answer, Answer) else answer(received)
+        except Exception as error:
+            self.errors.append(error)
+            return Answer(reset=True)
 
 
 async def _read(http: h11.Connection, reader: asyncio.StreamReader, number: int) -> Received | None:
