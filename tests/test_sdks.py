@@ -6,7 +6,11 @@ import asyncio
 import importlib
 import json
 import os
+import subprocess
+import sys
+from functools import cached_property
 from itertools import count
+from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
@@ -27,6 +31,9 @@ def sdk(name: str) -> Any:
         if os.environ.get("CI"):
             raise
         pytest.skip(f"{name} is not installed: {error}")
+
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 class Api:
@@ -242,7 +249,7 @@ class Singer(Sdk):
             url_base = url
             schema = types.PropertiesList(types.Property("id", types.IntegerType)).to_dict()
 
-            @property
+            @cached_property
             def requests_session(self):
                 return host.connect("api", requests.Session)
 
@@ -345,3 +352,28 @@ def test_a_token_of_authlibs_is_left_alone_and_without_it_the_plugins_goes(api, 
     assert sent == ["Bearer token-1", "Bearer a-partner's", "Bearer token-1"]
     assert (mine.status_code, plugins.status_code) == (401, 200)
     assert "authorization" not in plugins.request.headers
+
+
+@pytest.mark.parametrize(
+    ("example", "module", "healed"),
+    [
+        ("openai_client", "openai", "hello [401, 200]"),
+        ("authlib_client", "authlib", "the partner's [401, 200]"),
+        ("singer_stream", "singer_sdk", "2 requests, 2 logins in all"),
+    ],
+)
+def test_the_examples_show_it(example, module, healed):
+    sdk(module)
+    ran = subprocess.run(
+        [sys.executable, EXAMPLES / f"{example}.py"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert healed in ran.stdout
+    down = [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("down:")]
+    assert len(down) == 3
+    assert "CircuitOpen" not in down[:2]
+    assert down[2] == "CircuitOpen"
