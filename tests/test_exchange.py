@@ -1153,6 +1153,16 @@ def test_a_transport_goes_into_a_client_of_ones_own(server, httpx_world):
     assert "x-api-key" not in response.request.headers
 
 
+def test_a_transport_class_is_known_also_when_somebody_renamed_its_module(
+    server, httpx_world, monkeypatch
+):
+    """As importing openai does."""
+    host = httpx_world.serve(server, Marks)
+    for kind in (httpx_world.lib.BaseTransport, httpx_world.lib.AsyncBaseTransport):
+        monkeypatch.setattr(kind, "__module__", "openai")
+        assert isinstance(host.transport("service", kind), kind)
+
+
 def test_a_transport_alone_gives_the_callers_request_back(server, httpx_world):
     host = httpx_world.serve(server, Marks)
     request = httpx_world.lib.Request("GET", server.url)
