@@ -101,7 +101,7 @@ class Host:
         self._provided[kind] = value
 
     @overload
-    def connect(self, service: str, **client_options: Any) -> httpx.Client: ...
+    def connect(self, service: str, client: None = None, **client_options: Any) -> httpx.Client: ...
     @overload
     def connect(self, service: str, client: type[C], **client_options: Any) -> C: ...
     def connect(self, service: str, client: Any = None, **client_options: Any) -> Any:
@@ -126,7 +126,9 @@ class Host:
         return made
 
     @overload
-    def aconnect(self, service: str, **client_options: Any) -> Connecting[httpx.AsyncClient]: ...
+    def aconnect(
+        self, service: str, client: None = None, **client_options: Any
+    ) -> Connecting[httpx.AsyncClient]: ...
     @overload
     def aconnect(self, service: str, client: type[C], **client_options: Any) -> Connecting[C]: ...
     def aconnect(self, service: str, client: Any = None, **client_options: Any) -> Connecting[Any]:

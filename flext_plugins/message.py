@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     BodyEnd = Callable[[BaseException | None, int], None]
     """How a body ended: the error, or `None`, and the bytes that had passed."""
@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 class Request(Protocol):
     """A request; httpx's and httpx2's own objects satisfy it as they are."""
 
-    method: str
-    headers: Any
-    """Fields by case-insensitive name."""
     stream: Any
     extensions: Any
+
+    @property
+    def method(self) -> str: ...
+    @method.setter
+    def method(self, value: str) -> None: ...
+
+    @property
+    def headers(self) -> MutableMapping[str, str]:
+        """Fields by case-insensitive name."""
 
     @property
     def url(self) -> Any:
@@ -29,10 +35,17 @@ class Request(Protocol):
 class Response(Protocol):
     """An answer whose body has not been read."""
 
-    status_code: int
-    headers: Any
     stream: Any
     extensions: Any
+
+    @property
+    def status_code(self) -> int: ...
+    @status_code.setter
+    def status_code(self, value: int) -> None: ...
+
+    @property
+    def headers(self) -> MutableMapping[str, str]:
+        """Fields by case-insensitive name."""
 
     @property
     def request(self) -> Any: ...

@@ -87,8 +87,8 @@ MUTANTS = [
     Mutant(
         "6.3 origins are not string prefixes",
         "clients/httpx.py",
-        "return origin(request.url) == self._origin",
-        "return str(request.url).startswith(self._service.base_url)",
+        "return (url.raw_scheme, url.raw_host, url.port) == self._origin",
+        "return str(url).startswith(self._service.base_url)",
         "test_3",
     ),
     Mutant(

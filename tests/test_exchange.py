@@ -1193,6 +1193,16 @@ def test_a_transport_goes_into_a_client_of_ones_own(flext_service, flext_httpx_w
     assert "x-api-key" not in response.request.headers
 
 
+def test_a_transport_class_is_known_also_when_somebody_renamed_its_module(
+    flext_service, flext_httpx_world, monkeypatch
+):
+    """As importing openai does."""
+    host = flext_httpx_world.serve(flext_service, Marks)
+    for kind in (flext_httpx_world.lib.BaseTransport, flext_httpx_world.lib.AsyncBaseTransport):
+        monkeypatch.setattr(kind, "__module__", "openai")
+        assert isinstance(host.transport("service", kind), kind)
+
+
 def test_a_transport_alone_gives_the_callers_request_back(flext_service, flext_httpx_world):
     host = flext_httpx_world.serve(flext_service, Marks)
     request = flext_httpx_world.lib.Request("GET", flext_service.url)

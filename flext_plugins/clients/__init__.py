@@ -36,8 +36,11 @@ def library_for(kind: type) -> Any:
     """
     for base in kind.__mro__:
         root = base.__module__.partition(".")[0]
-        if root in LIBRARIES:
-            return library(root)
+        for name in LIBRARIES:
+            # Not by name alone: openai renames the module of what it exports, httpx2's
+            # `BaseTransport` among it.
+            if root == name or getattr(sys.modules.get(name), base.__name__, None) is base:
+                return library(name)
     raise ConfigError(
         f"cannot connect a {kind.__module__}.{kind.__qualname__}: "
         f"expected a client or transport class of {', '.join(LIBRARIES)}"

@@ -14,7 +14,7 @@ from flext_plugins.errors import ConfigError, PluginError, Refused
 from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
-from .pool import CALL, Gate, edge, origin, proxy_for, sendable
+from .pool import CALL, Gate, edge, proxy_for, sendable
 from .streams import Body, Steady, Upload, seekable
 
 if TYPE_CHECKING:
@@ -162,10 +162,12 @@ class HttpxWire:
         """The pool for the own origin: its proxy is chosen once."""
         self._begun: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._base = self._lib.URL(service.base_url or "")
-        self._origin = origin(self._base) if service.base_url else None
+        base = self._base
+        self._origin = (base.raw_scheme, base.raw_host, base.port) if service.base_url else None
 
     def owns(self, request: Any) -> bool:
-        return origin(request.url) == self._origin
+        url = request.url
+        return (url.raw_scheme, url.raw_host, url.port) == self._origin
 
     def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
         target = self._lib.URL(url)

@@ -12,14 +12,18 @@ not both.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import pluggy
+
+if TYPE_CHECKING:
+    from .signatures import Marker
 
 GROUP = "flext_plugins"
 """The entry-point group, and pluggy's project name."""
 
 hookspec: pluggy.HookspecMarker = pluggy.HookspecMarker(GROUP)
-hookimpl: pluggy.HookimplMarker = pluggy.HookimplMarker(GROUP)
+hookimpl: Marker = pluggy.HookimplMarker(GROUP)
 
 
 class Stage(IntEnum):

@@ -217,7 +217,7 @@ def test_what_httpx_does_by_itself_does_not_pass_for_the_library(
 def test_a_machine_slower_than_the_circuit_stays_open_gets_more_time(
     protected: Devstack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outage, "TIMEOUTS", (0.001, PATIENCE / 4))
+    monkeypatch.setattr(outage, "TIMEOUTS", (1e-9, PATIENCE / 4))
     seen = list(outage.outage(protected))
     assert sum(line.startswith("this machine took longer") for line in seen) == 1
     assert seen[-1] == "heard: half-open -> closed, successful probes: 1"

@@ -1,0 +1,60 @@
+"""The openai SDK over a host's connection: a login healed, a circuit open, the SDK unpatched.
+
+pip install openai 'flext-plugins[httpx2,standard]' flext-plugins-devstack
+python examples/openai_client.py
+"""
+
+from __future__ import annotations
+
+import httpx2
+from flext_plugins_devstack import Devstack
+from openai import APIConnectionError, OpenAI
+from protected import Protected, services
+
+from flext_plugins import Host
+
+MESSAGE = {"role": "assistant", "content": "hello"}
+COMPLETION = {
+    "id": "1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "small",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": MESSAGE}],
+}
+
+
+def without_key(request: httpx2.Request) -> None:
+    """Take off the key that openai insists on: `auth` leaves alone what is there already."""
+    del request.headers["Authorization"]
+
+
+def ask(client: OpenAI) -> str | None:
+    """One question, as any program of openai's puts it."""
+    messages = [{"role": "user", "content": "say hello"}]
+    completion = client.chat.completions.create(model="small", messages=messages)
+    return completion.choices[0].message.content
+
+
+with (
+    Devstack() as stack,
+    Protected(stack, {"/v1/chat/completions": COMPLETION}) as gateway,
+    Host(services(stack, "openai", gateway.url)) as host,
+):
+    client = OpenAI(
+        base_url=f"{gateway.url}/v1",
+        api_key="unused",
+        max_retries=0,
+        http_client=host.connect("openai", httpx2.Client, event_hooks={"request": [without_key]}),
+    )
+    print("logged in:         ", ask(client), gateway.statuses)
+
+    stack.auth.revoke_all()
+    gateway.statuses.clear()
+    print("token revoked:     ", ask(client), gateway.statuses)
+
+    gateway.down()
+    for _ in range(3):
+        try:
+            ask(client)
+        except APIConnectionError as error:
+            print("down:              ", type(error.__cause__).__name__, "-", error.__cause__)
