@@ -89,8 +89,11 @@ def _where(error: Exception) -> str:
     if trace is None:
         return ""
     place = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-    if isinstance(error, RuntimeError) and "no running event loop" in str(error):
-        return f"{place}: it needs an event loop; await what `connection` offers"
+    inside_asyncio = trace.tb_frame.f_globals.get("__name__", "").startswith("asyncio.")
+    if "no running event loop" in str(error) or (
+        inside_asyncio and not isinstance(error, TimeoutError)
+    ):
+        return f"{place}: it needs an event loop of its own; await what `connection` offers"
     return place
 
 

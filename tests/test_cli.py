@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from flext_plugins.testing import install
+
 TOKEN = "canary-token-4711"
 FETCHED = "canary-fetched-0815"
 TYPED = "canary-typed-1234"
@@ -179,25 +181,12 @@ def server():
     made.server_close()
 
 
-def distribution(folder, name, points, module="", version="1.2.3", requires="flext-plugins>=1,<2"):
-    """Lay an installed distribution into `folder`; each entry point is `name = target`."""
-    package = name.replace("-", "_")
-    info = folder / f"{package}-{version}.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: {requires}\n"
-    )
-    lines = "".join(f"{key} = {value}\n" for key, value in points.items())
-    (info / "entry_points.txt").write_text(f"[flext_plugins]\n{lines}")
-    (folder / f"{package}.py").write_text(module)
-
-
 @pytest.fixture
 def installed(tmp_path):
     """A folder of installed distributions, with the plugins above."""
     folder = tmp_path / "site"
     points = {name: f"acme_plugins:{kind}" for name, kind in POINTS.items()}
-    distribution(folder, "acme-plugins", points, PLUGINS)
+    install(folder, "acme-plugins", "1.2.3", plugins=points, module=PLUGINS)
     return folder
 
 
@@ -332,14 +321,14 @@ def test_list_shows_a_plugin_with_its_distribution_version_and_status(cli, insta
 
 def test_list_prints_every_problem_whole_when_piped_and_succeeds(cli, tmp_path):
     site = tmp_path / "site"
-    distribution(site, "acme-old", {"old": "acme_old:Old"}, requires="flext-plugins>=7")
-    distribution(site, "acme-one", {"same": "acme_one:Same"})
-    distribution(site, "acme-two-with-a-rather-long-name", {"same": "acme_two:Same"})
+    install(site, "acme-old", plugins={"old": "acme_old:Old"}, requires=("flext-plugins>=7",))
+    install(site, "acme-one", plugins={"same": "acme_one:Same"})
+    install(site, "acme-two-with-a-rather-long-name", plugins={"same": "acme_two:Same"})
     (site / "acme_bad-1.0.dist-info").mkdir()
     (site / "acme_bad-1.0.dist-info" / "entry_points.txt").write_bytes(b"[flext_plugins]\n\xff")
     text = cli("list", path=(site,), COLUMNS="40").stdout
     assert re.search(
-        r"^old +acme-old +1.2.3 +incompatible +asks for .*that fits$", text, re.MULTILINE
+        r"^old +acme-old +1.0.0 +incompatible +asks for .*that fits$", text, re.MULTILINE
     )
     wanted = 'too: say use = "acme-two-with-a-rather-long-name:same" to mean this one'
     assert re.search(rf"^same .* conflict .*{re.escape(wanted)}$", text, re.MULTILINE)
@@ -348,7 +337,7 @@ def test_list_prints_every_problem_whole_when_piped_and_succeeds(cli, tmp_path):
 
 def test_list_folds_rather_than_cuts_in_a_narrow_terminal(cli, tmp_path):
     site = tmp_path / "site"
-    distribution(site, "acme-old", {"old": "acme_old:Old"}, requires="flext-plugins>=7")
+    install(site, "acme-old", plugins={"old": "acme_old:Old"}, requires=("flext-plugins>=7",))
     text = cli("list", path=(site,), FORCE_COLOR="1", COLUMNS="90").stdout
     plain = re.sub(r"\x1b\[[0-9;]*m|\s", "", text)
     assert "incompatible" in plain

@@ -6,7 +6,6 @@ import shutil
 import sys
 
 import pytest
-from distributions import install
 
 import flext_plugins
 from flext_plugins import (
@@ -18,8 +17,19 @@ from flext_plugins import (
     PluginNotFound,
     hookimpl,
     installed,
+    testing,
 )
 from flext_plugins.discovery import RESERVED
+
+PLUGIN = """
+from flext_plugins import hookimpl
+
+
+class Tenant:
+    @hookimpl
+    def flext_request(self, request):
+        request.headers["X-Tenant"] = __name__
+"""
 
 
 class Listener:
@@ -36,6 +46,13 @@ def site(tmp_path, monkeypatch):
     for name in set(sys.modules) - before:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
+
+
+def install(site, name, version="1.0.0", *, plugins=None, module=PLUGIN, **options):
+    """A distribution that offers `tenant`, if nothing else is said."""
+    if plugins is None:
+        plugins = {"tenant": f"{name.replace('-', '_')}:Tenant"}
+    return testing.install(site, name, version, plugins=plugins, module=module, **options)
 
 
 def found(site):

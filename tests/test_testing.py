@@ -14,7 +14,7 @@ from importlib.metadata import distribution
 import pytest
 import requests
 
-from flext_plugins import Refused, hookimpl
+from flext_plugins import Refused, Stage, events, hookimpl
 from flext_plugins.testing import Answer, LoopbackService, World
 
 WORLDS = ["httpx sync", "httpx async", "httpx2 sync", "httpx2 async", "requests sync"]
@@ -116,12 +116,13 @@ def test_a_conftest_may_import_from_the_kit_as_well(project):
 
 def test_fixtures_say_what_they_are_for(project):
     _, said = project("--fixtures", conftest=USED)
-    for fixture in ("world", "httpx_world", "sync_world", "async_world", "service", "elsewhere"):
+    worlds = ("world", "httpx_world", "sync_world", "async_world")
+    for fixture in (*worlds, "service", "elsewhere", "record", "distribution"):
         assert f"flext_{fixture}" in said
     ours = said.partition("fixtures defined from flext_plugins.testing")[2].partition(
         "fixtures defined"
     )[0]
-    assert ours.count("flext_") >= 6
+    assert ours.count("flext_") >= 8
     assert "no docstring available" not in ours
 
 
@@ -253,6 +254,108 @@ def test_a_refusal_is_the_librarys_transport_error(flext_world, flext_service):
         flext_world.get(flext_world.serve(flext_service, Closed))
     assert isinstance(caught.value, Refused)
     assert flext_service.received == []
+
+
+async def test_a_record_has_what_each_hook_saw(flext_world, flext_service, flext_record):
+    class Tenant:
+        stage = Stage.CALL
+
+        @hookimpl
+        def flext_request(self, request):
+            request.headers["X-Tenant"] = "acme"
+
+        @hookimpl
+        async def flext_response(self, response, request):
+            return None
+
+    flext_service.answer = Answer(404)
+    host = flext_world.serve(flext_service, flext_record.of(Tenant), flext_record.of())
+    await (await flext_world.client(host)).get("/orders", headers={"X-Mine": "yes"})
+
+    request, response = flext_record.hooks("flext_request") + flext_record.hooks("flext_response")
+    assert (request.plugin, request.method, request.attempt) == ("Tenant", "GET", 1)
+    assert request.url == f"{flext_service.url}/orders"
+    assert request.headers["x-mine"] == "yes"
+    assert "x-tenant" not in request.headers  # that it put there itself
+    assert (request.gave, response.gave, response.status) == (None, None, 404)
+
+    (inside,) = flext_record.hooks("flext_exchange")
+    assert inside.headers["x-tenant"] == "acme"
+    assert (inside.plugin, inside.gave) == ("Witness", 404)
+    (finished,) = flext_record.events(events.CallFinished)
+    assert finished.outcome == "answered"
+    names = [each.hook for each in flext_record.seen]
+    assert names[:4] == ["flext_connect", "flext_request", "flext_exchange", "flext_response"]
+
+
+async def test_a_record_has_what_a_hook_raised(flext_world, flext_service, flext_record):
+    class Closed:
+        @hookimpl
+        def flext_request(self):
+            raise Refused("closed")
+
+    client = await flext_world.client(flext_world.serve(flext_service, flext_record.of(Closed)))
+    with pytest.raises(Refused):
+        await client.get("/")
+    (seen,) = flext_record.seen
+    assert isinstance(seen.raised, Refused)
+
+
+async def test_a_recorded_plugin_is_what_it_was(flext_world, flext_service, flext_record):
+    class Counting:
+        """Of every form that a hook may have."""
+
+        count = 0
+
+        @classmethod
+        @hookimpl
+        def flext_connect(cls, connection):
+            cls.count += 1
+
+        @staticmethod
+        @hookimpl
+        async def flext_request(request, connection):
+            request.headers["X-Service"] = connection.service.name
+
+    recorded = flext_record.of(Counting)
+    assert issubclass(recorded, Counting)
+    client = await flext_world.client(flext_world.serve(flext_service, recorded))
+    await client.get("/")
+    assert flext_service.received[0].headers["x-service"] == "service"
+    assert Counting.count == 1
+    assert [each.hook for each in flext_record.seen] == ["flext_connect", "flext_request"]
+
+
+def test_a_plugin_is_installed_until_the_test_ends(project):
+    test = """
+from flext_plugins import Host, hookimpl, installed
+
+
+class Tenant:
+    @hookimpl
+    def flext_request(self, request): ...
+
+
+def test_installed(flext_distribution):
+    flext_distribution("acme-tenant", "2.0.0", plugins={"tenant": Tenant})
+    flext_distribution("acme-user", plugins={"user": "acme_user:User"}, module="User = 7")
+    flext_distribution("acme-old", plugins={"old": Tenant}, requires=("flext-plugins>=7",))
+    found = {each.name: each for each in installed()}
+    assert found["tenant"].version == "2.0.0"
+    assert found["old"].status == "incompatible"
+    (layer,) = Host({"services": {"a": {"plugins": {"tenant": {}}}}}).explain("a").layers
+    assert (layer.plugin, layer.distribution) == ("tenant", "acme-tenant")
+    import acme_user
+    assert acme_user.User == 7
+
+
+def test_gone():
+    import sys
+    assert not {"tenant", "user", "old"} & {each.name for each in installed()}
+    assert not [name for name in sys.modules if name.startswith("acme")]
+"""
+    code, said = project(conftest=USED, test_installing=test)
+    assert (code, "2 passed" in said) == (0, True), said
 
 
 def asked(service, method="GET", path="/", body=None, **headers):

@@ -9,30 +9,40 @@ PYTEST_DONT_REWRITE: a conftest.py may import names from here before pytest does
 from __future__ import annotations
 
 import inspect
-import os
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .conformance import PluginConformance
+from .distribution import install
+from .record import Record, Seen
 from .service import Answer, LoopbackService, Received, echo
-from .world import HTTPX, WORLDS, Client, World
+from .world import HTTPX, WORLDS, Client, World, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 __all__ = [
     "Answer",
     "Client",
     "LoopbackService",
+    "PluginConformance",
     "Received",
+    "Record",
+    "Seen",
     "World",
     "echo",
     "flext_async_world",
+    "flext_distribution",
     "flext_elsewhere",
     "flext_httpx_world",
+    "flext_record",
     "flext_service",
     "flext_sync_world",
     "flext_world",
+    "install",
 ]
 
 
@@ -72,6 +82,32 @@ def flext_async_world(request: pytest.FixtureRequest) -> Iterator[World]:
     yield from _world(request.param)
 
 
+@pytest.fixture
+def flext_record() -> Record:
+    """What each hook saw, of the plugins that are made with its `of`."""
+    return Record()
+
+
+@pytest.fixture
+def flext_distribution(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Path]]:
+    """Makes an installed plugin that is not, until the test ends; a call is like `install`."""
+    site, before = tmp_path / "flext-site", set(sys.modules)
+    site.mkdir()
+    monkeypatch.syspath_prepend(site)
+    made: list[str] = []
+
+    def installed(name: str, *args: Any, **options: Any) -> Path:
+        made.append(name.replace("-", "_"))
+        return install(site, name, *args, **options)
+
+    yield installed
+    for name in made:
+        if name not in before:
+            sys.modules.pop(name, None)
+
+
 def _service() -> Iterator[LoopbackService]:
     made = LoopbackService()
     yield made
@@ -81,18 +117,8 @@ def _service() -> Iterator[LoopbackService]:
 
 
 def _world(name: str) -> Iterator[World]:
-    try:
-        world = World(name)
-    except ImportError as error:
-        library = name.partition(" ")[0]
-        if error.name is None or error.name.partition(".")[0] != library:
-            raise
-        wanted = f"{library} is not installed; pip install 'flext-plugins[{library}]'"
-        if os.environ.get("CI"):
-            pytest.fail(f"{wanted} (nothing is skipped where CI is set)", pytrace=False)
-        pytest.skip(wanted)
-    yield world
-    world.end()
+    with opened(name) as world:
+        yield world
 
 
 @pytest.hookimpl(tryfirst=True)

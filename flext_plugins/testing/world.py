@@ -6,11 +6,14 @@ import asyncio
 import contextvars
 import importlib
 import inspect
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
 
 from flext_plugins.host import Host
 
@@ -259,6 +262,24 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def opened(name: str) -> World:
+    """The world of that name; where its library is not installed the test is skipped.
+
+    It fails where the environment variable `CI` is set, so that nobody believes in tests that did
+    not run.
+    """
+    try:
+        return World(name)
+    except ImportError as error:
+        library = name.partition(" ")[0]
+        if error.name is None or error.name.partition(".")[0] != library:
+            raise
+        wanted = f"{library} is not installed; pip install 'flext-plugins[{library}]'"
+    if os.environ.get("CI"):
+        pytest.fail(f"{wanted} (nothing is skipped where CI is set)", pytrace=False)
+    pytest.skip(wanted)
 
 
 class Client:

@@ -1,0 +1,66 @@
+"""Conformance, tested by plugins that are wrong: each is caught by the rule that it breaks, and by no other."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from flext_plugins.testing import PluginConformance
+
+WRONG = sorted(path.stem for path in (Path(__file__).parent / "wrong_plugins").glob("*.py"))
+RULES = [name for name in vars(PluginConformance) if name.startswith("test_")]
+
+
+def wrong(name):
+    return importlib.import_module(f"wrong_plugins.{name}").Wrong
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory):
+    """For each wrong plugin what each rule said: `rule -> failures`, each with its world."""
+    folder = tmp_path_factory.mktemp("wrong")
+    (folder / "conftest.py").write_text('pytest_plugins = ["flext_plugins.testing"]\n')
+    classes = "".join(
+        f"class Test_{name}(PluginConformance):\n    plugin = {name}.Wrong\n\n" for name in WRONG
+    )
+    imports = f"from wrong_plugins import {', '.join(WRONG)}\n"
+    test = f"from flext_plugins.testing import PluginConformance\n{imports}\n{classes}"
+    (folder / "test_wrong.py").write_text(test)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junit-xml=found.xml"],
+        check=False,
+        cwd=folder,
+        env={"PYTHONPATH": str(Path(__file__).parent), "CI": "true"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    found = {name: {} for name in WRONG}
+    for case in ET.parse(folder / "found.xml").iter("testcase"):
+        name = case.get("classname").partition("Test_")[2]
+        rule, _, world = case.get("name").partition("[")
+        failures = found[name].setdefault(rule, {})
+        for each in [*case.iter("failure"), *case.iter("error")]:
+            failures[world.rstrip("]")] = each.text
+    assert done.returncode == 1, done.stdout
+    return found
+
+
+def test_each_rule_has_a_plugin_that_breaks_it():
+    assert {wrong(name).rule for name in WRONG} == set(RULES)
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_plugin_is_caught_by_exactly_the_rule_that_it_breaks(verdicts, name):
+    caught = {rule: failures for rule, failures in verdicts[name].items() if failures}
+    assert list(caught) == [wrong(name).rule], caught
+    for world, said in caught[wrong(name).rule].items():
+        assert "Wrong breaks a rule of plugins" in said
+        assert f"world: {world or ''}" in said
+        for each in getattr(wrong(name), "seen", ()):
+            assert each in said
