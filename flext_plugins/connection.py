@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -82,8 +83,6 @@ class Connection:
         if left is not None and seconds >= left:
             raise DeadlineExceeded(f"no time left to wait {seconds:g} s")
         if self.asynchronous:
-            import asyncio  # noqa: PLC0415 - sync programs do without
-
             await asyncio.sleep(seconds)
         else:
             time.sleep(seconds)  # noqa: ASYNC251 - driven: there is no loop to block
@@ -100,8 +99,6 @@ class Connection:
             result = function(*args)
             self._left("blocking work")
             return result
-        import asyncio  # noqa: PLC0415
-
         try:
             async with asyncio.timeout(left) as limit:
                 return await asyncio.to_thread(function, *args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Hashable
@@ -156,8 +157,6 @@ class _ThreadWaker:
 
 class _AsyncWaker:
     def __init__(self) -> None:
-        import asyncio  # noqa: PLC0415 - sync programs do without
-
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
 
@@ -166,8 +165,6 @@ class _AsyncWaker:
             self._loop.call_soon_threadsafe(self._event.set)
 
     async def wait(self, deadline: float | None) -> None:
-        import asyncio  # noqa: PLC0415
-
         left = None if deadline is None else deadline - time.monotonic()
         try:
             async with asyncio.timeout(left):

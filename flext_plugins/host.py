@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .line import Line
     from .message import Wire
 
-C = TypeVar("C")
+S = TypeVar("S", bound=clients.SyncClient)
+A = TypeVar("A", bound=clients.AsyncClient)
 T = TypeVar("T")
 _hosts: WeakSet[Host] = WeakSet()
 
@@ -58,13 +59,13 @@ class Host:
         self._fresh()
         _hosts.add(self)
 
-    def _fresh(self) -> None:
+    def _fresh(self, *, closed: bool = False) -> None:
         """Everything that a forked child must not inherit."""
         self._lock = threading.RLock()
         self._compositions: dict[str, Composition] = {}
         self._shared: dict[type, Any] = {}
         self._tls: dict[Any, Any] = {}
-        self._lines = Lines(self, self.composed)
+        self._lines = Lines(self, self.composed, closed=closed)
         self.flights = Flights()
 
     @classmethod
@@ -103,7 +104,7 @@ class Host:
     @overload
     def connect(self, service: str, client: None = None, **client_options: Any) -> httpx.Client: ...
     @overload
-    def connect(self, service: str, client: type[C], **client_options: Any) -> C: ...
+    def connect(self, service: str, client: type[S], **client_options: Any) -> S: ...
     def connect(self, service: str, client: Any = None, **client_options: Any) -> Any:
         """A client for `service`: a real instance of the class `client`.
 
@@ -130,7 +131,7 @@ class Host:
         self, service: str, client: None = None, **client_options: Any
     ) -> Connecting[httpx.AsyncClient]: ...
     @overload
-    def aconnect(self, service: str, client: type[C], **client_options: Any) -> Connecting[C]: ...
+    def aconnect(self, service: str, client: type[A], **client_options: Any) -> Connecting[A]: ...
     def aconnect(self, service: str, client: Any = None, **client_options: Any) -> Connecting[Any]:
         """The same for async clients: `async with` it, or `await` it.
 
@@ -301,20 +302,20 @@ class Host:
         await self.aclose()
 
 
-class Connecting(Generic[C]):
+class Connecting(Generic[A]):
     """What `aconnect` gives: `await` it, or enter it."""
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
         self._client: Any = None
 
-    def __await__(self) -> Generator[Any, None, C]:
-        found: Generator[Any, None, C] = self._connect().__await__()
+    def __await__(self) -> Generator[Any, None, A]:
+        found: Generator[Any, None, A] = self._connect().__await__()
         return found
 
-    async def __aenter__(self) -> C:
+    async def __aenter__(self) -> A:
         self._client = await self._connect()
-        client: C = self._client
+        client: A = self._client
         return client
 
     async def __aexit__(
@@ -331,7 +332,7 @@ def _after_fork() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         for host in list(_hosts):
-            host._fresh()  # noqa: SLF001
+            host._fresh(closed=host._lines.closed)  # noqa: SLF001
 
 
 if hasattr(os, "register_at_fork"):

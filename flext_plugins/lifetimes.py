@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -12,22 +13,27 @@ from .errors import Refused
 from .line import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from .composition import Composition
     from .line import Ground
+
+LOOP_SECONDS = 5.0
+"""How long `close` waits for an event loop in another thread to close a connection of its own."""
 
 
 class Lines:
     """One line per service for sync, one per running event loop for async."""
 
-    def __init__(self, ground: Ground, composed: Callable[[str], Composition]) -> None:
+    def __init__(
+        self, ground: Ground, composed: Callable[[str], Composition], *, closed: bool = False
+    ) -> None:
         self._ground, self._composed = ground, composed
         self._lock = threading.Lock()
         self._sync: dict[str, Line] = {}
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Line]]
         self._loops = WeakKeyDictionary()
-        self._closed = False
+        self.closed = closed
 
     async def get(self, service: str, *, asynchronous: bool) -> Line:
         """The line to `service` in this world, opened if it is not.
@@ -42,7 +48,7 @@ class Lines:
             return line
         composed = self._composed(service)
         with self._lock:
-            if self._closed:
+            if self.closed:
                 raise Refused("the host is closed")
             line = lines.get(service)
             if line is None:
@@ -65,17 +71,11 @@ class Lines:
         return found
 
     def _close_sync(self) -> list[Exception]:
-        """Admit nobody any more, and close the sync lines, last opened first."""
+        """Admit nobody any more, and close the sync lines."""
         with self._lock:
-            self._closed = True
+            self.closed = True
             lines, self._sync = self._sync, {}
-        failures: list[Exception] = []
-        for line in reversed(lines.values()):
-            try:
-                drive(line.close(), line.layers)
-            except Exception as error:
-                failures.append(error)
-        return failures
+        return drive(_close_all(lines, _driven))
 
     def close(self) -> list[Exception]:
         """Close every line from outside the loops; gives all that went wrong."""
@@ -85,32 +85,46 @@ class Lines:
         """The same from inside a loop."""
         failures = self._close_sync()
         here = self._loops.pop(asyncio.get_running_loop(), {})
-        for line in reversed(here.values()):
-            try:
-                await line.close()
-            except Exception as error:
-                failures.append(error)
+        failures += await _close_all(here, Line.close)
         return failures + await asyncio.to_thread(self._close_loops)
 
     def _close_loops(self) -> list[Exception]:
         failures: list[Exception] = []
         for loop, lines in list(self._loops.items()):
-            for name, line in [*reversed(lines.items())]:
-                try:
-                    _close_in(loop, line)
-                    del lines[name]
-                except Exception as error:
-                    failures.append(error)
+            failures += drive(_close_all(lines, partial(_close_in, loop)))
         return failures
 
 
-def _close_in(loop: asyncio.AbstractEventLoop, line: Line) -> None:
+async def _close_all(
+    lines: dict[str, Line], close: Callable[[Line], Awaitable[None]]
+) -> list[Exception]:
+    """Close lines, last opened first; those that would not close stay in `lines`."""
+    failures: list[Exception] = []
+    for name, line in [*reversed(lines.items())]:
+        try:
+            await close(line)
+            del lines[name]
+        except Exception as error:
+            failures.append(error)
+    return failures
+
+
+async def _driven(line: Line) -> None:
+    drive(line.close(), line.layers)
+
+
+async def _close_in(loop: asyncio.AbstractEventLoop, line: Line) -> None:
     """Close a line of a loop that is not the one running here."""
     if loop.is_closed():
         return
     if not loop.is_running():
         loop.run_until_complete(line.close())
-    elif asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented, in spite of its name
+        return
+    if asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented, in spite of its name
         raise RuntimeError("inside a running event loop, await host.aclose()")
-    else:
-        asyncio.run_coroutine_threadsafe(line.close(), loop).result(5)
+    try:
+        asyncio.run_coroutine_threadsafe(line.close(), loop).result(LOOP_SECONDS)
+    except TimeoutError as error:
+        what = f"{line.service.name!r}: its event loop is busy and closes it later"
+        error.args = error.args or (what,)
+        raise

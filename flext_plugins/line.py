@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import threading
@@ -54,8 +55,6 @@ class Line:
         self.is_open = self._closed = False
         self._lock: Any = threading.Lock()
         if asynchronous:
-            import asyncio  # noqa: PLC0415 - sync programs do without
-
             self._lock = asyncio.Lock()
         self._keeper: AsyncGenerator[None, None] | None = None
         self._views = [(layer, Connection(self, layer)) for layer in layers]

@@ -100,8 +100,8 @@ MUTANTS = [
     ),
     Mutant(
         "6.3 the caller's headers win",
-        "clients/httpx.py",
-        "in (None, default)",
+        "clients/pool.py",
+        "in (None, self._defaults.get(name.lower()))",
         "!= 0",
         "test_3",
     ),
@@ -152,7 +152,7 @@ MUTANTS = [
     ),
     Mutant(
         "6.5 a cancelled exchange gives its permit back",
-        "clients/httpx.py",
+        "clients/pool.py",
         "            self._gate.leave()\n            raise",
         "            raise",
         "test_5_cancellation",
@@ -308,9 +308,23 @@ MUTANTS = [
     Mutant(
         "4 a forked child starts afresh",
         "host.py",
-        "host._fresh()",
+        "host._fresh(closed=host._lines.closed)",
         "pass",
         "forked_children",
+    ),
+    Mutant(
+        "4 a closed host stays closed in a forked child",
+        "host.py",
+        "closed=host._lines.closed",
+        "closed=False",
+        "closed_before_a_fork",
+    ),
+    Mutant(
+        "6.3 a plugin cannot turn a request to another origin",
+        "clients/pool.py",
+        "if not self.owns(request):",
+        "if False:",
+        "cannot_take",
     ),
     Mutant(
         "4 connections close with their loop",

@@ -12,7 +12,7 @@ import warnings
 import httpx
 import pytest
 
-from flext_plugins import Host, hookimpl
+from flext_plugins import Host, Refused, hookimpl
 from flext_plugins.testing import Answer, echo
 
 
@@ -187,6 +187,28 @@ def test_close_inside_a_running_loop_says_what_to_call(flext_service):
     asyncio.run(main())
 
 
+def test_closing_waits_so_long_for_a_busy_loop_and_says_so(flext_service, monkeypatch):
+    monkeypatch.setattr("flext_plugins.lifetimes.LOOP_SECONDS", 0.05)
+    host = host_for(flext_service)
+    ready, done = threading.Event(), threading.Event()
+
+    async def main():
+        async with host.aconnect("service") as client:
+            await client.get("/")
+        ready.set()
+        done.wait(5)  # blocks the loop
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    ready.wait(5)
+    with pytest.raises(ExceptionGroup) as caught:
+        host.close()
+    done.set()
+    thread.join(5)
+
+    assert str(caught.value.exceptions[0]).startswith("'service': its event loop is busy")
+
+
 def test_a_thousand_concurrent_requests_get_a_thousand_answers(flext_service, flext_async_world):
     host = flext_async_world.serve(flext_service, max_connections=10, timeout=30)
     cancelled = set(range(0, 1000, 10))
@@ -212,8 +234,10 @@ def test_a_thousand_concurrent_requests_get_a_thousand_answers(flext_service, fl
         assert failed <= cancelled if cancel else not failed
         assert all(path == f"/{number}" for number, path in answers.items())
         assert len(answers) >= 900
-        assert flext_service.most_sockets <= 10 + (len(failed) if cancel else 0)
-    assert flext_service.most_active <= 10 + len(cancelled)
+        # Ten at most are on the wire when the hundred are cancelled, all at one moment: so many
+        # sockets are closed then that the server may not have noticed when ten new ones open.
+        assert flext_service.most_sockets <= (20 if cancel else 10)
+        assert flext_service.most_active <= (20 if cancel else 10)
 
 
 def test_sixteen_threads_share_a_small_pool(flext_service, flext_sync_world):
@@ -274,6 +298,25 @@ def test_four_forked_children_under_load_start_afresh(flext_service):
     assert failures == []
     parents = {each.socket for each in flext_service.received if each.path.startswith("/parent")}
     assert not parents & {each.socket for each in flext_service.received if "/child" in each.path}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_host_closed_before_a_fork_stays_closed_in_the_child(flext_service):
+    host = host_for(flext_service)
+    client = host.connect("service")
+    host.close()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            client.get("/")
+        except Refused as error:
+            code = 0 if str(error) == "service: the host is closed" else 2
+        finally:
+            os._exit(code)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert flext_service.received == []
 
 
 def _in_child(client, host, plugin, number):

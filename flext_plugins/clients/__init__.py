@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flext_plugins.errors import ConfigError
 
 if TYPE_CHECKING:
     from flext_plugins.service import Service
+
+
+class SyncClient(Protocol):
+    """An instance of what `connect` takes, as far as a type checker can tell."""
+
+    def close(self) -> None: ...
+
+
+class AsyncClient(Protocol):
+    """An instance of what `aconnect` takes."""
+
+    async def aclose(self) -> None: ...
+
 
 LIBRARIES = ("httpx", "httpx2", "requests")
 

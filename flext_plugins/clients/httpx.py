@@ -7,14 +7,13 @@ import ssl
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 from flext_plugins.drive import drive
-from flext_plugins.errors import ConfigError, PluginError, Refused
+from flext_plugins.errors import ConfigError
 from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
-from .pool import CALL, Gate, edge, proxy_for, sendable
+from .pool import CALL, GatedWire, edge, proxy_for
 from .streams import Body, Steady, Upload, seekable
 
 if TYPE_CHECKING:
@@ -144,23 +143,22 @@ class AsyncTransport:
         return await edge(request, line, self._library, service)
 
 
-class HttpxWire:
+class HttpxWire(GatedWire):
     """One connection's pool in one library, and what the chain asks of that library."""
 
     def __init__(
         self, library: Library, service: Service, *, asynchronous: bool, tls: dict[Any, Any]
     ) -> None:
-        self.library = library.name
-        self._library, self._lib, self._service = library, library.module, service
-        self._asynchronous, self._tls = asynchronous, tls
         # HTTP/2 has many exchanges on one socket, so its pool has nothing to queue for.
         permits = service.max_connections * (100 if service.http2 else 1)
-        self._gate = Gate(permits, asynchronous=asynchronous)
+        super().__init__(service, permits, asynchronous=asynchronous)
+        self.library = library.name
+        self._library, self._lib, self._tls = library, library.module, tls
+        self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
+        self._defaults = library.defaults
         self._pools: dict[tuple[str | None, bool, bool], Any] = {}
-        self._closed = False
         self._own: Any = None
         """The pool for the own origin: its proxy is chosen once."""
-        self._begun: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._base = self._lib.URL(service.base_url or "")
         base = self._base
         self._origin = (base.raw_scheme, base.raw_host, base.port) if service.base_url else None
@@ -197,48 +195,25 @@ class HttpxWire:
             return not stream.begun
         return isinstance(stream, self._lib.ByteStream) or seekable(stream)
 
-    def adopt(self, request: Any) -> Any:
-        clone = self.clone(request)
-        for name, value in self._service.headers.items():
-            default = self._library.defaults.get(name.lower())
-            if clone.headers.get(name) in (None, default):
-                clone.headers[name] = sendable(name, value.get_secret_value())
-        return clone
+    def _timeouts(self, request: Any) -> Mapping[str, float | None]:
+        return request.extensions.get("timeout") or {}
 
-    async def send(self, request: Any, deadline: float | None) -> Any:
-        if not self.owns(request):
-            raise PluginError("a plugin turned the request to another origin")
-        return await self._admitted(request, deadline, own=True)
-
-    async def bare(self, request: Any, deadline: float | None) -> Any:
-        return await self._admitted(request, deadline, own=False)
-
-    async def _admitted(self, request: Any, deadline: float | None, *, own: bool) -> Any:
-        if not self.replayable(request):
-            raise self._lib.StreamConsumed
-        seconds = request.extensions.get("timeout", {}).get("pool")
-        await self._gate.enter(seconds, deadline, self._lib.PoolTimeout)
-        try:
-            if not own:
-                pool = self._pool(request.url, own=False)
-            elif self._own is not None:
-                pool = self._own
-            else:
-                pool = self._own = self._pool(request.url, own=True)
-            if self._asynchronous:
-                response = await Steady(pool.handle_async_request(request))
-            else:
-                response = pool.handle_request(request)
-        except BaseException:
-            self._gate.leave()
-            raise
+    async def _dispatch(self, request: Any, *, own: bool) -> Any:
+        if not own:
+            pool = self._pool(request.url, own=False)
+        elif self._own is not None:
+            pool = self._own
+        else:
+            pool = self._own = self._pool(request.url, own=True)
+        if self._asynchronous:
+            response = await Steady(pool.handle_async_request(request))
+        else:
+            response = pool.handle_request(request)
         response.request = request
         response.stream = self._library.body(response.stream, self._gate.leave)
         return response
 
     def _pool(self, url: Any, *, own: bool) -> Any:
-        if self._closed:
-            raise Refused("the host is closed")
         key = proxy_for(url, self._service), own, url.scheme == "https"
         pool = self._pools.get(key)
         if pool is None:

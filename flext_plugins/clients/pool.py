@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
+from weakref import WeakValueDictionary
 
-from flext_plugins.errors import ConfigError, DeadlineExceeded, FlextError, Refused, native
+from flext_plugins.errors import (
+    ConfigError,
+    DeadlineExceeded,
+    FlextError,
+    PluginError,
+    Refused,
+    native,
+)
+from flext_plugins.message import Wire
 from flext_plugins.service import Call, Service, new_call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from flext_plugins.line import Line
 
@@ -57,8 +68,6 @@ class Gate:
     def __init__(self, permits: int, *, asynchronous: bool) -> None:
         self._slots: Any
         if asynchronous:
-            import asyncio  # noqa: PLC0415 - sync programs do without
-
             self._slots = asyncio.Semaphore(permits)
         else:
             self._slots = threading.Semaphore(permits)
@@ -91,14 +100,64 @@ class Gate:
         if not self._slots.locked():
             await self._slots.acquire()  # finishes at once
             return True
-        import asyncio  # noqa: PLC0415
-
         try:
             async with asyncio.timeout(wait):
                 await self._slots.acquire()
         except TimeoutError:
             return False
         return True
+
+
+class GatedWire(Wire):
+    """What every library's wire does alike: add the service's headers, admit, guard the origin."""
+
+    _full: type[Exception]
+    """The library's error when no connection is free in time."""
+    _consumed: Callable[[], Exception]
+    """The library's error when a body was sent before."""
+    _defaults: Mapping[str, str]
+    """The headers that a client sends though nobody set them, by lower-case name."""
+
+    def __init__(self, service: Service, permits: int, *, asynchronous: bool) -> None:
+        self._service, self._asynchronous = service, asynchronous
+        self._begun: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        self._closed = False
+        self._gate = Gate(permits, asynchronous=asynchronous)
+
+    @abstractmethod
+    def _timeouts(self, request: Any) -> Mapping[str, float | None]:
+        """The request's own seconds for each phase."""
+
+    @abstractmethod
+    async def _dispatch(self, request: Any, *, own: bool) -> Any:
+        """Send an admitted request; the response's body gives its permit back."""
+
+    def adopt(self, request: Any) -> Any:
+        clone = self.clone(request)
+        for name, value in self._service.headers.items():
+            if clone.headers.get(name) in (None, self._defaults.get(name.lower())):
+                clone.headers[name] = sendable(name, value.get_secret_value())
+        return clone
+
+    async def send(self, request: Any, deadline: float | None) -> Any:
+        if not self.owns(request):
+            raise PluginError("a plugin turned the request to another origin")
+        return await self._admitted(request, deadline, own=True)
+
+    async def bare(self, request: Any, deadline: float | None) -> Any:
+        return await self._admitted(request, deadline, own=False)
+
+    async def _admitted(self, request: Any, deadline: float | None, *, own: bool) -> Any:
+        if not self.replayable(request):
+            raise self._consumed()
+        await self._gate.enter(self._timeouts(request).get("pool"), deadline, self._full)
+        try:
+            if self._closed:
+                raise Refused("the host is closed")
+            return await self._dispatch(request, own=own)
+        except BaseException:
+            self._gate.leave()
+            raise
 
 
 async def edge(request: Any, line: Awaitable[Line], wire: str, service: Service) -> Any:

@@ -6,10 +6,9 @@ import io
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from http.client import BadStatusLine
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
@@ -31,11 +30,11 @@ from urllib3 import HTTPResponse, exceptions
 from urllib3.util import parse_url
 
 from flext_plugins.drive import drive
-from flext_plugins.errors import ConfigError, PluginError, Refused
+from flext_plugins.errors import ConfigError
 from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
-from .pool import CALL, Gate, edge, origin, sendable
+from .pool import CALL, GatedWire, edge, origin
 from .streams import Upload
 from .views import Raw, RequestView, ResponseView, translated
 
@@ -165,22 +164,21 @@ class Adapter(HTTPAdapter):
         """Nothing: the pool belongs to the host."""
 
 
-class RequestsWire:
+class RequestsWire(GatedWire):
     """One connection's pool in requests, and what the chain asks of that library."""
 
     library = "requests"
+    _full = PoolTimeout
+    _consumed = partial(StreamConsumedError, "the request's body was sent before")
 
     def __init__(self, service: Service) -> None:
-        self._service = service
-        self._closed = False
-        self._gate = Gate(service.max_connections, asynchronous=False)
+        super().__init__(service, service.max_connections, asynchronous=False)
+        self._defaults = {name.lower(): value for name, value in default_headers().items()}
         size = service.max_connections
         self._own = HTTPAdapter(pool_connections=1, pool_maxsize=size)
         self._bare = HTTPAdapter(pool_maxsize=size)
         base = service.base_url
         self._origin = origin(parse_url(base)) if base else None
-        self._begun: WeakValueDictionary[int, Any] = WeakValueDictionary()
-        self._defaults = {name.lower(): value for name, value in default_headers().items()}
 
     def owns(self, request: Any) -> bool:
         return origin(request.url) == self._origin
@@ -198,32 +196,16 @@ class RequestsWire:
             native.body = Upload(body, self._begun)
         return RequestView(native, dict(request.extensions))
 
-    def adopt(self, request: Any) -> Any:
-        clone = self.clone(request)
-        for name, value in self._service.headers.items():
-            if clone.headers.get(name) in (None, self._defaults.get(name.lower())):
-                clone.headers[name] = sendable(name, value.get_secret_value())
-        return clone
-
     def replayable(self, request: Any) -> bool:
         body = request.stream
         return not isinstance(body, Upload) or not body.begun
 
-    async def send(self, request: Any, deadline: float | None) -> Any:
-        if not self.owns(request):
-            raise PluginError("a plugin turned the request to another origin")
-        return await self._admitted(request, deadline, own=True)
+    def _timeouts(self, request: Any) -> Mapping[str, float | None]:
+        del request  # a session's time-outs say nothing of the pool
+        return {"pool": self._service.timeout.pool}
 
-    async def bare(self, request: Any, deadline: float | None) -> Any:
-        return await self._admitted(request, deadline, own=False)
-
-    async def _admitted(self, request: Any, deadline: float | None, *, own: bool) -> Any:
-        if not self.replayable(request):
-            raise StreamConsumedError("the request's body was sent before")
-        if self._closed:
-            raise Refused("the host is closed")
+    async def _dispatch(self, request: Any, *, own: bool) -> Any:
         service, sent = self._service, request.extensions.get(SENT, {})
-        await self._gate.enter(service.timeout.pool, deadline, PoolTimeout)
         timeout = sent.get("timeout")
         verify = sent.get("verify", True)
         proxies = sent.get("proxies")
@@ -236,14 +218,10 @@ class RequestsWire:
             "cert": sent.get("cert") or (service.cert if own else None),
             "proxies": proxies,
         }
-        try:
-            if _seekable(request.native):
-                rewind_body(request.native)
-            adapter = self._own if own else self._bare
-            native = adapter.send(request.native, stream=True, **options)
-        except BaseException:
-            self._gate.leave()
-            raise
+        if _seekable(request.native):
+            rewind_body(request.native)
+        adapter = self._own if own else self._bare
+        native = adapter.send(request.native, stream=True, **options)
         native.raw = Raw(native.raw, self._gate.leave)
         return ResponseView(native, request)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError, current_task
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,6 @@ class Steady:
         self._awaited = awaited
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        from asyncio import CancelledError, current_task  # noqa: PLC0415 - sync programs do without
-
         inner: Any = self._awaited.__await__()
         step: Callable[[], Any] = partial(inner.send, None)
         while True:

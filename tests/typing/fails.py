@@ -132,3 +132,11 @@ async def not_what_was_given(host: Host) -> None:
     print(host.aconnect("a").get("/"))  # error
     four: httpx.BaseTransport = host.transport("a", httpx.AsyncBaseTransport)  # error
     five: str = host.resource("a", int)  # error
+
+
+async def a_client_class_of_the_other_world(host: Host) -> None:
+    host.connect("a", httpx.AsyncClient)  # error
+    host.connect("a", httpx2.AsyncClient)  # error
+    host.aconnect("a", httpx.Client)  # error
+    host.aconnect("a", requests.Session)  # error
+    await host.aconnect("a", httpx2.Client)  # error
