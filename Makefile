@@ -18,7 +18,7 @@ test: .venv/test
 	    $(MAKE) --no-print-directory $$folder/test PYTHON="$$python"; \
 	  fi; \
 	  echo "== $$($$folder/bin/python --version)"; \
-	  $$folder/bin/python -m pytest -q; \
+	  $$folder/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile; \
 	done
 
 lint: .venv/test
