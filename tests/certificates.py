@@ -23,7 +23,8 @@ class Authority:
 
 
 def authority(folder: Path) -> Authority:
-    """A CA with a certificate for 127.0.0.1 and one for a client."""
+    """A CA with a certificate for 127.0.0.1 and one for a client, in `folder`."""
+    folder.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("test CA")
     root = _builder(name, name, key).add_extension(x509.BasicConstraints(True, None), True)

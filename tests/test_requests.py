@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pickle
+import ssl
+import threading
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import pytest
 import requests
 import responses
+from certificates import authority
 from requests.adapters import BaseAdapter
 from requests.auth import HTTPDigestAuth
+from urllib3.exceptions import InsecureRequestWarning
 
 from flext_plugins import (
     Call,
@@ -148,6 +153,55 @@ def test_digest_authentication_sends_again_through_the_chain(flext_service, conn
     )
     assert connect(auth=HTTPDigestAuth("ana", "pw")).get("/").status_code == 200
     assert [each.headers["x-api-key"] for each in flext_service.received] == [SECRET, SECRET]
+
+
+def test_a_sessions_own_proxy_is_used_unless_the_service_has_one(
+    flext_service, flext_elsewhere, connect
+):
+    session = connect()
+    session.proxies = {"http": flext_elsewhere.url}
+    assert session.get("/there").ok
+    assert flext_elsewhere.paths() == [f"{flext_service.url}/there"]
+    assert flext_elsewhere.received[0].headers["x-api-key"] == SECRET
+
+    service = {"base_url": flext_service.url, "proxy": False}
+    with Host({"services": {"service": service}}) as host:
+        session = host.connect("service", requests.Session)
+        session.proxies = {"http": flext_elsewhere.url}
+        assert session.get("/here").ok
+    assert flext_service.paths() == ["/here"]
+
+
+def test_a_sessions_own_verify_is_used_unless_the_service_has_one(tmp_path):
+    ca, other = authority(tmp_path), authority(tmp_path / "other")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca.server)
+    server = HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+    url = f"https://127.0.0.1:{server.server_port}"
+    said = {"default": {}, "right": {"verify": str(ca.path)}, "wrong": {"verify": str(other.path)}}
+    services = {name: {"base_url": url, **each} for name, each in said.items()}
+
+    def get(service, **options):
+        return host.connect(service, requests.Session).head("/", **options)
+
+    try:
+        with Host({"services": services}) as host:
+            assert get("right").ok
+            assert get("default", verify=str(ca.path)).ok
+            with pytest.warns(InsecureRequestWarning):
+                assert get("default", verify=False).ok
+            for service, options in (
+                ("default", {}),
+                ("default", {"verify": str(other.path)}),
+                ("wrong", {"verify": str(ca.path)}),
+            ):
+                with pytest.raises(requests.exceptions.SSLError):
+                    get(service, **options)
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def test_failures_are_native_and_survive_pickling(flext_service):
