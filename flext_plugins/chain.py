@@ -147,6 +147,7 @@ class Send:
             if self.response is not None:
                 await _wire(self._scope).close(self.response)
         self._scope.call.attempt += 1
+        self._scope.call.answered_by = None
         self.response = self.error = None
 
 

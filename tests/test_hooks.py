@@ -153,6 +153,27 @@ def test_a_request_hook_that_answers_spares_the_service(flext_service, flext_wor
     assert response.extensions["flext_plugins.call"].answered_by == "cache"
 
 
+def test_who_answered_an_attempt_is_not_told_of_the_next(flext_service, flext_world):
+    class Again:
+        stage = Stage.RETRY
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            await send(request)
+            assert connection.call.answered_by == "first"
+            return await send(request)
+
+    class First:
+        @hookimpl
+        def flext_request(self, request, connection):
+            return connection.respond(503) if connection.call.attempt == 1 else None
+
+    response = flext_world.get(flext_world.serve(flext_service, Again, First))
+
+    assert response.status_code == 200
+    assert response.extensions["flext_plugins.call"].answered_by is None
+
+
 def test_an_exchange_sees_what_came_of_it(flext_service, flext_world):
     seen = []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import ssl
+import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import cache, partial
@@ -258,7 +260,7 @@ class RequestsWire(GatedWire):
     def failure(self, error: BaseException) -> Failure | None:
         if isinstance(error, PoolTimeout):
             return Failure.POOL
-        if isinstance(error, (requests.ConnectTimeout, ProxyError, SSLError)):
+        if isinstance(error, requests.ConnectTimeout):
             return Failure.CONNECT
         if isinstance(error, (InvalidURL, InvalidSchema, MissingSchema, InvalidHeader)):
             return Failure.CALLER
@@ -285,6 +287,8 @@ def _broken(error: BaseException) -> Failure | None:
             return Failure.CONNECT
         if isinstance(each, exceptions.ReadTimeoutError):
             return Failure.TIMEOUT
+        if isinstance(each, ssl.SSLError):
+            return Failure.CONNECT if _in_handshake(each) else Failure.READ
         if isinstance(each, (exceptions.IncompleteRead, BadStatusLine)):
             return Failure.PROTOCOL
         if isinstance(each, BrokenPipeError):
@@ -294,7 +298,15 @@ def _broken(error: BaseException) -> Failure | None:
         arguments = each.args if isinstance(each, BaseException) else ()
         inside += [found for found in arguments if isinstance(found, BaseException)]
         inside += [each.reason] if isinstance(each, exceptions.MaxRetryError) else []
+    if isinstance(error, (ProxyError, SSLError)):  # no tunnel, a certificate for another name
+        return Failure.CONNECT
     return Failure.PROTOCOL if isinstance(error, exceptions.ProtocolError) else None
+
+
+def _in_handshake(error: ssl.SSLError) -> bool:
+    """Whether TLS failed before anything was written; requests has one error for both."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_code.co_name == "do_handshake" for frame, _ in frames)
 
 
 def _seekable(native: Any) -> bool:

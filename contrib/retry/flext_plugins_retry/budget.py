@@ -1,0 +1,64 @@
+"""How many resends a service's traffic allows, so that an outage is not multiplied."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+WINDOW = 10
+"""Seconds that are looked back upon."""
+
+
+@dataclass(slots=True)
+class _Second:
+    number: int = -WINDOW
+    calls: int = 0
+    resends: int = 0
+
+
+class Budget:
+    """A share of the last ten seconds' calls, plus a floor; exact to a second, for any threads.
+
+    The rule is that of Finagle's `RetryBudget`, which allows 20 % and ten resends a second. The
+    floor here is ten in ten seconds: every process that talks to the service has one.
+
+    Args:
+        share: resends for each call.
+        floor: resends beside those.
+        clock: seconds that only ever go forward.
+    """
+
+    def __init__(
+        self, share: float, floor: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._share, self._floor, self._clock = share, floor, clock
+        self._lock = threading.Lock()
+        self._ring = [_Second() for _ in range(WINDOW)]
+
+    def called(self) -> None:
+        """Note a call, which is a first attempt."""
+        with self._lock:
+            self._now().calls += 1
+
+    def take(self) -> bool:
+        """Whether one resend is allowed, which then counts as made."""
+        with self._lock:
+            now = self._now()
+            recent = [each for each in self._ring if each.number > now.number - WINDOW]
+            allowed = self._floor + self._share * sum(each.calls for each in recent)
+            if sum(each.resends for each in recent) + 1 > allowed:
+                return False
+            now.resends += 1
+            return True
+
+    def _now(self) -> _Second:
+        number = int(self._clock())
+        place = number % WINDOW
+        if self._ring[place].number != number:
+            self._ring[place] = _Second(number)
+        return self._ring[place]

@@ -1,0 +1,118 @@
+"""Where on the wire an error arose: `CONNECT` is what is sent again whatever the method."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+
+import pytest
+from certificates import authority
+
+from flext_plugins import Failure, hookimpl
+from flext_plugins.testing import Answer
+
+AFTER_WRITING = {Failure.READ, Failure.PROTOCOL}
+
+
+class Judges:
+    """Keeps what the connection says of an error."""
+
+    found: list[Failure | None]
+
+    @hookimpl
+    async def flext_exchange(self, request, send, connection):
+        try:
+            return await send(request)
+        except Exception as error:
+            self.found.append(connection.failure(error))
+            raise
+
+
+@pytest.fixture
+def judged(flext_world):
+    """What becomes of a POST to a service so configured."""
+
+    def judged(**service):
+        Judges.found = []
+        config = {"services": {"service": {**service, "plugins": {"judges": {}}}}}
+        # httpx and httpx2 let some of TLS's errors through as they are, in their async clients
+        with pytest.raises((flext_world.lib.TransportError, ssl.SSLError)):
+            flext_world.send(flext_world.host(config, judges=Judges), "POST", "/", content=b"x")
+        (failure,) = Judges.found
+        return failure
+
+    return judged
+
+
+@pytest.fixture
+def ca(tmp_path):
+    """A certificate authority that nobody trusts unasked."""
+    return authority(tmp_path)
+
+
+@pytest.fixture
+def broken_tls(ca):
+    """A TLS server that answers with what cannot be decrypted, and what it received."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca.server)
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(10)
+    received = []
+
+    def run():
+        peer, _ = listener.accept()
+        try:
+            tls = context.wrap_socket(peer, server_side=True)
+        except ssl.SSLError:
+            peer.close()
+            return
+        received.append(tls.recv(65536))
+        with socket.socket(fileno=tls.detach()) as plain:
+            plain.sendall(b"\x17\x03\x03\x00\x20" + b"x" * 32)
+            plain.recv(65536)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield f"https://127.0.0.1:{listener.getsockname()[1]}", received
+    thread.join(10)
+    listener.close()
+
+
+def test_tls_that_breaks_after_the_request_was_written_is_no_failure_to_connect(
+    judged, broken_tls, ca
+):
+    url, received = broken_tls
+    assert judged(base_url=url, verify=str(ca.path)) in {*AFTER_WRITING, None}
+    assert received[0].startswith(b"POST / ")
+
+
+def test_a_certificate_that_is_not_trusted_is_a_failure_to_connect(judged, broken_tls):
+    url, received = broken_tls
+    assert judged(base_url=url) is Failure.CONNECT
+    assert received == []
+
+
+@pytest.mark.parametrize("answer", [Answer(reset=True), Answer(raw=b"")], ids=["reset", "nothing"])
+def test_a_proxy_that_breaks_after_the_request_was_written_is_no_failure_to_connect(
+    judged, flext_service, answer
+):
+    flext_service.answer = answer
+    failure = judged(
+        base_url="http://example.invalid", allow_insecure=True, proxy=flext_service.url
+    )
+    assert failure in AFTER_WRITING
+    assert [each.body for each in flext_service.received] == [b"x"]
+
+
+def test_a_proxy_that_is_not_there_is_a_failure_to_connect(judged, flext_service):
+    flext_service.refuse()
+    at = {"base_url": "http://example.invalid", "allow_insecure": True}
+    assert judged(**at, proxy=flext_service.url) is Failure.CONNECT
+
+
+def test_a_proxy_that_makes_no_tunnel_is_a_failure_to_connect(judged, flext_service):
+    flext_service.answer = Answer(407)
+    failure = judged(base_url="https://example.invalid", proxy=flext_service.url)
+    assert failure is Failure.CONNECT
+    assert [each.method for each in flext_service.received] == ["CONNECT"]
