@@ -10,7 +10,7 @@
 #   line, connection        one open connection, and what plugins may use of it
 #   chain, drive, layer     plugins in their places -> one callable, awaited or driven
 #   flight                  work that concurrent callers share
-#   service, message, events, errors, redaction    what is talked about
+#   service, message, events, errors, deadline, redaction    what is talked about
 #   hookspecs               the contract: six hooks, and pluggy
 
 from __future__ import annotations

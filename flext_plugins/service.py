@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
-from .errors import ConfigError, DeadlineExceeded
+from .deadline import late, least
+from .errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,7 +49,7 @@ class Service:
     """Sent to the service's own origin where the caller has not set them; values are `Secret`."""
     timeout: Timeout = field(default_factory=Timeout)
     deadline: float | None = None
-    """Seconds for what a call waits for, over all attempts."""
+    """Seconds for a call: all its attempts and hops, and what its plugins wait for."""
     verify: bool | str = True
     cert: str | tuple[str, ...] | None = field(default=None, repr=False)
     http2: bool = False
@@ -116,9 +117,7 @@ class Call:
         """
         left = self.remaining()
         if left is not None and left <= 0:
-            error = DeadlineExceeded(f"no time left, waiting for {waiting_for}")
-            error.service, error.call = self.service, self
-            raise error
+            raise late(self, waiting_for)
         return left
 
 
@@ -165,8 +164,8 @@ def options(
 
     Args:
         route: the path's template, such as `/orders/{id}`.
-        deadline: seconds for each call from its start: what its plugins wait for, over all
-            attempts, and the wait for a connection. What is on the wire ends with `timeout`.
+        deadline: seconds for each call from its start, over all attempts and hops, what its
+            plugins wait for and the answer's body included.
         user: who the call is made for.
         correlation_id: what ties this call to others.
 
@@ -190,8 +189,7 @@ def new_call(service: Service) -> Call:
     """A call on `service`, with what `options` and the call that causes it say."""
     said = _options.get({})
     cause = scope.get()
-    limits = [said.get("deadline"), service.deadline]
-    seconds = min((limit for limit in limits if limit is not None), default=None)
+    seconds = least(said.get("deadline"), service.deadline)
     call = Call(
         service.name,
         route=None if cause else said.get("route"),
@@ -203,6 +201,5 @@ def new_call(service: Service) -> Call:
     if cause is not None:
         call.correlation_id = cause.call.correlation_id
         call.user = cause.call.user
-        ends = (call.deadline, cause.call.deadline)
-        call.deadline = min((end for end in ends if end is not None), default=None)
+        call.deadline = least(call.deadline, cause.call.deadline)
     return call

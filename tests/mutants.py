@@ -213,8 +213,8 @@ MUTANTS = [
     Mutant(
         "6.8 nothing buffers a body unasked",
         "chain.py",
-        "return await _wire(scope).send(request, scope.call.deadline)",
-        "response = await _wire(scope).send(request, scope.call.deadline); "
+        "return await _wire(scope).send(request, scope.call)",
+        "response = await _wire(scope).send(request, scope.call); "
         "await _wire(scope).read(response); return response",
         "test_8",
     ),
@@ -333,6 +333,42 @@ MUTANTS = [
         "pass",
         "three_asyncio_runs",
     ),
+    # the deadline
+    Mutant(
+        "the deadline ends the wait for an answer",
+        "deadline.py",
+        "if isinstance(error, self._timed_out) and self._passed:",
+        "if False:",
+        "slow_answer",
+    ),
+    Mutant(
+        "the deadline ends the wait for a body",
+        "clients/streams.py",
+        "with self._limit:",
+        "with NO_LIMIT:",
+        "still_read",
+    ),
+    Mutant(
+        "the deadline ends the wait for a body in requests",
+        "clients/views.py",
+        "with self._limit:",
+        "with NO_LIMIT:",
+        "still_read",
+    ),
+    Mutant(
+        "an answer that comes too late is closed",
+        "clients/pool.py",
+        "                await self.close(response)\n",
+        "                pass\n",
+        "trickles_in",
+    ),
+    Mutant(
+        "a cancellation that was put off lands",
+        "deadline.py",
+        "await asyncio.sleep(0)",
+        "pass",
+        "put_off",
+    ),
     Mutant("5 stages order", "composition.py", "else each.stage)", "else 0)", "stages"),
 ]
 
@@ -350,7 +386,7 @@ def survives(mutant: Mutant) -> str:
         if mutant.line not in text:
             return f"its line is not in {mutant.file}"
         file.write_text(text.replace(mutant.line, mutant.broken), encoding="utf-8")
-        names = ("hooks", "exchange", "once", "connection", "lifetimes")
+        names = ("hooks", "exchange", "once", "connection", "lifetimes", "deadline")
         tests = [f"tests/test_{name}.py" for name in names]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-k", mutant.tests, *tests]
         try:

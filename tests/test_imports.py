@@ -20,7 +20,7 @@ CLIENTS = sorted((CORE / "clients").rglob("*.py"))
 
 LAYERS = (
     {"hookspecs"},
-    {"service", "message", "events", "errors", "redaction"},
+    {"service", "message", "events", "errors", "redaction", "deadline"},
     {"chain", "drive", "flight", "layer"},
     {"connection"},
     {"line", "lifetimes"},

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakValueDictionary
 
+from flext_plugins.deadline import Limit, late, least
 from flext_plugins.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -74,23 +74,19 @@ class Gate:
         self._asynchronous = asynchronous
         self.leave: Callable[[], Any] = self._slots.release
 
-    async def enter(
-        self, seconds: float | None, deadline: float | None, full: type[Exception]
-    ) -> None:
+    async def enter(self, seconds: float | None, call: Call, full: type[Exception]) -> None:
         """Take a permit, to be given back with `leave()`.
 
         Raises:
             full: none was free for `seconds`.
-            DeadlineExceeded: none was free before `deadline`.
+            DeadlineExceeded: none was free before the call's deadline.
         """
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise DeadlineExceeded("no time left to send")
-        wait = min((each for each in (seconds, left) if each is not None), default=None)
+        left = call.check("a free connection")
+        wait = least(seconds, left)
         if await self._enter(wait):
             return
         if left is not None and wait == left:
-            raise DeadlineExceeded("no time left, waiting for a free connection")
+            raise late(call, "a free connection")
         raise full(f"no connection was free for {seconds:g} s")
 
     async def _enter(self, wait: float | None) -> bool:
@@ -113,6 +109,8 @@ class GatedWire(Wire):
 
     _full: type[Exception]
     """The library's error when no connection is free in time."""
+    _timed_out: type[Exception]
+    """What all of the library's time-outs are."""
     _consumed: Callable[[], Exception]
     """The library's error when a body was sent before."""
     _defaults: Mapping[str, str]
@@ -125,12 +123,15 @@ class GatedWire(Wire):
         self._gate = Gate(permits, asynchronous=asynchronous)
 
     @abstractmethod
-    def _timeouts(self, request: Any) -> Mapping[str, float | None]:
-        """The request's own seconds for each phase."""
+    def _patience(self, request: Any) -> float | None:
+        """Seconds to wait for a free connection."""
 
     @abstractmethod
-    async def _dispatch(self, request: Any, *, own: bool) -> Any:
-        """Send an admitted request; the response's body gives its permit back."""
+    async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
+        """Send an admitted request, each wait of `left` seconds at most.
+
+        The response's body ends with the call's deadline, and gives the permit back.
+        """
 
     def adopt(self, request: Any) -> Any:
         clone = self.clone(request)
@@ -139,24 +140,39 @@ class GatedWire(Wire):
                 clone.headers[name] = sendable(name, value.get_secret_value())
         return clone
 
-    async def send(self, request: Any, deadline: float | None) -> Any:
+    async def send(self, request: Any, call: Call) -> Any:
         if not self.owns(request):
             raise PluginError("a plugin turned the request to another origin")
-        return await self._admitted(request, deadline, own=True)
+        return await self._admitted(request, call, own=True)
 
-    async def bare(self, request: Any, deadline: float | None) -> Any:
-        return await self._admitted(request, deadline, own=False)
+    async def bare(self, request: Any, call: Call) -> Any:
+        return await self._admitted(request, call, own=False)
 
-    async def _admitted(self, request: Any, deadline: float | None, *, own: bool) -> Any:
+    async def _admitted(self, request: Any, call: Call, *, own: bool) -> Any:
         if not self.replayable(request):
             raise self._consumed()
-        await self._gate.enter(self._timeouts(request).get("pool"), deadline, self._full)
+        await self._gate.enter(self._patience(request), call, self._full)
+        response: Any = None
         try:
             if self._closed:
                 raise Refused("the host is closed")
-            return await self._dispatch(request, own=own)
+            if call.deadline is None:
+                return await self._dispatch(request, call, None, own=own)
+            waiting_for = f"the answer of {call.service if own else request.url.host}"
+            left, limit = call.check(waiting_for), Limit(call, waiting_for, self._timed_out)
+            if self._asynchronous:
+                async with limit:
+                    response = await self._dispatch(request, call, left, own=own)
+            else:
+                with limit:
+                    response = await self._dispatch(request, call, left, own=own)
+            call.check(waiting_for)  # a head that trickles in is waited for too long in sync worlds
+            return response
         except BaseException:
-            self._gate.leave()
+            if response is None:
+                self._gate.leave()
+            else:
+                await self.close(response)
             raise
 
 
@@ -179,7 +195,7 @@ async def edge(request: Any, line: Awaitable[Line], wire: str, service: Service)
         if library.owns(request):
             response = await opened.hop(request, library, call)
         else:
-            response = await library.bare(library.clone(request), call.deadline)
+            response = await library.bare(library.clone(request), call)
         response.extensions[CALL] = call
         response.request = request
         return response
