@@ -98,8 +98,8 @@ class Wire(Protocol):
     def clone(self, request: Any) -> Any:
         """A request with headers and extensions of its own and the same stream."""
 
-    def adopt(self, request: Any) -> Any:
-        """A clone with the service's own headers where the caller has not set them."""
+    def adopt(self, request: Any, call: Call) -> Any:
+        """A clone with the service's headers and the call's id, where the caller has set none."""
 
     def respond(self, status: int, headers: Mapping[str, str] | None, content: bytes) -> Any:
         """An answer made here."""

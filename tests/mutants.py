@@ -369,6 +369,28 @@ MUTANTS = [
         "pass",
         "put_off",
     ),
+    # the correlation id
+    Mutant(
+        "the id is sent",
+        "clients/pool.py",
+        "clone.headers[CORRELATION] = call.correlation_id",
+        "pass",
+        "id_of_its_own",
+    ),
+    Mutant(
+        "the caller's id is validated",
+        "clients/pool.py",
+        "(found := correlation(given)) is None",
+        "not (found := given)",
+        "header_that_is_none",
+    ),
+    Mutant(
+        "the id of structlog's context is validated",
+        "service.py",
+        "found = correlation(value)",
+        "found = str(value)",
+        "came_from_outside",
+    ),
     Mutant("5 stages order", "composition.py", "else each.stage)", "else 0)", "stages"),
 ]
 
@@ -386,7 +408,7 @@ def survives(mutant: Mutant) -> str:
         if mutant.line not in text:
             return f"its line is not in {mutant.file}"
         file.write_text(text.replace(mutant.line, mutant.broken), encoding="utf-8")
-        names = ("hooks", "exchange", "once", "connection", "lifetimes", "deadline")
+        names = ("hooks", "exchange", "once", "connection", "lifetimes", "deadline", "correlation")
         tests = [f"tests/test_{name}.py" for name in names]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-k", mutant.tests, *tests]
         try:

@@ -19,7 +19,7 @@ from flext_plugins.errors import (
     native,
 )
 from flext_plugins.message import Wire
-from flext_plugins.service import Call, Service, new_call
+from flext_plugins.service import CORRELATION, Call, Service, correlation, new_call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -133,11 +133,16 @@ class GatedWire(Wire):
         The response's body ends with the call's deadline, and gives the permit back.
         """
 
-    def adopt(self, request: Any) -> Any:
+    def adopt(self, request: Any, call: Call) -> Any:
         clone = self.clone(request)
         for name, value in self._service.headers.items():
             if clone.headers.get(name) in (None, self._defaults.get(name.lower())):
                 clone.headers[name] = sendable(name, value.get_secret_value())
+        given = clone.headers.get(CORRELATION)
+        if given is None or (found := correlation(given)) is None:
+            clone.headers[CORRELATION] = call.correlation_id
+        else:
+            call.correlation_id = found
         return clone
 
     async def send(self, request: Any, call: Call) -> Any:
