@@ -80,8 +80,8 @@ MUTANTS = [
     Mutant(
         "6.3 another origin gets a bare request",
         "clients/pool.py",
-        "if library.owns(request):",
-        "if True:",
+        "own = library.owns(request)",
+        "own = True",
         "test_3 or test_2",
     ),
     Mutant(
@@ -391,6 +391,28 @@ MUTANTS = [
         "found = str(value)",
         "came_from_outside",
     ),
+    # what services say
+    Mutant(
+        "a service's error is masked",
+        "problem.py",
+        "return mask(value)",
+        "return value",
+        "nobodys_secret",
+    ),
+    Mutant(
+        "a credential is masked without its scheme too",
+        "redaction.py",
+        'yield shown.partition(" ")[2]',
+        "pass",
+        "without_its_scheme",
+    ),
+    Mutant(
+        "a body that was not read is not waited for",
+        "problem.py",
+        "if raw is None or raw.closed:",
+        "if True:",
+        "not_waited_for_in_requests",
+    ),
     Mutant("5 stages order", "composition.py", "else each.stage)", "else 0)", "stages"),
 ]
 
@@ -408,7 +430,16 @@ def survives(mutant: Mutant) -> str:
         if mutant.line not in text:
             return f"its line is not in {mutant.file}"
         file.write_text(text.replace(mutant.line, mutant.broken), encoding="utf-8")
-        names = ("hooks", "exchange", "once", "connection", "lifetimes", "deadline", "correlation")
+        names = (
+            "hooks",
+            "exchange",
+            "once",
+            "connection",
+            "lifetimes",
+            "deadline",
+            "correlation",
+            "problem",
+        )
         tests = [f"tests/test_{name}.py" for name in names]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-k", mutant.tests, *tests]
         try:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 from pydantic import BaseModel
+from trickle import HEAD, saying
 
 from flext_plugins import (
     DeadlineExceeded,
@@ -25,8 +23,6 @@ from flext_plugins.clients.streams import Steady
 from flext_plugins.deadline import Limit
 from flext_plugins.service import Call
 from flext_plugins.testing import Answer
-
-HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
 class Sees:
@@ -77,47 +73,7 @@ class Asks:
         return await send(request)
 
 
-@contextmanager
-def saying(*parts, pause=0.02):
-    """The port of a server that answers each request by these bytes, with a pause after each."""
-    stop = threading.Event()
-    listener = socket.create_server(("127.0.0.1", 0))
-    threads = []
-
-    def serve(peer):
-        with peer:
-            peer.recv(65536)
-            for part in parts:
-                try:
-                    peer.sendall(part)
-                except OSError:
-                    return
-                if stop.wait(pause):
-                    return
-            stop.wait(10)
-
-    def accept():
-        while not stop.is_set():
-            try:
-                peer, _ = listener.accept()
-            except OSError:
-                return
-            threads.append(threading.Thread(target=serve, args=(peer,)))
-            threads[-1].start()
-
-    accepting = threading.Thread(target=accept)
-    accepting.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        stop.set()
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        for each in [accepting, *threads]:
-            each.join(5)
-
-
-def late(world, host, path="/", *, deadline=0.15, **given):
+def late(world, host, path="/", *, deadline=0.3, **given):
     with options(deadline=deadline), pytest.raises(DeadlineExceeded) as caught:
         world.get(host, path, **given)
     assert isinstance(caught.value, world.lib.TimeoutException)
@@ -182,7 +138,7 @@ def test_a_body_that_is_still_read_ends_with_the_deadline(flext_world, parts):
     with saying(*parts) as port:
         service = {"base_url": f"http://127.0.0.1:{port}", "plugins": {"watches": {}}}
         host = flext_world.host({"services": {"service": service}}, watches=Watches)
-        error = late(flext_world, host)
+        error = late(flext_world, host, deadline=0.5)
 
     assert str(error) == "service: no time left, waiting for the body of service's answer"
     assert ended == [None]
@@ -199,13 +155,13 @@ def test_a_head_that_trickles_in_ends_with_the_deadline_or_when_it_is_there(flex
 
 
 def test_the_hops_of_a_call_share_its_deadline(flext_service, flext_world):
-    flext_service.answer = Answer(302, {"Location": "/again"}, delay=0.05)
+    flext_service.answer = Answer(302, {"Location": "/again"}, delay=0.1)
     host = flext_world.serve(flext_service)
 
-    error = late(flext_world, host, deadline=0.4, client_options={"follow_redirects": True})
+    error = late(flext_world, host, deadline=0.8, client_options={"follow_redirects": True})
 
     assert 2 <= len(flext_service.received) <= 9
-    assert error.call.attempt == len(flext_service.received)
+    assert error.call.attempt - len(flext_service.received) in {0, 1}  # one may not have left
 
 
 def test_attempts_share_the_deadline(flext_service, flext_world):
@@ -218,7 +174,7 @@ def test_attempts_share_the_deadline(flext_service, flext_world):
                 await send(request)
 
     flext_service.answer = Answer(503, delay=0.02)
-    error = late(flext_world, flext_world.serve(flext_service, Resends), deadline=0.3)
+    error = late(flext_world, flext_world.serve(flext_service, Resends), deadline=0.5)
 
     assert error.call.attempt > 1
 
@@ -239,7 +195,7 @@ def test_what_a_plugin_asks_another_service_ends_with_it(flext_service, flext_wo
             "tokens": {"base_url": f"http://127.0.0.1:{port}"},
         }
         host = flext_world.host({"services": services}, asks=Asks)
-        error = late(flext_world, host)
+        error = late(flext_world, host, deadline=0.5)
 
     what = {"head": "the answer of tokens", "body": "the body of tokens's answer"}[slow]
     assert str(error) == f"tokens: asks: no time left, waiting for {what}"
@@ -319,23 +275,22 @@ def test_an_operation_that_is_async_ends_with_it_too(flext_service, flext_async_
 def test_a_cancellation_that_was_put_off_lands_where_the_deadline_is(flext_async_world):
     """httpcore turns once round the loop inside a lock; `Steady` lets nothing be cancelled there."""
 
-    async def turns(seconds):
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+    async def turns(cancellations):
+        while asyncio.current_task().cancelling() < cancellations:
             await asyncio.sleep(0)
 
-    async def main(*, cancelled):
+    async def main(cancellations):
         call = Call("service", deadline=time.monotonic() + 0.05)
-        if cancelled:
-            asyncio.get_running_loop().call_later(0.07, asyncio.current_task().cancel)
         async with Limit(call, "turns"):
-            await Steady(turns(0.1))
+            await Steady(turns(cancellations))
 
     async def survives():
         with pytest.raises(DeadlineExceeded):
-            await main(cancelled=False)
-        await asyncio.sleep(0.01)
-        task = asyncio.create_task(main(cancelled=True))
+            await main(1)
+        await asyncio.sleep(0.01)  # where a cancellation would land that had not landed there
+        task = asyncio.create_task(main(2))
+        await asyncio.sleep(0)
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 

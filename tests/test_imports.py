@@ -26,7 +26,7 @@ LAYERS = (
     {"line", "lifetimes"},
     {"clients", "composition", "endpoint", "config", "catalog", "discovery", "settings"}
     | {"explanation"},
-    {"host"},
+    {"host", "problem"},
     {"cli"},
     {"testing"},
 )
@@ -55,12 +55,14 @@ PUBLIC = [
     "Secret",
     "Service",
     "ServiceConfig",
+    "ServiceError",
     "ServiceName",
     "Stage",
     "events",
     "hookimpl",
     "installed",
     "options",
+    "raise_for_status",
 ]
 
 

@@ -52,6 +52,7 @@ class Library:
         self.upload: Any = type("Upload", (Upload, *streams), {})
         self.failures = tuple((getattr(lib, name), kind) for name, kind in FAILURES.items())
         self.refused, self.timed_out = lib.TransportError, lib.TimeoutException
+        self.bad_status = lib.HTTPStatusError
         self.transports: dict[type, Any] = {
             lib.BaseTransport: type("Transport", (Transport, lib.BaseTransport), {}),
             lib.AsyncBaseTransport: type(
@@ -129,7 +130,7 @@ class Transport:
     def handle_request(self, request: Any) -> Any:
         composed = self._ground.composed(self._service)
         line = self._ground.line(self._service, asynchronous=False)
-        return drive(edge(request, line, self._library, composed.service), composed.layers)
+        return drive(edge(request, line, self._library, composed), composed.layers)
 
 
 class AsyncTransport:
@@ -139,9 +140,9 @@ class AsyncTransport:
         self._ground, self._service, self._library = ground, service, library
 
     async def handle_async_request(self, request: Any) -> Any:
-        service = self._ground.composed(self._service).service
+        composed = self._ground.composed(self._service)
         line = self._ground.line(self._service, asynchronous=True)
-        return await edge(request, line, self._library, service)
+        return await edge(request, line, self._library, composed)
 
 
 class HttpxWire(GatedWire):

@@ -19,15 +19,19 @@ from flext_plugins.errors import (
     native,
 )
 from flext_plugins.message import Wire
+from flext_plugins.redaction import Mask
 from flext_plugins.service import CORRELATION, Call, Service, correlation, new_call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from flext_plugins.composition import Composition
     from flext_plugins.line import Line
 
 CALL = "flext_plugins.call"
 """The key in a message's `extensions` under which its `Call` stands."""
+MASK = "flext_plugins.mask"
+"""The key in an error response's `extensions` under which its `Mask` stands."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -181,11 +185,12 @@ class GatedWire(Wire):
             raise
 
 
-async def edge(request: Any, line: Awaitable[Line], wire: str, service: Service) -> Any:
+async def edge(request: Any, line: Awaitable[Line], wire: str, composed: Composition) -> Any:
     """One hop of the client's `request`: what the transport of every client does.
 
     The service's own origin gets the onion; any other gets the request bare.
     """
+    service = composed.service
     call = request.extensions.get(CALL)
     if isinstance(call, Call):
         call.attempt += 1
@@ -197,11 +202,15 @@ async def edge(request: Any, line: Awaitable[Line], wire: str, service: Service)
     try:
         opened = await line
         library = opened.wire(wire)
-        if library.owns(request):
+        own = library.owns(request)
+        if own:
             response = await opened.hop(request, library, call)
         else:
             response = await library.bare(library.clone(request), call)
         response.extensions[CALL] = call
+        if response.status_code >= 400:
+            source = service.name if own else request.url.host
+            response.extensions[MASK] = Mask(source, composed.secrets, _sent(response))
         response.request = request
         return response
     except FlextError as error:
@@ -211,6 +220,15 @@ async def edge(request: Any, line: Awaitable[Line], wire: str, service: Service)
         error.flext_call = call  # type: ignore[attr-defined] # a native error carries it so
         raise
     raise _nativised(failed, wire)
+
+
+def _sent(response: Any) -> Mapping[str, str]:
+    """The headers of the request that was sent for `response`, while it is still known."""
+    try:
+        headers: Mapping[str, str] = response.request.headers
+    except (AttributeError, RuntimeError):  # a plugin answered
+        return {}
+    return headers
 
 
 def _nativised(error: FlextError, library: str) -> FlextError:

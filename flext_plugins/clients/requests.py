@@ -62,7 +62,7 @@ class Library:
         logging.getLogger("urllib3.connectionpool").addFilter(redact_record)
 
     name = "requests"
-    refused, timed_out = WireError, Timeout
+    refused, timed_out, bad_status = WireError, Timeout, requests.HTTPError
 
     def wire(self, service: Service, *, asynchronous: bool, tls: dict[Any, Any]) -> RequestsWire:
         """A new way to `service`, with a pool of its own; urllib3 keeps the TLS contexts."""
@@ -150,7 +150,7 @@ class Adapter(HTTPAdapter):
         view = RequestView(request, {**(hops or {}), SENT: sent})
         line = self._ground.line(self._service, asynchronous=False)
         try:
-            response = drive(edge(view, line, "requests", composed.service), composed.layers)
+            response = drive(edge(view, line, "requests", composed), composed.layers)
         except requests.RequestException as error:
             error.request = request  # not the clone, which plugins have marked
             raise
