@@ -323,10 +323,12 @@ class Slow:
 
 
 async def test_a_calls_own_deadline_does_not_count(flext_world: World, stack: Any) -> None:
-    client = await connected(flext_world, stack, {"failure_threshold": 1}, Slow)
-    for _ in range(2):
-        with pytest.raises(flext_world.lib.TimeoutException), options(deadline=0.1):
-            await client.get("/health")
+    stack.flexcore.fault(Fault(delay=5, times=None))
+    for inside in ((Slow,), ()):
+        client = await connected(flext_world, stack, {"failure_threshold": 1}, *inside)
+        for _ in range(2):
+            with pytest.raises(flext_world.lib.TimeoutException), options(deadline=0.1):
+                await client.get("/health")
     assert changes() == []
 
 
