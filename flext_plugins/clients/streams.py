@@ -80,7 +80,9 @@ class Body:
             for chunk in self._stream:
                 self._size += len(chunk)
                 yield chunk
-        except Exception as error:
+        except GeneratorExit:  # who reads no further says why by closing
+            raise
+        except BaseException as error:
             self._end(error)
             raise
         self._end(None)
@@ -91,7 +93,9 @@ class Body:
             while (chunk := await Steady(anext(iterator, None))) is not None:
                 self._size += len(chunk)
                 yield chunk
-        except Exception as error:
+        except GeneratorExit:  # who reads no further says why by closing
+            raise
+        except BaseException as error:
             self._end(error)
             raise
         self._end(None)
