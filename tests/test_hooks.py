@@ -330,7 +330,17 @@ def test_how_a_body_ended_is_told_once(flext_service, flext_world):
     assert ended == told == [(type(None), 1000), (flext_world.lib.RemoteProtocolError, 10)]
 
 
-def test_who_watches_a_body_finds_the_exchange_as_it_was(flext_service, flext_world):
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+BREAKING = {
+    "promised": Answer(body=b"x" * 1000, cut=10),
+    "chunk": Answer(raw=CHUNKED + b"5\r\nhel"),
+    "chunks": Answer(raw=CHUNKED + b"5\r\nhello\r\n"),
+    "no chunk": Answer(raw=CHUNKED + b"z\r\n"),
+}
+
+
+@pytest.mark.parametrize("answer", BREAKING.values(), ids=BREAKING)
+def test_who_watches_a_body_finds_the_exchange_as_it_was(flext_service, flext_world, answer):
     """The application reads it outside the exchange, and each library has failures of its own."""
     told = []
 
@@ -344,7 +354,7 @@ def test_who_watches_a_body_finds_the_exchange_as_it_was(flext_service, flext_wo
 
             connection.watch(response, ended)
 
-    flext_service.answer = Answer(body=b"x" * 1000, cut=10)
+    flext_service.answer = answer
     with pytest.raises(flext_world.lib.RemoteProtocolError):
         flext_world.get(flext_world.serve(flext_service, Watches))
 

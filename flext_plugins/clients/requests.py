@@ -316,7 +316,8 @@ def _broken(error: BaseException) -> Failure | None:
         arguments = each.args if isinstance(each, BaseException) else ()
         inside += [found for found in arguments if isinstance(found, BaseException)]
         inside += [each.reason] if isinstance(each, exceptions.MaxRetryError) else []
-    return Failure.PROTOCOL if isinstance(error, exceptions.ProtocolError) else None
+    broken = any(isinstance(each, exceptions.ProtocolError) for each in inside)
+    return Failure.PROTOCOL if broken else None
 
 
 def _seekable(native: Any) -> bool:
