@@ -92,11 +92,13 @@ class Breaker:
 
     `admit` a call, then `settle` what became of it. Each change of state begins a generation; what
     an earlier one admitted counts for nothing. A permit that is never settled costs nothing while
-    closed; that of a probe lapses after `recovery_timeout`.
+    closed; that of a probe is a lease, which lapses `recovery_timeout` after the headers came or
+    should have come.
 
     Args:
         target: what is guarded, for messages.
         settings: thresholds and times.
+        patience: seconds that a call may take to its headers.
         clock: seconds that only ever go forward.
         uniform: a random number between two.
     """
@@ -105,12 +107,15 @@ class Breaker:
         self,
         target: str,
         settings: CircuitBreakerSettings,
+        patience: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
         uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.target = target
-        self._settings, self._clock, self._uniform = settings, clock, uniform
-        self._lock = threading.Lock()
+        self._settings, self._patience = settings, patience
+        self._clock, self._uniform = clock, uniform
+        # Reentrant: a call that is garbage-collected, or a signal's handler, may come in between.
+        self._lock = threading.RLock()
         self._refused = 0
         self._span = 0.0  # how long the next opening lasts at most; 0 for the first
         self._at_rest = State.DISABLED if settings.disabled else State.CLOSED
@@ -158,13 +163,17 @@ class Breaker:
         if len(phase.leases) >= self._settings.half_open_calls:
             # Nobody knows when the probes will be back; refusing again costs next to nothing.
             raise self._refusal("being probed", min(1.0, self._settings.recovery_timeout))
-        phase.leases[permit] = now + self._settings.recovery_timeout
+        phase.leases[permit] = now + self._patience + self._settings.recovery_timeout
         return permit
 
     def answered(self, permit: Permit) -> None:
         """The headers are here; how long the application reads the body is not the target's."""
-        if self._settings.slow_call is not None:
-            permit.answered = self._clock()
+        permit.answered = self._clock()
+        if not permit.phase.admits:
+            with self._lock:
+                leases = permit.phase.leases
+                if permit in leases:
+                    leases[permit] = permit.answered + self._settings.recovery_timeout
 
     def settle(self, permit: Permit, verdict: Verdict) -> Change | None:
         """The call has ended; gives the change that this made."""

@@ -65,7 +65,8 @@ class CircuitBreaker(Circuit):
     stage = Stage.GUARD
 
     def __init__(self, settings: CircuitBreakerSettings, service: Service) -> None:
-        super().__init__(Breaker(_origin(service), settings), self._tell)
+        self._patience = sum(seconds or 0 for seconds in service.timeout)
+        super().__init__(Breaker(_origin(service), settings, self._patience), self._tell)
         self._settings, self._judge = settings, Judge(settings)
         self._operations: dict[tuple[str, str], Breaker] = {}
         self._lock = threading.Lock()
@@ -151,8 +152,7 @@ class CircuitBreaker(Circuit):
         return permit, result
 
     def _of_error(self, error: BaseException, connection: Connection, where: str = "") -> Verdict:
-        kind = connection.failure(error) if isinstance(error, Exception) else None
-        return self._judge.failure(kind, where)
+        return self._judge.failure(connection.failure(error), where)
 
     def _of(self, system: str, target: str) -> Breaker:
         key = system, target
@@ -163,7 +163,7 @@ class CircuitBreaker(Circuit):
             if len(known) >= MOST_TARGETS and key not in known:
                 closed = (each for each in known if known[each].state is State.CLOSED)
                 del known[next(closed, next(iter(known)))]
-            return known.setdefault(key, Breaker(target, self._settings))
+            return known.setdefault(key, Breaker(target, self._settings, self._patience))
 
     def _tell(
         self, breaker: Breaker, change: Change | None, connection: Connection | None = None

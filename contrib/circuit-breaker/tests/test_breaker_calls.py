@@ -1,6 +1,7 @@
 """Real calls through the breaker, and what the server and the caller get to see."""
 
 import asyncio
+import contextlib
 import copy
 import pickle
 import threading
@@ -194,6 +195,18 @@ async def test_it_stays_open_as_long_as_retry_after_says(
         await client.get("/health")
     assert caught.value.retry_after is not None
     assert 150 < caught.value.retry_after <= 200
+
+
+async def test_with_other_statuses_retry_after_is_no_wish_of_the_targets(
+    flext_world: World, stack: Any
+) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 1})
+    stack.flexcore.fault(Fault(status=502, headers={"Retry-After": "200"}))
+    assert await attempt(client) == "502"
+    with pytest.raises(CircuitOpen) as caught:
+        await client.get("/health")
+    assert caught.value.retry_after is not None
+    assert caught.value.retry_after <= 60
 
 
 async def test_no_retry_after_takes_the_service_away_for_years(
@@ -463,6 +476,45 @@ async def test_what_another_plugin_answers_says_nothing_about_the_service(
     assert changes()[-1] == ("open", "half-open")
     assert await attempt(client) == "200"
     assert changes()[-1] == ("half-open", "closed")
+
+
+class Once(Maintenance):
+    """Answers the first request in the service's place, inside the breaker."""
+
+    @hookimpl
+    def flext_request(self, request: Any, connection: Any) -> Any:
+        return connection.respond(503) if connection.call.attempt == 1 else None
+
+
+async def test_nor_does_it_hide_what_the_service_says_to_the_next_attempt(
+    flext_world: World, stack: Any
+) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 2}, Once, Again)
+    stack.flexcore.fault(Fault(status=503, times=None))
+    assert [await attempt(client) for _ in range(2)] == ["503", "503"]
+    assert changes() == [("closed", "open")]
+
+
+class Optional:
+    """Asks a directory that is away, and does without."""
+
+    @hookimpl
+    async def flext_request(self, connection: Any) -> None:
+        with contextlib.suppress(BROKEN["connect:389"], CircuitOpen):
+            asked = Operation("ldap", "search", "connect:389")
+            await connection.perform(asked, self.search)
+
+    def search(self) -> None:
+        raise BROKEN["connect:389"]
+
+
+async def test_nor_does_an_open_circuit_of_an_operation(flext_world: World, stack: Any) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 2}, Optional)
+    for _ in range(3):
+        assert await attempt(client) == "200"
+    assert len(changes()) == 1  # the directory's
+    stack.flexcore.fault(Fault(status=503, times=None))
+    assert [await attempt(client) for _ in range(3)] == ["503", "503", "refused"]
 
 
 class Crowd:

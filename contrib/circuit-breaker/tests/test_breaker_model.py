@@ -24,7 +24,7 @@ VERDICTS = {
     "busy": Verdict(failed=True, reason="status 503", retry_after=7),
     "limited": Verdict(failed=None, reason="status 429", retry_after=4),
 }
-WINDOW, RATE, LEAST, TIMEOUT, MOST, SLOW = 5, 0.6, 3, 10.0, 50.0, 2.0
+WINDOW, RATE, LEAST, TIMEOUT, MOST, SLOW, PATIENCE = 5, 0.6, 3, 10.0, 50.0, 2.0, 5.0
 
 
 class Model:
@@ -53,12 +53,20 @@ class Model:
         if self.state is State.OPEN and now >= self.until:
             self.become(State.HALF_OPEN, now)
         if self.state is State.HALF_OPEN:
-            since = [each for each in self.under_way.values() if now - each < TIMEOUT]
-            if len(since) >= self.probes:
+            self.forget(now)
+            if len(self.under_way) >= self.probes:
                 return False
-            self.under_way[number] = now
+            self.under_way[number] = now + PATIENCE + TIMEOUT
             return True
         return self.state is State.CLOSED
+
+    def forget(self, now: float) -> None:
+        for number in [each for each, until in self.under_way.items() if until <= now]:
+            del self.under_way[number]
+
+    def answered(self, number: int, now: float) -> None:
+        if number in self.under_way:
+            self.under_way[number] = now + TIMEOUT
 
     def ends(self, number: int, era: int, verdict: str, *, slow: bool, now: float) -> None:
         if era != self.era:
@@ -108,7 +116,7 @@ class Circuits(RuleBasedStateMachine):
             max_recovery_timeout=MOST,
             half_open_calls=probes,
         )
-        self.breaker = Breaker("target", made, lambda: self.now, uniform)
+        self.breaker = Breaker("target", made, PATIENCE, lambda: self.now, uniform)
 
     @rule(seconds=st.sampled_from([0.5, 2.5, 4.0, 10.0, 30.0]))
     def wait(self, seconds: float) -> None:
@@ -130,10 +138,19 @@ class Circuits(RuleBasedStateMachine):
         assert expected
         return permit, self.number, self.model.era, self.now
 
+    @rule(target=calls, call=consumes(calls))
+    def answer(self, call: tuple[Permit, int, int, float]) -> object:
+        permit, number, _, _ = call
+        if permit.answered is None:
+            self.breaker.answered(permit)
+            self.model.answered(number, self.now)
+        return call
+
     @rule(call=consumes(calls), verdict=st.sampled_from(sorted(VERDICTS)))
     def settle(self, call: tuple[Permit, int, int, float], verdict: str) -> None:
         permit, number, era, since = call
-        slow = self.now - since > SLOW
+        until = self.now if permit.answered is None else permit.answered
+        slow = until - since > SLOW
         self.model.ends(number, era, verdict, slow=slow, now=self.now)
         self.breaker.settle(permit, VERDICTS[verdict])
 

@@ -127,6 +127,15 @@ def test_an_operations_target_has_a_circuit_to_be_asked_for(
     assert [each.target for each in Heard.told] == ["directory:389"]
 
 
+def test_circuits_do_not_pile_up(flext_service: LoopbackService) -> None:
+    services = {"service": {"base_url": flext_service.url, "plugins": {"circuit-breaker": {}}}}
+    with Host({"services": services}) as host:
+        circuits = host.resource("service", CircuitBreaker)
+        for number in range(300):
+            circuits.circuit("ldap", f"directory-{number}:389").trip()
+        assert len(circuits.circuits) == 101
+
+
 def test_a_service_has_one_circuit_for_threads_and_event_loops(
     flext_service: LoopbackService,
 ) -> None:

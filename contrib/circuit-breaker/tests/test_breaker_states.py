@@ -10,6 +10,7 @@ from flext_plugins_circuit_breaker import CircuitBreakerSettings, CircuitOpen, C
 from flext_plugins_circuit_breaker.breaker import Breaker, Change, Permit
 from flext_plugins_circuit_breaker.verdict import NEUTRAL, SUCCESS, Verdict
 
+PATIENCE = 5.0
 FAILURE = Verdict(failed=True, reason="connect")
 
 
@@ -34,7 +35,9 @@ def breaker(
     clock: Clock, uniform: Callable[[float, float], float] = longest, **settings: object
 ) -> Breaker:
     given = {"failure_threshold": 2, "recovery_timeout": 10, **settings}
-    return Breaker("http://h:1", CircuitBreakerSettings.model_validate(given), clock, uniform)
+    return Breaker(
+        "http://h:1", CircuitBreakerSettings.model_validate(given), PATIENCE, clock, uniform
+    )
 
 
 def opened(clock: Clock, **settings: Any) -> Breaker:
@@ -228,13 +231,27 @@ def test_a_probe_that_is_never_heard_of_again_loses_its_place(clock: Clock) -> N
     made = opened(clock)
     clock.now += 10
     lost = admitted(made)
-    clock.now += 9.99
+    clock.now += PATIENCE + 9.99
     refusal(made)
     clock.now += 0.01
     made.admit()
     refusal(made)
     assert made.settle(lost, SUCCESS) is not None  # late, but it did come back
     assert state(made) is State.CLOSED
+
+
+def test_a_probe_whose_body_is_never_closed_loses_its_place(clock: Clock) -> None:
+    made = opened(clock)
+    clock.now += 10
+    lost = admitted(made)
+    clock.now += 2
+    made.answered(lost)
+    clock.now += 9.99
+    refusal(made)
+    clock.now += 0.01
+    made.answered(admitted(made))
+    made.answered(lost)  # too late: the place is another's
+    refusal(made)
 
 
 @pytest.mark.parametrize("verdict", [SUCCESS, FAILURE, NEUTRAL])
@@ -294,6 +311,24 @@ def test_a_closed_circuit_lets_calls_pass_while_another_thread_counts(clock: Clo
         caller.start()
         caller.join(10)
         assert not caller.is_alive()
+
+
+def test_a_call_that_is_collected_while_another_is_counted_blocks_nobody(clock: Clock) -> None:
+    """Its coroutine is closed wherever the collector happens to run, and settles from there."""
+    made = breaker(clock, failure_threshold=9)
+    abandoned, counted = admitted(made), admitted(made)
+
+    def collecting() -> float:
+        made._clock = clock
+        made.settle(abandoned, FAILURE)
+        return clock()
+
+    made._clock = collecting
+    caller = threading.Thread(target=made.settle, args=(counted, FAILURE), daemon=True)
+    caller.start()
+    caller.join(10)
+    assert not caller.is_alive()
+    assert made.counts.failures == 2
 
 
 def test_a_rate_of_failures_opens_it_that_no_count_in_a_row_would(clock: Clock) -> None:
