@@ -305,6 +305,20 @@ async def test_of_twenty_callers_at_half_open_one_reaches_the_server(
     assert len(stack.flexcore.received) == 2
 
 
+async def test_a_slow_probe_keeps_its_place(flext_world: World, stack: Any) -> None:
+    client = await connected(flext_world, stack, {"failure_threshold": 1, "recovery_timeout": SOON})
+    await opened(client, stack)
+    await flext_world.sleep(SOON)
+    stack.flexcore.fault(Fault(delay=1, times=None))
+    waits = iter([0, 1.5 * SOON])
+
+    async def arrive() -> str:
+        await flext_world.sleep(next(waits))
+        return await attempt(client)
+
+    assert sorted(await flext_world.together(2, arrive)) == ["200", "refused"]
+
+
 async def test_so_many_probes_as_half_open_calls_says_reach_the_server(
     flext_world: World, stack: Any
 ) -> None:

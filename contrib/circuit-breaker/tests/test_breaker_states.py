@@ -249,9 +249,11 @@ def test_a_probe_whose_body_is_never_closed_loses_its_place(clock: Clock) -> Non
     clock.now += 9.99
     refusal(made)
     clock.now += 0.01
-    made.answered(admitted(made))
+    following = admitted(made)
     made.answered(lost)  # too late: the place is another's
     refusal(made)
+    made.settle(following, NEUTRAL)
+    admitted(made)
 
 
 @pytest.mark.parametrize("verdict", [SUCCESS, FAILURE, NEUTRAL])
