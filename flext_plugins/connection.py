@@ -212,13 +212,21 @@ class Connection:
         return self._wire.replayable(request)
 
     def watch(self, response: Response, callback: BodyEnd) -> None:
-        """Call `callback(error_or_none, bytes)` once, when the body was read, broke or closed."""
+        """Call `callback(error_or_none, bytes)` once, when the body was read, broke or closed.
+
+        It is called where the application reads, and finds the exchange's `call` and `failure` as
+        they are here. A read that was cancelled is told as that `CancelledError`.
+        """
+        here = scope.get()
 
         def guarded(error: BaseException | None, size: int) -> None:
+            token = scope.set(here)
             try:
                 callback(error, size)
             except Exception as raised:
                 self._line.report(self._layer, "watch", raised)
+            finally:
+                scope.reset(token)
 
         self._wire.watch(response, guarded)
 

@@ -327,7 +327,8 @@ def _broken(error: BaseException) -> Failure | None:
         inside += [each.reason] if isinstance(each, exceptions.MaxRetryError) else []
     if isinstance(error, (ProxyError, SSLError)):  # no tunnel, a certificate for another name
         return Failure.CONNECT
-    return Failure.PROTOCOL if isinstance(error, exceptions.ProtocolError) else None
+    broken = any(isinstance(each, exceptions.ProtocolError) for each in inside)
+    return Failure.PROTOCOL if broken else None
 
 
 def _in_handshake(error: ssl.SSLError) -> bool:

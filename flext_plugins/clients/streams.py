@@ -85,7 +85,9 @@ class Body:
             while (chunk := self._next(iterator)) is not None:
                 self._size += len(chunk)
                 yield chunk
-        except Exception as error:
+        except GeneratorExit:  # who reads no further says why by closing
+            raise
+        except BaseException as error:
             self._end(error)
             raise
         self._end(None)
@@ -96,7 +98,9 @@ class Body:
             while (chunk := await self._anext(iterator)) is not None:
                 self._size += len(chunk)
                 yield chunk
-        except Exception as error:
+        except GeneratorExit:  # who reads no further says why by closing
+            raise
+        except BaseException as error:
             self._end(error)
             raise
         self._end(None)
