@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from .drive import drive
 from .errors import DeadlineExceeded, FlextError, PluginError
 from .message import Failure
-from .service import Call, Operation, new_call, scope
+from .service import Call, Operation, new_call, scope, within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
@@ -215,7 +215,7 @@ class Connection:
             except Exception as raised:
                 self._line.report(self._layer, "watch", raised)
 
-        self._wire.watch(response, guarded)
+        self._wire.watch(response, within(scope.get(), guarded))
 
     def emit(self, event: object) -> None:
         """Hand a record to every `flext_event` of this service."""
