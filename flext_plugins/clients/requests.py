@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -27,7 +26,7 @@ from requests.exceptions import (
     Timeout,
 )
 from requests.utils import default_headers, rewind_body
-from urllib3 import HTTPResponse, exceptions
+from urllib3 import exceptions
 from urllib3.util import parse_url
 
 from flext_plugins.drive import drive
@@ -37,7 +36,7 @@ from flext_plugins.redaction import redact_record
 
 from .pool import CALL, Gate, edge, origin, sendable
 from .streams import Upload
-from .views import Raw, RequestView, ResponseView, translated
+from .views import Raw, RequestView, ResponseView, made, translated
 
 if TYPE_CHECKING:
     from flext_plugins.message import BodyEnd
@@ -262,8 +261,7 @@ class RequestsWire:
         finally:
             raw.close()
         raw.replay(data)
-        decoded = HTTPResponse(io.BytesIO(data), message.headers, preload_content=False)
-        return decoded.read(decode_content=True)
+        return made(data, message.headers).read(decode_content=True)
 
     async def close(self, response: Any) -> None:
         response.stream.close()
@@ -273,8 +271,7 @@ class RequestsWire:
         native.status_code = status
         native.headers.update(headers or {})
         native.headers.setdefault("Content-Length", str(len(content)))
-        raw = HTTPResponse(io.BytesIO(content), native.headers, status, preload_content=False)
-        native.raw = Raw(raw)
+        native.raw = Raw(made(content, native.headers, status))
         return ResponseView(native, None)
 
     def failure(self, error: BaseException) -> Failure | None:
