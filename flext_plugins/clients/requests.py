@@ -24,6 +24,7 @@ from requests.exceptions import (
     SSLError,
     StreamConsumedError,
     Timeout,
+    UnrewindableBodyError,
 )
 from requests.utils import default_headers, rewind_body
 from urllib3 import exceptions
@@ -47,6 +48,11 @@ _hops: ContextVar[dict[str, Any] | None] = ContextVar("flext_plugins.hops", defa
 SESSION_OPTIONS = frozenset({"auth", "cookies", "headers", "hooks", "max_redirects", "params"})
 SENT = "flext_plugins.requests"
 """The key in a request's `extensions` under which the session's options for this send stand."""
+CALLERS = (
+    *(InvalidURL, InvalidSchema, MissingSchema, InvalidHeader),
+    *(StreamConsumedError, UnrewindableBodyError),
+)
+"""What could not be sent as it was."""
 
 
 class PoolTimeout(WireError, Timeout):
@@ -236,6 +242,7 @@ class RequestsWire:
             "proxies": proxies,
         }
         try:
+            _check(request.native.headers)
             if _seekable(request.native):
                 rewind_body(request.native)
             adapter = self._own if own else self._bare
@@ -279,7 +286,7 @@ class RequestsWire:
             return Failure.POOL
         if isinstance(error, (requests.ConnectTimeout, ProxyError, SSLError)):
             return Failure.CONNECT
-        if isinstance(error, (InvalidURL, InvalidSchema, MissingSchema, InvalidHeader)):
+        if isinstance(error, CALLERS):
             return Failure.CALLER
         if isinstance(error, (Timeout, exceptions.TimeoutError)):
             return Failure.TIMEOUT
@@ -314,6 +321,13 @@ def _broken(error: BaseException) -> Failure | None:
         inside += [found for found in arguments if isinstance(found, BaseException)]
         inside += [each.reason] if isinstance(each, exceptions.MaxRetryError) else []
     return Failure.PROTOCOL if isinstance(error, exceptions.ProtocolError) else None
+
+
+def _check(headers: Mapping[str, Any]) -> None:
+    """Refuse what was set since requests checked; http.client's own error would quote the value."""
+    for name, value in headers.items():
+        if isinstance(value, str) and ("\n" in value or "\r" in value):
+            raise InvalidHeader(f"header {name!r}: its value has a line break")
 
 
 def _seekable(native: Any) -> bool:
