@@ -98,8 +98,8 @@ class Library:
         session.flext_base_url = service.base_url
         for name, value in options.items():
             current = getattr(session, name)
-            if isinstance(value, Mapping) and hasattr(current, "update"):
-                current.update(value)
+            if name == "headers" or (isinstance(value, Mapping) and hasattr(current, "update")):
+                current.update(value)  # pairs too: requests' own defaults stay
             else:
                 setattr(session, name, value)
         adapter = Adapter(ground, service.name)
@@ -188,7 +188,10 @@ class RequestsWire:
         self._defaults = {name.lower(): value for name, value in default_headers().items()}
 
     def owns(self, request: Any) -> bool:
-        return origin(request.url) == self._origin
+        try:
+            return origin(request.url) == self._origin
+        except exceptions.LocationParseError:
+            return False  # a redirect to nowhere: requests has an error of its own for it
 
     def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
         if "://" not in url.partition("?")[0]:
