@@ -260,6 +260,28 @@ def test_what_a_plugin_makes_unsendable_is_the_callers_failure(flext_service, fl
     assert flext_service.received == []
 
 
+def test_a_request_body_that_broke_for_an_observer_is_not_empty_for_the_next(
+    flext_service, flext_world
+):
+    class Consumes:
+        observer = True
+
+        @hookimpl
+        async def flext_request(self, request, connection):
+            await connection.read(request)
+
+    class Again(Consumes):
+        observer = False
+
+    body = _aending() if flext_world.asynchronous else _ending()
+    with pytest.raises(PluginError, match="again: flext_request raised StreamConsumed"):
+        flext_world.send(
+            flext_world.serve(flext_service, Consumes, Again), "POST", "/", content=body
+        )
+
+    assert flext_service.received == []
+
+
 def _ending():
     yield b"one"
     raise OSError("the application's own")

@@ -258,6 +258,8 @@ class RequestsWire:
 
     async def read(self, message: Any) -> bytes:
         if isinstance(message, RequestView):
+            if not self.replayable(message):
+                raise StreamConsumedError("the request's body was read before")
             body = message.stream
             if not isinstance(body, (bytes, str, type(None))):
                 body = body.read() if hasattr(body, "read") else b"".join(body)
