@@ -79,7 +79,7 @@ def same(script: Script, worlds, names, services) -> None:
             assert one == other, f"at {place}\n  {first} saw {one}\n  {name} saw {other}"
 
 
-@bounded(250)
+@bounded(180)
 @given(script=scripts())
 def test_all_worlds_see_the_same(worlds, services, script):
     """What each hook, the service and the application saw, call by call.
