@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .config import HostConfig, ServiceConfig
     from .connection import Connection
     from .discovery import InstalledPlugin, installed
+    from .endpoint import ServiceURL
     from .errors import (
         ConfigError,
         DeadlineExceeded,
@@ -46,6 +47,7 @@ _HOMES = {
     "config": ("HostConfig", "ServiceConfig"),
     "connection": ("Connection",),
     "discovery": ("InstalledPlugin", "installed"),
+    "endpoint": ("ServiceURL",),
     "errors": (
         *("ConfigError", "DeadlineExceeded", "FlextError", "PluginConflict", "PluginError"),
         *("PluginIncompatible", "PluginNotFound", "Refused"),
@@ -79,6 +81,7 @@ __all__ = [
     "Service",
     "ServiceConfig",
     "ServiceName",
+    "ServiceURL",
     "Stage",
     "events",
     "hookimpl",

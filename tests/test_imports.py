@@ -56,6 +56,7 @@ PUBLIC = [
     "Service",
     "ServiceConfig",
     "ServiceName",
+    "ServiceURL",
     "Stage",
     "events",
     "hookimpl",

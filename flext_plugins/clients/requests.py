@@ -224,6 +224,7 @@ class RequestsWire:
             raise Refused("the host is closed")
         service, sent = self._service, request.extensions.get(SENT, {})
         await self._gate.enter(service.timeout.pool, deadline, PoolTimeout)
+        phases = request.extensions.get("timeout") or service.timeout._asdict()
         timeout = sent.get("timeout")
         verify = sent.get("verify", True)
         proxies = sent.get("proxies")
@@ -231,7 +232,7 @@ class RequestsWire:
             address = service.proxy.get_secret_value() if service.proxy else ""
             proxies = {"http": address, "https": address} if address else {}
         options: dict[str, Any] = {
-            "timeout": service.timeout[:2] if timeout is None else timeout,
+            "timeout": (phases["connect"], phases["read"]) if timeout is None else timeout,
             "verify": verify if service.verify is True else service.verify,
             "cert": sent.get("cert") or (service.cert if own else None),
             "proxies": proxies,
