@@ -139,7 +139,7 @@ async def test_a_secret_that_became_unsendable_is_not_sent_and_not_shown(
     ("auth", "expected"),
     [
         ({}, "scheme: is required"),
-        ({"scheme": "digest"}, "scheme: .*'bearer', 'basic', 'api-key' or 'login'"),
+        ({"scheme": "digest"}, "scheme: .*'bearer', 'basic', 'api-key', 'login', 'oauth2' or"),
         ({"scheme": "bearer"}, "scheme 'bearer' needs token"),
         ({"scheme": "basic", "username": "canary"}, "scheme 'basic' needs password"),
         ({"scheme": "bearer", "token": "canary", "header": "X"}, "does not take header"),
