@@ -19,11 +19,9 @@ from urllib.parse import quote_plus, urlencode
 import pytest
 from flext_plugins_devstack import Devstack
 
-from flext_plugins.testing import Answer, Received
+from flext_plugins.testing import Answer, LoopbackService, Received
 
 HERE = Path(__file__).parent
-SECRET = "s+cr:t &=%/"
-"""As in oidc/server.mjs."""
 
 
 @pytest.fixture(scope="session")
@@ -56,20 +54,25 @@ class Fresh:
 class Stack:
     """A protected stack without faults."""
 
-    def __init__(self, running: Devstack) -> None:
+    def __init__(self, running: Devstack, tokens: LoopbackService) -> None:
         running.auth.token_lifetime = 3600.0
+        tokens.answer = Answer(body=b'{"access_token": "fetched"}')
+        self.tokens = tokens
         self.running = running
         self.auth, self.flexcore = Fresh(running.auth), Fresh(running.flexcore)
         self.elsewhere = Fresh(running.elsewhere)
 
 
 @pytest.fixture
-def stack(running: Devstack) -> Stack:
-    return Stack(running)
+def stack(running: Devstack, flext_elsewhere: LoopbackService) -> Stack:
+    return Stack(running, flext_elsewhere)
 
 
 class Issuer:
     """The npm package oidc-provider, a certified OAuth 2.0 server, in a process of its own."""
+
+    secret = "s+cr:t &=%/"
+    """Of its clients, as in oidc/server.mjs."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -103,7 +106,7 @@ class Issuer:
 
     def ask(self, path: str, client: str = "service", **form: str) -> dict[str, Any]:
         """What it answers to a client's form."""
-        pair = f"{client}:{quote_plus(SECRET)}".encode()
+        pair = f"{client}:{quote_plus(self.secret)}".encode()
         basic = f"Basic {base64.b64encode(pair).decode()}"
         return self.post(path, urlencode(form).encode(), Authorization=basic)
 

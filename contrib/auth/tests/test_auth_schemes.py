@@ -32,9 +32,22 @@ SCHEMES: list[tuple[dict[str, Any], str, str]] = [
         "authorization",
         "Bearer ey",
     ),
+    (
+        {
+            "scheme": "oauth2",
+            "service": "tokens",
+            "url": "/token",
+            "client_id": "canary-id",
+            "client_secret": "canary-secret",
+        },
+        "authorization",
+        "Bearer fetched",
+    ),
 ]
 every_scheme = pytest.mark.parametrize(
-    ("auth", "header", "value"), SCHEMES, ids=["bearer", "basic", "api-key", "own-header", "login"]
+    ("auth", "header", "value"),
+    SCHEMES,
+    ids=["bearer", "basic", "api-key", "own-header", "login", "oauth2"],
 )
 
 
@@ -42,6 +55,7 @@ def services(stack: Any, auth: dict[str, Any]) -> dict[str, Any]:
     return {
         "flexcore": {"base_url": stack.flexcore.url, "plugins": {"auth": auth}},
         "flext-auth": {"base_url": stack.auth.url},
+        "tokens": {"base_url": stack.tokens.url},
     }
 
 
@@ -100,7 +114,20 @@ async def test_a_request_with_its_own_credential_is_left_alone(
     own = await client.get(PLUGINS, headers={header: "mine"})
     assert own.status_code == 401
     assert [each.headers[header] for each in stack.flexcore.received] == ["mine"]
-    assert stack.auth.received == []
+    assert stack.auth.received == stack.tokens.received == []
+
+
+@every_scheme
+async def test_a_request_with_its_own_credential_gets_the_services_where_the_settings_say_so(
+    flext_world: World, stack: Any, auth: dict[str, Any], header: str, value: str
+) -> None:
+    table = services(stack, {**auth, "replace": True})
+    table["flexcore"]["headers"] = {header: "configured"}
+    client = await flext_world.client(flext_world.host({"services": table}), "flexcore")
+    for headers in ({header: "mine"}, {}):
+        answer = await client.get("/health", headers=headers)
+        assert stack.flexcore.received[-1].headers[header].startswith(value)
+        assert answer.request.headers.get(header) == headers.get(header)
 
 
 async def test_a_secret_in_a_file_is_read_again(
@@ -201,7 +228,8 @@ def test_it_cannot_be_made_an_observer() -> None:
 def test_no_secret_shows_in_what_is_printed(
     stack: Any, auth: dict[str, Any], header: str, value: str
 ) -> None:
-    secrets = [auth[key] for key in ("token", "username", "password", "key") if key in auth]
+    names = ("token", "username", "password", "key", "client_secret")
+    secrets = [auth[key] for key in names if key in auth]
     host = Host({"services": services(stack, auth)})
     settings = AuthSettings(**auth)
     shown = f"{host.explain('flexcore')} {settings!r} {settings}"

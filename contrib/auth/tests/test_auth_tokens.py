@@ -378,7 +378,7 @@ async def test_one_token_for_all_services_that_ask_for_the_same(
     flext_world: World, api: Api
 ) -> None:
     config = api.services({**OAUTH2, "scope": "a b"})
-    more = {
+    more: dict[str, dict[str, Any]] = {
         "alike": {"scope": ["b", "a", "b"], "leeway": 5, "replace": True},
         "scope": {"scope": "a"},
         "audience": {"scope": "a b", "audience": "x"},

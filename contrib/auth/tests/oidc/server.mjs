@@ -35,7 +35,7 @@ const provider = new Provider(issuer, {
     client('api'),
   ],
   clientDefaults: { id_token_signed_response_alg: 'ES256' },
-  scopes: ['openid', 'offline_access', 'api:read', 'api:write'],
+  scopes: ['openid', 'offline_access', 'api:read', 'api:write', 'api:admin'],
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
@@ -43,7 +43,6 @@ const provider = new Provider(issuer, {
     revocation: { enabled: true, allowedPolicy: () => true },
   },
   findAccount: (ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
-  revokeGrantPolicy: (ctx) => ctx.oidc.route === 'token', // reuse ends the grant, a revoked token not
   rotateRefreshToken: true,
   ttl: {
     AccessToken: (ctx, token, { clientId }) => LIFETIMES[clientId] ?? 3600,
