@@ -1,6 +1,8 @@
 """What each scheme puts on the wire, and where it never shows up."""
 
+import re
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -234,3 +236,21 @@ def test_no_secret_shows_in_what_is_printed(
     settings = AuthSettings(**auth)
     shown = f"{host.explain('flexcore')} {settings!r} {settings}"
     assert not [each for each in secrets if each in shown]
+
+
+def test_every_configuration_in_the_readme_composes(
+    tls_server: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEXT_USERNAME", "admin")
+    monkeypatch.setenv("FLEXT_PASSWORD", "secret")
+    (tmp_path / "secret").write_text("secret")
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```toml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    for text in found:
+        text = text.replace("/run/secrets/flext", str(tmp_path / "secret"))
+        text = text.replace("/etc/flext/client.pem", str(tls_server.authority.client))
+        file = tmp_path / "flext.toml"
+        file.write_text(text)
+        Host.from_file(file).check()
+    for scheme in ("bearer", "basic", "api-key", "login", "oauth2", "mtls"):
+        assert f'scheme = "{scheme}"' in "".join(found)
