@@ -82,7 +82,7 @@ class Kept:
     def begin_renewal(self) -> bool:
         """Whether the caller is the one that renews the token, until it says `end_renewal`."""
         with self._lock:
-            if self._is_renewing or self.failures.left:
+            if self._is_renewing:
                 return False
             self._is_renewing = True
             return True

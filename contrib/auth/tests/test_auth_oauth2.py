@@ -151,6 +151,7 @@ async def test_a_refresh_token_rotates_and_the_used_one_is_refused(
     secret.write_text(issuer.refresh_token())
     await flext_world.sleep((caught.value.retry_after or 0) + 0.1)
     assert (await api.get("/")).json()["sub"] == "ana"
+    assert issuer.asked() == {"refresh_token": 1}
 
 
 async def test_a_token_endpoint_that_is_down_or_slow_fails_closed_within_the_deadline(
@@ -272,12 +273,14 @@ async def test_a_refresh_token_that_comes_with_a_token_is_used_and_its_successor
 async def test_a_users_refresh_token_is_never_followed_by_the_clients_own_credentials(
     flext_world: World, flext_service: LoopbackService, asked: Asked
 ) -> None:
-    asked.says(400, error="invalid_grant", error_description="it has expired")
     config = asked.services(flext_service, refresh_token="canary")
     api = await flext_world.client(flext_world.host(config), "api")
+    await api.get("/")
+    flext_service.answer = Answer(401)
+    asked.says(400, error="invalid_grant", error_description="it has expired")
     with pytest.raises(Refused, match="refused: invalid_grant: it has expired"):
         await api.get("/")
-    assert [each["grant_type"] for each in asked.forms] == ["refresh_token"]
+    assert [each["grant_type"] for each in asked.forms] == ["refresh_token"] * 2
 
 
 # What is understood

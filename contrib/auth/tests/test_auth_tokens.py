@@ -14,7 +14,7 @@ import jwt
 import pytest
 from flext_plugins_auth import AuthSettings
 from flext_plugins_auth.kept import LONGEST, Backoff, Kept, Tokens
-from flext_plugins_auth.plugin import GRANTS
+from flext_plugins_auth.plugin import GRANTS, ServiceTokens
 from flext_plugins_auth.token import Problem, Token, token_of
 
 from flext_plugins import DeadlineExceeded, Host, Refused, events, hookimpl, options
@@ -360,6 +360,24 @@ async def test_nothing_is_locked_while_a_request_is_under_way(
     api.delay = 0.5
     await flext_world.together(5, lambda: client.get("/"))
     assert api.server.most_active == 5
+
+
+async def test_a_token_that_another_flight_has_just_landed_is_used(flext_sync_world: World) -> None:
+    tokens = Tokens()
+
+    class Shared:
+        def shared(self, kind: object, factory: object) -> Tokens:
+            return tokens
+
+    class Late:
+        async def once(self, grant: Any, work: Any) -> Any:
+            tokens.of(grant).keep(Token("landed", time.monotonic()))
+            return await work()
+
+    shared: Any = Shared()
+    late: Any = Late()
+    found = await ServiceTokens(AuthSettings(**OAUTH2), shared).get(late)
+    assert found.value == "landed"
 
 
 def test_only_the_token_that_was_rejected_is_given_up() -> None:
