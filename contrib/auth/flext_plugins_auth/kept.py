@@ -57,6 +57,9 @@ class Kept:
 
     def __init__(self) -> None:
         self.failures = Backoff()
+        """Of fetches without which nothing can be sent."""
+        self.renewals = Backoff()
+        """Those that failed while there was a valid token: nobody is refused for them."""
         self.refresh: Credential | None = None
         self._token: Token | None = None
         self._lock = threading.Lock()
@@ -72,6 +75,7 @@ class Kept:
         with self._lock:
             self._token, self.refresh = token, token.refresh
             self.failures.reset()
+            self.renewals.reset()
 
     def reject(self, rejected: Token) -> None:
         """Use `rejected` no longer; one that has taken its place meanwhile stays."""

@@ -132,7 +132,8 @@ class ServiceTokens:
         found = kept.valid()
         if found is not None and found is not old:  # another flight has landed since
             return found
-        kept.failures.check()
+        memory = kept.failures if old is None else kept.renewals
+        memory.check()
         started = time.perf_counter()
         try:
             token = await fetched(self._grant, kept, connection)
@@ -140,8 +141,8 @@ class ServiceTokens:
             duration = time.perf_counter() - started
             connection.emit(events.TokenFetched(issuer, "failed", duration))
             if isinstance(error, Refused):
-                kept.failures.again(str(error.args[0]), error.retry_after)
-                error.retry_after = error.retry_after or kept.failures.left
+                memory.again(str(error.args[0]), error.retry_after)
+                error.retry_after = error.retry_after or memory.left
             raise
         kept.keep(token)
         connection.emit(events.TokenFetched(issuer, "fetched", time.perf_counter() - started))

@@ -20,10 +20,18 @@ from flext_plugins_auth.token import Problem, Token, token_of
 from flext_plugins import DeadlineExceeded, Host, Refused, events, hookimpl, options
 from flext_plugins.testing import Answer, LoopbackService, Received, World
 
-LOGIN = {"scheme": "login", "service": "tokens", "username": "ana", "password": "canary"}
-OAUTH2 = {"scheme": "oauth2", "service": "tokens", "url": "/token", "client_id": "id"} | {
-    "client_secret": "canary"
+LOGIN: dict[str, Any] = {
+    "scheme": "login",
+    "service": "tokens",
+    "username": "ana",
+    "password": "canary",
 }
+OAUTH2: dict[str, Any] = {
+    "scheme": "oauth2",
+    "service": "tokens",
+    "url": "/token",
+    "client_id": "id",
+} | {"client_secret": "canary"}
 both = pytest.mark.parametrize("auth", [LOGIN, OAUTH2], ids=["login", "oauth2"])
 
 
@@ -82,7 +90,7 @@ def age(host: Host, auth: dict[str, Any], seconds: float) -> None:
     )
     token = kept.valid()
     assert token is not None
-    kept.keep(replace(token, fetched=token.fetched - seconds))
+    kept._token = replace(token, fetched=token.fetched - seconds)
 
 
 # Renewal
@@ -132,8 +140,11 @@ async def test_while_the_token_is_valid_a_renewal_that_fails_hurts_nobody(
         assert (await client.get("/")).status_code == 200
     assert api.sent == ["token-1"] * 6
     assert api.asked == 2  # it failed once, which is remembered
-    age(host, auth, 10)
-    assert (await client.get("/")).status_code == 200  # `keep` forgets the failure
+    age(host, auth, 30)
+    for _ in range(2):  # past its end it is tried at once, and that is remembered too
+        with pytest.raises(Refused, match="failed with status 503"):
+            await client.get("/")
+    assert api.asked == 3
 
 
 @both
@@ -147,7 +158,10 @@ async def test_a_slow_renewal_leaves_time_for_the_request(
     api.trouble = Answer(delay=30)
     with options(deadline=2):
         assert (await client.get("/")).status_code == 200
-    assert api.sent == ["token-1"] * 2
+    api.trouble = None
+    age(host, auth, 30)
+    assert (await client.get("/")).status_code == 200  # and makes nobody else wait or fail
+    assert api.sent == ["token-1", "token-1", "token-2"]
 
 
 async def test_a_cancelled_renewal_leaves_it_to_the_next_caller(
