@@ -129,6 +129,7 @@ class Raw:
             while (chunk := self._next(chunks)) is not None:
                 yield chunk
         except Exception as error:
+            self._raw.close()
             self._end(error)
             raise
         self._end(None)
@@ -142,6 +143,7 @@ class Raw:
             with self._limit:
                 data: bytes = self._source.read(*args, **options)
         except Exception as error:
+            self._raw.close()
             self._end(error)
             raise
         if not data:
