@@ -51,21 +51,24 @@ class Mask:
     """Masks in what a service answered the secrets that it was sent, or that are known of it.
 
     Args:
+        headers: those of the request that was sent.
+
+    Attributes:
         source: who answered: the service, or another origin's host.
         secrets: each has `get_secret_value`.
-        headers: those of the request that was sent.
     """
 
-    __slots__ = ("_headers", "_secrets", "source")
+    __slots__ = ("_headers", "secrets", "source")
 
-    def __init__(self, source: str, secrets: Iterable[Any], headers: Mapping[str, Any]) -> None:
-        self.source, self._secrets, self._headers = source, secrets, headers
+    def __init__(self, headers: Mapping[str, Any]) -> None:
+        self._headers = headers
+        self.source, self.secrets = "", tuple[Any, ...]()
 
     def __call__(self, text: str) -> str:
         return redact_url(without(text, self._values()))
 
     def _values(self) -> Iterator[str]:
-        for secret in self._secrets:
+        for secret in self.secrets:
             with suppress(FlextError):  # its variable or file is gone
                 yield secret.get_secret_value()
         for name, value in self._headers.items():

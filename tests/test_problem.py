@@ -17,6 +17,7 @@ from flext_plugins import (
     Host,
     Secret,
     ServiceError,
+    Stage,
     hookimpl,
     options,
     raise_for_status,
@@ -209,6 +210,26 @@ def test_a_credential_that_was_sent_is_masked_without_its_scheme_too(flext_servi
     error = told(flext_world, flext_world.serve(flext_service, Logs))
 
     assert error.detail == "token *** is blacklisted"
+
+
+def test_so_is_one_that_a_plugin_took_off_again(flext_service, flext_world):
+    """As `auth` does: outside of it nobody sees the request with the credential."""
+
+    class Fetches:
+        stage = Stage.AUTH
+
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            request.headers["Authorization"] = "Bearer made-here"
+            response = await send(request)
+            del request.headers["Authorization"]
+            return response
+
+    flext_service.answer = Answer(401, PROBLEM, b'{"detail": "token made-here is blacklisted"}')
+    error = told(flext_world, flext_world.serve(flext_service, Fetches))
+
+    assert error.detail == "token *** is blacklisted"
+    assert "made-here" not in repr(error.response.extensions)
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])

@@ -166,7 +166,7 @@ class GatedWire(Wire):
             if self._closed:
                 raise Refused("the host is closed")
             if call.deadline is None:
-                return await self._dispatch(request, call, None, own=own)
+                return self._masked(await self._dispatch(request, call, None, own=own), request)
             waiting_for = f"the answer of {call.service if own else request.url.host}"
             left, limit = call.check(waiting_for), Limit(call, waiting_for, self._timed_out)
             if self._asynchronous:
@@ -176,13 +176,18 @@ class GatedWire(Wire):
                 with limit:
                     response = await self._dispatch(request, call, left, own=own)
             call.check(waiting_for)  # a head that trickles in is waited for too long in sync worlds
-            return response
+            return self._masked(response, request)
         except BaseException:
             if response is None:
                 self._gate.leave()
             else:
                 await self.close(response)
             raise
+
+    def _masked(self, response: Any, request: Any) -> Any:
+        if response.status_code >= 400:  # what was really sent is known only here
+            response.extensions[MASK] = Mask(request.headers)
+        return response
 
 
 async def edge(request: Any, line: Awaitable[Line], wire: str, composed: Composition) -> Any:
@@ -209,8 +214,9 @@ async def edge(request: Any, line: Awaitable[Line], wire: str, composed: Composi
             response = await library.bare(library.clone(request), call)
         response.extensions[CALL] = call
         if response.status_code >= 400:
-            source = service.name if own else request.url.host
-            response.extensions[MASK] = Mask(source, composed.secrets, _sent(response))
+            mask = response.extensions.setdefault(MASK, Mask({}))
+            mask.source = service.name if own else request.url.host
+            mask.secrets = composed.secrets
         response.request = request
         return response
     except FlextError as error:
@@ -220,15 +226,6 @@ async def edge(request: Any, line: Awaitable[Line], wire: str, composed: Composi
         error.flext_call = call  # type: ignore[attr-defined] # a native error carries it so
         raise
     raise _nativised(failed, wire)
-
-
-def _sent(response: Any) -> Mapping[str, str]:
-    """The headers of the request that was sent for `response`, while it is still known."""
-    try:
-        headers: Mapping[str, str] = response.request.headers
-    except (AttributeError, RuntimeError):  # a plugin answered
-        return {}
-    return headers
 
 
 def _nativised(error: FlextError, library: str) -> FlextError:
