@@ -11,6 +11,7 @@ demo: .venv/demo
 	.venv/bin/flext-devstack demo
 
 test: .venv/test
+	@sh tools/servers.sh
 	@set -e; for python in $$(sh tools/interpreters.sh); do \
 	  folder=.venv; \
 	  if ! [ "$$python" = "$(PYTHON)" ]; then \

@@ -5,12 +5,13 @@
 #   testing                 the kit that plugins are tested with, pytest fixtures
 #   cli                     the command
 #   host, lifetimes         owns services and connections, closes them
+#   problem                 what an error status means
 #   clients, composition    the libraries that send; names -> ordered layers (config, catalog,
 #                           discovery, endpoint, settings, explanation belong to composing)
 #   line, connection        one open connection, and what plugins may use of it
 #   chain, drive, layer     plugins in their places -> one callable, awaited or driven
 #   flight                  work that concurrent callers share
-#   service, message, events, errors, redaction    what is talked about
+#   service, message, events, errors, deadline, redaction    what is talked about
 #   hookspecs               the contract: six hooks, and pluggy
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
         PluginIncompatible,
         PluginNotFound,
         Refused,
+        ServiceError,
     )
     from .host import Host
     from .message import Failure, Request, Response
+    from .problem import raise_for_status
     from .service import Call, Operation, Service, options
     from .settings import Secret, ServiceName
 
@@ -48,10 +51,11 @@ _HOMES = {
     "discovery": ("InstalledPlugin", "installed"),
     "errors": (
         *("ConfigError", "DeadlineExceeded", "FlextError", "PluginConflict", "PluginError"),
-        *("PluginIncompatible", "PluginNotFound", "Refused"),
+        *("PluginIncompatible", "PluginNotFound", "Refused", "ServiceError"),
     ),
     "host": ("Host",),
     "message": ("Failure", "Request", "Response"),
+    "problem": ("raise_for_status",),
     "service": ("Call", "Operation", "Service", "options"),
     "settings": ("Secret", "ServiceName"),
 }
@@ -78,12 +82,14 @@ __all__ = [
     "Secret",
     "Service",
     "ServiceConfig",
+    "ServiceError",
     "ServiceName",
     "Stage",
     "events",
     "hookimpl",
     "installed",
     "options",
+    "raise_for_status",
 ]
 
 

@@ -207,7 +207,7 @@ class Around:
 
 
 async def _to_wire(request: Any, scope: Scope) -> Any:
-    return await _wire(scope).send(request, scope.call.deadline)
+    return await _wire(scope).send(request, scope.call)
 
 
 async def _to_work(operation: Any, scope: Scope) -> Any:  # noqa: ARG001

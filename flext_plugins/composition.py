@@ -6,7 +6,7 @@ import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError, field_validator
+from pydantic import BaseModel, SecretStr, ValidationError, field_validator
 
 from .catalog import SPECS, Catalog, Source, arguments_of
 from .config import report
@@ -41,6 +41,8 @@ class Composition:
     where: Where = field(default_factory=lambda: Where({}))
     edges: frozenset[str] = frozenset()
     """The services that its plugins may send to."""
+    secrets: tuple[SecretStr, ...] = field(default=(), repr=False)
+    """What is shown nowhere, of the service's settings and its plugins'."""
 
 
 def compose(
@@ -76,7 +78,20 @@ def compose(
     plugins = tuple(PluginInfo(each.name, *each.source[1:]) for each in drafts)
     service = service_of(name, settings, plugins, provided, shared)
     edges = frozenset().union(*(each.edges for each in drafts))
-    return Composition(service, tuple(each.layer(service) for each in drafts), where, edges)
+    secrets = tuple(_secrets(settings, service, drafts))
+    return Composition(
+        service, tuple(each.layer(service) for each in drafts), where, edges, secrets
+    )
+
+
+def _secrets(
+    settings: ServiceConfig, service: Service, drafts: list[_Draft]
+) -> Iterator[SecretStr]:
+    for address in (settings.base_url, settings.proxy):
+        if address:
+            yield from (each for each in address.split()[1:] if each is not None)
+    held = [service.headers, *(each.settings for each in drafts)]
+    yield from (value for _, value in leaves(held) if isinstance(value, SecretStr))
 
 
 def _together(problems: list[FlextError], service: str) -> FlextError:

@@ -105,7 +105,7 @@ class Defaults(_Quiet):
     proxy: Literal[False] | Address | None = None
     max_connections: PositiveInt = 100
     deadline: Seconds | None = None
-    """Seconds for what a call waits for, over all attempts."""
+    """Seconds for a call: all its attempts and hops, and what its plugins wait for."""
     allow_insecure: bool = False
     """Send credentials over plain HTTP to other machines."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from .deadline import Limit
 from .drive import drive
 from .errors import DeadlineExceeded, FlextError, PluginError
 from .message import Failure
@@ -14,6 +16,7 @@ from .service import Call, Operation, new_call, scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+    from contextlib import AbstractAsyncContextManager
 
     from .layer import Layer
     from .line import Line
@@ -73,6 +76,10 @@ class Connection:
         call = self.call
         return call.check(f"{self._layer.name}'s {waiting_for}") if call else None
 
+    def _limit(self, waiting_for: str) -> AbstractAsyncContextManager[None]:
+        call = self.call
+        return Limit(call, f"{self._layer.name}'s {waiting_for}") if call else nullcontext()
+
     async def sleep(self, seconds: float) -> None:
         """Wait.
 
@@ -94,18 +101,13 @@ class Connection:
             DeadlineExceeded: the call's deadline passed first. What runs in a thread goes on there;
                 in place, the function ends before this is raised.
         """
-        left = self._left("blocking work")
-        if not self.asynchronous:
-            result = function(*args)
-            self._left("blocking work")
-            return result
-        try:
-            async with asyncio.timeout(left) as limit:
+        if self.asynchronous:
+            async with self._limit("blocking work"):
                 return await asyncio.to_thread(function, *args)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-        raise DeadlineExceeded("no time left, waiting for blocking work")
+        self._left("blocking work")
+        result = function(*args)
+        self._left("blocking work")
+        return result
 
     async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
         """What `work()` gives, run by one caller for all that ask with `key` at the same time.
@@ -168,12 +170,18 @@ class Connection:
 
         A plain `function` runs as in `run`, an `async def` is awaited. Outside a call the operation
         gets a `Call` of its own.
+
+        Raises:
+            DeadlineExceeded: as `run` does.
         """
 
         async def work() -> Any:
-            if inspect.iscoroutinefunction(function):
+            if not inspect.iscoroutinefunction(function):
+                return await self.run(function, *args)
+            if not self.asynchronous:
                 return await function(*args)
-            return await self.run(function, *args)
+            async with self._limit(f"{operation.name} at {operation.system}"):
+                return await function(*args)
 
         return await self._line.operate(operation, work, frozenset({id(self._layer.plugin)}))
 
@@ -204,13 +212,21 @@ class Connection:
         return self._wire.replayable(request)
 
     def watch(self, response: Response, callback: BodyEnd) -> None:
-        """Call `callback(error_or_none, bytes)` once, when the body was read, broke or closed."""
+        """Call `callback(error_or_none, bytes)` once, when the body was read, broke or closed.
+
+        It is called where the application reads, and finds the exchange's `call` and `failure` as
+        they are here. A read that was cancelled is told as that `CancelledError`.
+        """
+        here = scope.get()
 
         def guarded(error: BaseException | None, size: int) -> None:
+            token = scope.set(here)
             try:
                 callback(error, size)
             except Exception as raised:
                 self._line.report(self._layer, "watch", raised)
+            finally:
+                scope.reset(token)
 
         self._wire.watch(response, guarded)
 

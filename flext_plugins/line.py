@@ -93,7 +93,7 @@ class Line:
         started = time.monotonic()
         outcome: Outcome = "cancelled"
         try:
-            response = await self.chain("exchange", absent)(wire.adopt(request), current)
+            response = await self.chain("exchange", absent)(wire.adopt(request, call), current)
             outcome = "answered"
         except Exception as error:
             outcome = _outcome(error, wire)
@@ -101,8 +101,10 @@ class Line:
                 error.service, error.call = error.service or call.service, error.call or call
             raise
         finally:
-            scope.reset(token)
-            self.emit(CallFinished(call, outcome, time.monotonic() - started, call.attempt))
+            try:
+                self.emit(CallFinished(call, outcome, time.monotonic() - started, call.attempt))
+            finally:
+                scope.reset(token)
         if self._receivers:
             wire.watch(response, lambda error, size: self.emit(BodyEnded(call, error, size)))
         return response
@@ -133,13 +135,16 @@ class Line:
                 except Exception as error:
                     self.report(layer, "flext_event", error, quiet=isinstance(event, PluginFailed))
         if isinstance(event, StateChanged):
-            logger().bind(service=self.service.name, plugin=event.plugin).warning(
-                f"{event.target}: {event.old} -> {event.new}: {event.reason}"
-            )
+            change = f"{event.old} -> {event.new}"
+            self._logger(event.plugin).warning(f"{event.target}: {change}: {event.reason}")
         elif isinstance(event, CallRefused) and _log.isEnabledFor(logging.INFO):
-            logger().bind(service=self.service.name, plugin=event.plugin).info(
-                f"refused: {event.reason}", call_id=event.call.id
-            )
+            self._logger(event.plugin).info(f"refused: {event.reason}")
+
+    def _logger(self, plugin: str | None) -> Any:
+        bound = logger().bind(service=self.service.name, plugin=plugin)
+        if (current := scope.get()) is None:
+            return bound
+        return bound.bind(call_id=current.call.id, correlation_id=current.call.correlation_id)
 
     def report(self, layer: Layer, hook: str, error: Exception, *, quiet: bool = False) -> None:
         """Note that an observer raised: the log once a minute, the receivers unless `quiet`."""
@@ -147,10 +152,8 @@ class Line:
         last = self._reported.get((layer.name, hook))
         if last is None or now - last >= REPORT_SECONDS:
             self._reported[layer.name, hook] = now
-            current = scope.get()
-            logger().bind(service=self.service.name, plugin=layer.name).warning(
-                f"observer raised {type(error).__name__} in {hook}; the call goes on",
-                call_id=current.call.id if current else None,
+            self._logger(layer.name).warning(
+                f"observer raised {type(error).__name__} in {hook}; the call goes on"
             )
         if not quiet:
             unless = layer if hook == "flext_event" else None

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
+    from .service import Call
+
     BodyEnd = Callable[[BaseException | None, int], None]
     """How a body ended: the error, or `None`, and the bytes that had passed."""
 
@@ -78,10 +80,10 @@ class Wire(Protocol):
     def owns(self, request: Any) -> bool:
         """Whether `request` goes to the service's own origin."""
 
-    async def bare(self, request: Any, deadline: float | None) -> Any:
+    async def bare(self, request: Any, call: Call) -> Any:
         """Send to any origin, without the service's client certificate."""
 
-    async def send(self, request: Any, deadline: float | None) -> Any:
+    async def send(self, request: Any, call: Call) -> Any:
         """Send `request` to the service; the response's body is unread."""
 
     async def read(self, message: Any) -> bytes:
@@ -96,8 +98,8 @@ class Wire(Protocol):
     def clone(self, request: Any) -> Any:
         """A request with headers and extensions of its own and the same stream."""
 
-    def adopt(self, request: Any) -> Any:
-        """A clone with the service's own headers where the caller has not set them."""
+    def adopt(self, request: Any, call: Call) -> Any:
+        """A clone with the service's headers and the call's id, where the caller has set none."""
 
     def respond(self, status: int, headers: Mapping[str, str] | None, content: bytes) -> Any:
         """An answer made here."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from .errors import FlextError
+
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
 MASK = "***"
 SECRET_NAME = re.compile(
@@ -21,6 +24,8 @@ SECRET_NAME = re.compile(
 _RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 """What a log record has of its own, and lets nobody overwrite."""
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
+_ESCAPED = re.compile(r"[\\'\"\x00-\x1f]+")
+"""What a `repr` shows in another way."""
 _PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#\s]+)=([^&;#\s]*)")
 
 
@@ -32,6 +37,42 @@ def redact_url(text: str) -> str:
         return f"{name}={MASK}" if SECRET_NAME.search(name) else found[0]
 
     return _PARAMETER.sub(mask, _USERINFO.sub(f"{MASK}@", text))
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """`text` with each of `secrets`, and each part that a `repr` leaves as it is, masked."""
+    parts = {part for each in secrets for part in (each, *_ESCAPED.split(each)) if len(part) > 2}
+    for part in sorted(parts, key=len, reverse=True):
+        text = text.replace(part, MASK)
+    return text
+
+
+class Mask:
+    """Masks in what a service answered the secrets that it was sent, or that are known of it.
+
+    Args:
+        source: who answered: the service, or another origin's host.
+        secrets: each has `get_secret_value`.
+        headers: those of the request that was sent.
+    """
+
+    __slots__ = ("_headers", "_secrets", "source")
+
+    def __init__(self, source: str, secrets: Iterable[Any], headers: Mapping[str, Any]) -> None:
+        self.source, self._secrets, self._headers = source, secrets, headers
+
+    def __call__(self, text: str) -> str:
+        return redact_url(without(text, self._values()))
+
+    def _values(self) -> Iterator[str]:
+        for secret in self._secrets:
+            with suppress(FlextError):  # its variable or file is gone
+                yield secret.get_secret_value()
+        for name, value in self._headers.items():
+            if SECRET_NAME.search(name):
+                shown = value.decode("latin-1") if isinstance(value, bytes) else value
+                yield shown
+                yield shown.partition(" ")[2]  # the credential without its scheme
 
 
 def redact_record(record: logging.LogRecord) -> bool:

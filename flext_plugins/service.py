@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
-from .errors import ConfigError, DeadlineExceeded
+from .deadline import late, least
+from .errors import ConfigError
+from .redaction import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MISSING: Any = object()
+CORRELATION = "X-Correlation-ID"
+"""The header that ties requests to what caused them, across services."""
 
 
 class PluginInfo(NamedTuple):
@@ -48,7 +55,7 @@ class Service:
     """Sent to the service's own origin where the caller has not set them; values are `Secret`."""
     timeout: Timeout = field(default_factory=Timeout)
     deadline: float | None = None
-    """Seconds for what a call waits for, over all attempts."""
+    """Seconds for a call: all its attempts and hops, and what its plugins wait for."""
     verify: bool | str = True
     cert: str | tuple[str, ...] | None = field(default=None, repr=False)
     http2: bool = False
@@ -94,7 +101,8 @@ class Call:
     route: str | None = None
     """The path's template (`/orders/{id}`), as the application named it."""
     user: str | None = None
-    correlation_id: str | None = None
+    correlation_id: str = ""
+    """What ties this call to others, here and in other services; `id` if nobody said."""
     deadline: float | None = None
     """When the call must have ended, on the clock of `time.monotonic`."""
     attempt: int = 1
@@ -103,6 +111,9 @@ class Call:
     started: float = field(default_factory=time.monotonic)
     """On the clock of `time.monotonic`."""
     id: str = field(default_factory=lambda: os.urandom(8).hex())
+
+    def __post_init__(self) -> None:
+        self.correlation_id = self.correlation_id or self.id
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, negative once it has passed; `None` without one."""
@@ -116,9 +127,7 @@ class Call:
         """
         left = self.remaining()
         if left is not None and left <= 0:
-            error = DeadlineExceeded(f"no time left, waiting for {waiting_for}")
-            error.service, error.call = self.service, self
-            raise error
+            raise late(self, waiting_for)
         return left
 
 
@@ -165,14 +174,20 @@ def options(
 
     Args:
         route: the path's template, such as `/orders/{id}`.
-        deadline: seconds for each call from its start: what its plugins wait for, over all
-            attempts, and the wait for a connection. What is on the wire ends with `timeout`.
+        deadline: seconds for each call from its start, over all attempts and hops, what its
+            plugins wait for and the answer's body included.
         user: who the call is made for.
-        correlation_id: what ties this call to others.
+        correlation_id: what ties this call to others, sent as `X-Correlation-ID`: up to 128
+            characters of visible ASCII. One that came from outside is better bound in structlog's
+            context, where it is replaced if it is not of that form.
 
     Raises:
-        ValueError: `deadline` is not positive.
+        ValueError: `deadline` is not positive, or `correlation_id` cannot be sent.
     """
+    if correlation_id is not None and correlation(correlation_id) is None:
+        raise ValueError(
+            "options(correlation_id=...) takes 1 to 128 characters of visible ASCII, no blanks"
+        )
     if deadline is not None and not deadline > 0:
         raise ValueError("options(deadline=...) takes a positive number of seconds")
     said = {"route": route, "deadline": deadline, "user": user, "correlation_id": correlation_id}
@@ -190,19 +205,44 @@ def new_call(service: Service) -> Call:
     """A call on `service`, with what `options` and the call that causes it say."""
     said = _options.get({})
     cause = scope.get()
-    limits = [said.get("deadline"), service.deadline]
-    seconds = min((limit for limit in limits if limit is not None), default=None)
+    seconds = least(said.get("deadline"), service.deadline)
     call = Call(
         service.name,
         route=None if cause else said.get("route"),
-        user=said.get("user"),
-        correlation_id=said.get("correlation_id"),
+        user=cause.call.user if cause else said.get("user"),
+        correlation_id=cause.call.correlation_id
+        if cause
+        else said.get("correlation_id") or _bound(),
     )
     if seconds is not None:
         call.deadline = call.started + seconds
     if cause is not None:
-        call.correlation_id = cause.call.correlation_id
-        call.user = cause.call.user
-        ends = (call.deadline, cause.call.deadline)
-        call.deadline = min((end for end in ends if end is not None), default=None)
+        call.deadline = least(call.deadline, cause.call.deadline)
     return call
+
+
+def correlation(value: object) -> str | None:
+    """`value` as a correlation id, if it may be one: visible ASCII, 128 characters at most."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return text if re.fullmatch(r"[!-~]{1,128}", text) else None
+
+
+def _bound() -> str:
+    """The `correlation_id` in structlog's context, if the program uses that, else nothing."""
+    structlog = sys.modules.get("structlog.contextvars")
+    value = structlog.get_contextvars().get("correlation_id") if structlog else None
+    if value is None:
+        return ""
+    found = correlation(value)
+    if found is None:
+        _tell_replaced()
+    return found or ""
+
+
+@cache
+def _tell_replaced() -> None:
+    """Once in a program: whoever sends such ids must not fill its log."""
+    logger().warning(
+        "correlation_id in structlog's context is not 1 to 128 characters of visible ASCII; "
+        "such ones are replaced"
+    )

@@ -17,7 +17,7 @@ from pydantic import Secret as Hidden
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from .errors import ConfigError
-from .redaction import MASK, SECRET_NAME, redact_url
+from .redaction import SECRET_NAME, redact_url, without
 
 Place: TypeAlias = tuple[str, ...]
 """The keys that lead to a value: `("services", "flexcore", "base_url")`."""
@@ -26,10 +26,6 @@ PREFIX = "FLEXT__"
 CODE = "code"
 """The origin of what was given as an object."""
 _REFERENCE = re.compile(r"(env|file):(.+)", re.DOTALL)
-
-
-_ESCAPED = re.compile(r"[\\'\"\x00-\x1f]+")
-"""What a `repr` shows in another way."""
 
 
 class Secret(SecretStr):
@@ -315,10 +311,7 @@ def _without(message: str, raw: Any) -> str:
         shown.add(secret.written())
         with suppress(ConfigError):
             shown.add(secret.get_secret_value())
-    parts = {part for text in shown for part in (text, *_ESCAPED.split(text)) if len(part) > 2}
-    for part in sorted(parts, key=len, reverse=True):
-        message = message.replace(part, MASK)
-    return message
+    return without(message, shown)
 
 
 def _unknown(kind: Any, raw: Any, place: Place) -> Iterator[tuple[Place, str]]:

@@ -80,8 +80,8 @@ MUTANTS = [
     Mutant(
         "6.3 another origin gets a bare request",
         "clients/pool.py",
-        "if library.owns(request):",
-        "if True:",
+        "own = library.owns(request)",
+        "own = True",
         "test_3 or test_2",
     ),
     Mutant(
@@ -213,8 +213,8 @@ MUTANTS = [
     Mutant(
         "6.8 nothing buffers a body unasked",
         "chain.py",
-        "return await _wire(scope).send(request, scope.call.deadline)",
-        "response = await _wire(scope).send(request, scope.call.deadline); "
+        "return await _wire(scope).send(request, scope.call)",
+        "response = await _wire(scope).send(request, scope.call); "
         "await _wire(scope).read(response); return response",
         "test_8",
     ),
@@ -333,6 +333,86 @@ MUTANTS = [
         "pass",
         "three_asyncio_runs",
     ),
+    # the deadline
+    Mutant(
+        "the deadline ends the wait for an answer",
+        "deadline.py",
+        "if isinstance(error, self._timed_out) and self._passed:",
+        "if False:",
+        "slow_answer",
+    ),
+    Mutant(
+        "the deadline ends the wait for a body",
+        "clients/streams.py",
+        "with self._limit:",
+        "with NO_LIMIT:",
+        "still_read",
+    ),
+    Mutant(
+        "the deadline ends the wait for a body in requests",
+        "clients/views.py",
+        "with self._limit:",
+        "with NO_LIMIT:",
+        "still_read",
+    ),
+    Mutant(
+        "an answer that comes too late is closed",
+        "clients/pool.py",
+        "                await self.close(response)\n",
+        "                pass\n",
+        "trickles_in",
+    ),
+    Mutant(
+        "a cancellation that was put off lands",
+        "deadline.py",
+        "await asyncio.sleep(0)",
+        "pass",
+        "put_off",
+    ),
+    # the correlation id
+    Mutant(
+        "the id is sent",
+        "clients/pool.py",
+        "clone.headers[CORRELATION] = call.correlation_id",
+        "pass",
+        "id_of_its_own",
+    ),
+    Mutant(
+        "the caller's id is validated",
+        "clients/pool.py",
+        "(found := correlation(given)) is None",
+        "not (found := given)",
+        "header_that_is_none",
+    ),
+    Mutant(
+        "the id of structlog's context is validated",
+        "service.py",
+        "found = correlation(value)",
+        "found = str(value)",
+        "came_from_outside",
+    ),
+    # what services say
+    Mutant(
+        "a service's error is masked",
+        "problem.py",
+        "return mask(value)",
+        "return value",
+        "nobodys_secret",
+    ),
+    Mutant(
+        "a credential is masked without its scheme too",
+        "redaction.py",
+        'yield shown.partition(" ")[2]',
+        "pass",
+        "without_its_scheme",
+    ),
+    Mutant(
+        "a body that was not read is not waited for",
+        "problem.py",
+        "if raw is None or raw.closed:",
+        "if True:",
+        "not_waited_for_in_requests",
+    ),
     Mutant("5 stages order", "composition.py", "else each.stage)", "else 0)", "stages"),
 ]
 
@@ -350,7 +430,16 @@ def survives(mutant: Mutant) -> str:
         if mutant.line not in text:
             return f"its line is not in {mutant.file}"
         file.write_text(text.replace(mutant.line, mutant.broken), encoding="utf-8")
-        names = ("hooks", "exchange", "once", "connection", "lifetimes")
+        names = (
+            "hooks",
+            "exchange",
+            "once",
+            "connection",
+            "lifetimes",
+            "deadline",
+            "correlation",
+            "problem",
+        )
         tests = [f"tests/test_{name}.py" for name in names]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-k", mutant.tests, *tests]
         try:

@@ -351,6 +351,72 @@ def test_how_a_body_ended_is_told_once(flext_service, flext_world):
     assert ended == told == [(type(None), 1000), (flext_world.lib.RemoteProtocolError, 10)]
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+BREAKING = {
+    "promised": Answer(body=b"x" * 1000, cut=10),
+    "chunk": Answer(raw=CHUNKED + b"5\r\nhel"),
+    "chunks": Answer(raw=CHUNKED + b"5\r\nhello\r\n"),
+    "no chunk": Answer(raw=CHUNKED + b"z\r\n"),
+}
+
+
+@pytest.mark.parametrize("answer", BREAKING.values(), ids=BREAKING)
+def test_who_watches_a_body_finds_the_exchange_as_it_was(flext_service, flext_world, answer):
+    """The application reads it outside the exchange, and each library has failures of its own."""
+    told = []
+
+    class Watches:
+        @hookimpl
+        def flext_response(self, response, connection):
+            call = connection.call
+
+            def ended(error, size):
+                told.append((connection.failure(error), connection.call is call))
+
+            connection.watch(response, ended)
+
+    flext_service.answer = answer
+    with pytest.raises(flext_world.lib.RemoteProtocolError):
+        flext_world.get(flext_world.serve(flext_service, Watches))
+
+    assert told == [(Failure.PROTOCOL, True)]
+
+
+async def test_who_watches_a_body_is_told_that_the_read_was_cancelled(flext_async_world):
+    told = []
+
+    class Watches:
+        @hookimpl
+        def flext_response(self, response, connection):
+            connection.watch(response, lambda error, size: told.append((type(error), size)))
+
+    async def stall(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n012")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(stall, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        service = {"base_url": f"http://127.0.0.1:{port}", "plugins": {"watches": {}}}
+        host = flext_async_world.host({"services": {"service": service}}, watches=Watches)
+        client = await flext_async_world.client(host)
+        begun = asyncio.Event()
+
+        async def read():
+            async with client.plain.stream("GET", "/") as response:
+                async for _ in response.aiter_raw():
+                    begun.set()
+
+        reading = asyncio.create_task(read())
+        await begun.wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    assert told == [(asyncio.CancelledError, 3)]
+
+
 def test_a_plugin_reads_a_body_and_everybody_else_still_can(flext_service, flext_world):
     read = []
 

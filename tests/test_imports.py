@@ -20,13 +20,13 @@ CLIENTS = sorted((CORE / "clients").rglob("*.py"))
 
 LAYERS = (
     {"hookspecs"},
-    {"service", "message", "events", "errors", "redaction"},
+    {"service", "message", "events", "errors", "redaction", "deadline"},
     {"chain", "drive", "flight", "layer"},
     {"connection"},
     {"line", "lifetimes"},
     {"clients", "composition", "endpoint", "config", "catalog", "discovery", "settings"}
     | {"explanation"},
-    {"host"},
+    {"host", "problem"},
     {"cli"},
     {"testing"},
 )
@@ -55,12 +55,14 @@ PUBLIC = [
     "Secret",
     "Service",
     "ServiceConfig",
+    "ServiceError",
     "ServiceName",
     "Stage",
     "events",
     "hookimpl",
     "installed",
     "options",
+    "raise_for_status",
 ]
 
 

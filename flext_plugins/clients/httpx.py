@@ -8,20 +8,21 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flext_plugins.deadline import Limit, least
 from flext_plugins.drive import drive
 from flext_plugins.errors import ConfigError
 from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
 from .pool import CALL, GatedWire, edge, proxy_for
-from .streams import Body, Steady, Upload, seekable
+from .streams import NO_LIMIT, Body, Steady, Upload, seekable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import ModuleType
 
     from flext_plugins.message import BodyEnd
-    from flext_plugins.service import Service
+    from flext_plugins.service import Call, Service
 
 FAILURES = {
     "ConnectError": Failure.CONNECT,
@@ -51,6 +52,7 @@ class Library:
         self.upload: Any = type("Upload", (Upload, *streams), {})
         self.failures = tuple((getattr(lib, name), kind) for name, kind in FAILURES.items())
         self.refused, self.timed_out = lib.TransportError, lib.TimeoutException
+        self.bad_status = lib.HTTPStatusError
         self.transports: dict[type, Any] = {
             lib.BaseTransport: type("Transport", (Transport, lib.BaseTransport), {}),
             lib.AsyncBaseTransport: type(
@@ -128,7 +130,7 @@ class Transport:
     def handle_request(self, request: Any) -> Any:
         composed = self._ground.composed(self._service)
         line = self._ground.line(self._service, asynchronous=False)
-        return drive(edge(request, line, self._library, composed.service), composed.layers)
+        return drive(edge(request, line, self._library, composed), composed.layers)
 
 
 class AsyncTransport:
@@ -138,9 +140,9 @@ class AsyncTransport:
         self._ground, self._service, self._library = ground, service, library
 
     async def handle_async_request(self, request: Any) -> Any:
-        service = self._ground.composed(self._service).service
+        composed = self._ground.composed(self._service)
         line = self._ground.line(self._service, asynchronous=True)
-        return await edge(request, line, self._library, service)
+        return await edge(request, line, self._library, composed)
 
 
 class HttpxWire(GatedWire):
@@ -155,6 +157,7 @@ class HttpxWire(GatedWire):
         self.library = library.name
         self._library, self._lib, self._tls = library, library.module, tls
         self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
+        self._timed_out = library.timed_out
         self._defaults = library.defaults
         self._pools: dict[tuple[str | None, bool, bool], Any] = {}
         self._own: Any = None
@@ -195,22 +198,37 @@ class HttpxWire(GatedWire):
             return not stream.begun
         return isinstance(stream, self._lib.ByteStream) or seekable(stream)
 
-    def _timeouts(self, request: Any) -> Mapping[str, float | None]:
-        return request.extensions.get("timeout") or {}
+    def _patience(self, request: Any) -> float | None:
+        seconds: float | None = request.extensions.get("timeout", {}).get("pool")
+        return seconds
 
-    async def _dispatch(self, request: Any, *, own: bool) -> Any:
+    async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
         if not own:
             pool = self._pool(request.url, own=False)
         elif self._own is not None:
             pool = self._own
         else:
             pool = self._own = self._pool(request.url, own=True)
-        if self._asynchronous:
-            response = await Steady(pool.handle_async_request(request))
-        else:
-            response = pool.handle_request(request)
+        limit, own_extensions = NO_LIMIT, request.extensions
+        if left is not None:
+            given = own_extensions.get("timeout", {})
+            seconds = {
+                phase: least(given.get(phase), left) for phase in self._service.timeout._fields
+            }
+            request.extensions = {**own_extensions, "timeout": seconds}
+            # The pool looks at this very dictionary again when it begins to read the body.
+            shorten = lambda rest: seconds.update(read=least(seconds["read"], rest))  # noqa: E731
+            body = f"the body of {call.service}'s answer"
+            limit = Limit(call, body, self._timed_out, shorten, self._timed_out)
+        try:
+            if self._asynchronous:
+                response = await Steady(pool.handle_async_request(request))
+            else:
+                response = pool.handle_request(request)
+        finally:
+            request.extensions = own_extensions
         response.request = request
-        response.stream = self._library.body(response.stream, self._gate.leave)
+        response.stream = self._library.body(response.stream, self._gate.leave, limit)
         return response
 
     def _pool(self, url: Any, *, own: bool) -> Any:

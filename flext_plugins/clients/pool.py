@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
 from weakref import WeakValueDictionary
 
+from flext_plugins.deadline import Limit, late, least
 from flext_plugins.errors import (
     ConfigError,
     DeadlineExceeded,
@@ -19,15 +19,19 @@ from flext_plugins.errors import (
     native,
 )
 from flext_plugins.message import Wire
-from flext_plugins.service import Call, Service, new_call
+from flext_plugins.redaction import Mask
+from flext_plugins.service import CORRELATION, Call, Service, correlation, new_call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from flext_plugins.composition import Composition
     from flext_plugins.line import Line
 
 CALL = "flext_plugins.call"
 """The key in a message's `extensions` under which its `Call` stands."""
+MASK = "flext_plugins.mask"
+"""The key in an error response's `extensions` under which its `Mask` stands."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -74,23 +78,19 @@ class Gate:
         self._asynchronous = asynchronous
         self.leave: Callable[[], Any] = self._slots.release
 
-    async def enter(
-        self, seconds: float | None, deadline: float | None, full: type[Exception]
-    ) -> None:
+    async def enter(self, seconds: float | None, call: Call, full: type[Exception]) -> None:
         """Take a permit, to be given back with `leave()`.
 
         Raises:
             full: none was free for `seconds`.
-            DeadlineExceeded: none was free before `deadline`.
+            DeadlineExceeded: none was free before the call's deadline.
         """
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise DeadlineExceeded("no time left to send")
-        wait = min((each for each in (seconds, left) if each is not None), default=None)
+        left = call.check("a free connection")
+        wait = least(seconds, left)
         if await self._enter(wait):
             return
         if left is not None and wait == left:
-            raise DeadlineExceeded("no time left, waiting for a free connection")
+            raise late(call, "a free connection")
         raise full(f"no connection was free for {seconds:g} s")
 
     async def _enter(self, wait: float | None) -> bool:
@@ -113,6 +113,8 @@ class GatedWire(Wire):
 
     _full: type[Exception]
     """The library's error when no connection is free in time."""
+    _timed_out: type[Exception]
+    """What all of the library's time-outs are."""
     _consumed: Callable[[], Exception]
     """The library's error when a body was sent before."""
     _defaults: Mapping[str, str]
@@ -125,46 +127,70 @@ class GatedWire(Wire):
         self._gate = Gate(permits, asynchronous=asynchronous)
 
     @abstractmethod
-    def _timeouts(self, request: Any) -> Mapping[str, float | None]:
-        """The request's own seconds for each phase."""
+    def _patience(self, request: Any) -> float | None:
+        """Seconds to wait for a free connection."""
 
     @abstractmethod
-    async def _dispatch(self, request: Any, *, own: bool) -> Any:
-        """Send an admitted request; the response's body gives its permit back."""
+    async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
+        """Send an admitted request, each wait of `left` seconds at most.
 
-    def adopt(self, request: Any) -> Any:
+        The response's body ends with the call's deadline, and gives the permit back.
+        """
+
+    def adopt(self, request: Any, call: Call) -> Any:
         clone = self.clone(request)
         for name, value in self._service.headers.items():
             if clone.headers.get(name) in (None, self._defaults.get(name.lower())):
                 clone.headers[name] = sendable(name, value.get_secret_value())
+        given = clone.headers.get(CORRELATION)
+        if given is None or (found := correlation(given)) is None:
+            clone.headers[CORRELATION] = call.correlation_id
+        else:
+            call.correlation_id = found
         return clone
 
-    async def send(self, request: Any, deadline: float | None) -> Any:
+    async def send(self, request: Any, call: Call) -> Any:
         if not self.owns(request):
             raise PluginError("a plugin turned the request to another origin")
-        return await self._admitted(request, deadline, own=True)
+        return await self._admitted(request, call, own=True)
 
-    async def bare(self, request: Any, deadline: float | None) -> Any:
-        return await self._admitted(request, deadline, own=False)
+    async def bare(self, request: Any, call: Call) -> Any:
+        return await self._admitted(request, call, own=False)
 
-    async def _admitted(self, request: Any, deadline: float | None, *, own: bool) -> Any:
+    async def _admitted(self, request: Any, call: Call, *, own: bool) -> Any:
         if not self.replayable(request):
             raise self._consumed()
-        await self._gate.enter(self._timeouts(request).get("pool"), deadline, self._full)
+        await self._gate.enter(self._patience(request), call, self._full)
+        response: Any = None
         try:
             if self._closed:
                 raise Refused("the host is closed")
-            return await self._dispatch(request, own=own)
+            if call.deadline is None:
+                return await self._dispatch(request, call, None, own=own)
+            waiting_for = f"the answer of {call.service if own else request.url.host}"
+            left, limit = call.check(waiting_for), Limit(call, waiting_for, self._timed_out)
+            if self._asynchronous:
+                async with limit:
+                    response = await self._dispatch(request, call, left, own=own)
+            else:
+                with limit:
+                    response = await self._dispatch(request, call, left, own=own)
+            call.check(waiting_for)  # a head that trickles in is waited for too long in sync worlds
+            return response
         except BaseException:
-            self._gate.leave()
+            if response is None:
+                self._gate.leave()
+            else:
+                await self.close(response)
             raise
 
 
-async def edge(request: Any, line: Awaitable[Line], wire: str, service: Service) -> Any:
+async def edge(request: Any, line: Awaitable[Line], wire: str, composed: Composition) -> Any:
     """One hop of the client's `request`: what the transport of every client does.
 
     The service's own origin gets the onion; any other gets the request bare.
     """
+    service = composed.service
     call = request.extensions.get(CALL)
     if isinstance(call, Call):
         call.attempt += 1
@@ -176,11 +202,15 @@ async def edge(request: Any, line: Awaitable[Line], wire: str, service: Service)
     try:
         opened = await line
         library = opened.wire(wire)
-        if library.owns(request):
+        own = library.owns(request)
+        if own:
             response = await opened.hop(request, library, call)
         else:
-            response = await library.bare(library.clone(request), call.deadline)
+            response = await library.bare(library.clone(request), call)
         response.extensions[CALL] = call
+        if response.status_code >= 400:
+            source = service.name if own else request.url.host
+            response.extensions[MASK] = Mask(source, composed.secrets, _sent(response))
         response.request = request
         return response
     except FlextError as error:
@@ -190,6 +220,15 @@ async def edge(request: Any, line: Awaitable[Line], wire: str, service: Service)
         error.flext_call = call  # type: ignore[attr-defined] # a native error carries it so
         raise
     raise _nativised(failed, wire)
+
+
+def _sent(response: Any) -> Mapping[str, str]:
+    """The headers of the request that was sent for `response`, while it is still known."""
+    try:
+        headers: Mapping[str, str] = response.request.headers
+    except (AttributeError, RuntimeError):  # a plugin answered
+        return {}
+    return headers
 
 
 def _nativised(error: FlextError, library: str) -> FlextError:

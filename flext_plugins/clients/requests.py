@@ -29,20 +29,22 @@ from requests.exceptions import (
 )
 from requests.utils import default_headers, rewind_body
 from urllib3 import HTTPResponse, exceptions
+from urllib3.util import Timeout as Seconds
 from urllib3.util import parse_url
 
+from flext_plugins.deadline import Limit, least
 from flext_plugins.drive import drive
 from flext_plugins.errors import ConfigError
 from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
 from .pool import CALL, GatedWire, edge, origin
-from .streams import Upload
+from .streams import NO_LIMIT, Upload
 from .views import Raw, RequestView, ResponseView, translated
 
 if TYPE_CHECKING:
     from flext_plugins.message import BodyEnd
-    from flext_plugins.service import Service
+    from flext_plugins.service import Call, Service
 
 _hops: ContextVar[dict[str, Any] | None] = ContextVar("flext_plugins.hops", default=None)
 """What the hops of one `Session.send` share."""
@@ -62,7 +64,7 @@ class Library:
         logging.getLogger("urllib3.connectionpool").addFilter(redact_record)
 
     name = "requests"
-    refused, timed_out = WireError, Timeout
+    refused, timed_out, bad_status = WireError, Timeout, requests.HTTPError
 
     def wire(self, service: Service, *, asynchronous: bool, tls: dict[Any, Any]) -> RequestsWire:
         """A new way to `service`, with a pool of its own; urllib3 keeps the TLS contexts."""
@@ -150,7 +152,7 @@ class Adapter(HTTPAdapter):
         view = RequestView(request, {**(hops or {}), SENT: sent})
         line = self._ground.line(self._service, asynchronous=False)
         try:
-            response = drive(edge(view, line, "requests", composed.service), composed.layers)
+            response = drive(edge(view, line, "requests", composed), composed.layers)
         except requests.RequestException as error:
             error.request = request  # not the clone, which plugins have marked
             raise
@@ -170,7 +172,7 @@ class RequestsWire(GatedWire):
     """One connection's pool in requests, and what the chain asks of that library."""
 
     library = "requests"
-    _full = PoolTimeout
+    _full, _timed_out = PoolTimeout, Timeout
     _consumed = partial(StreamConsumedError, "the request's body was sent before")
 
     def __init__(self, service: Service) -> None:
@@ -202,20 +204,21 @@ class RequestsWire(GatedWire):
         body = request.stream
         return not isinstance(body, Upload) or not body.begun
 
-    def _timeouts(self, request: Any) -> Mapping[str, float | None]:
+    def _patience(self, request: Any) -> float | None:
         del request  # a session's time-outs say nothing of the pool
-        return {"pool": self._service.timeout.pool}
+        return self._service.timeout.pool
 
-    async def _dispatch(self, request: Any, *, own: bool) -> Any:
+    async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
         service, sent = self._service, request.extensions.get(SENT, {})
         timeout = sent.get("timeout")
+        timeout = service.timeout[:2] if timeout is None else timeout
         verify = sent.get("verify", True)
         proxies = sent.get("proxies")
         if service.proxy is not None:
             address = service.proxy.get_secret_value() if service.proxy else ""
             proxies = {"http": address, "https": address} if address else {}
         options: dict[str, Any] = {
-            "timeout": service.timeout[:2] if timeout is None else timeout,
+            "timeout": timeout if left is None else _shortened(timeout, left),
             "verify": verify if service.verify is True else service.verify,
             "cert": sent.get("cert") or (service.cert if own else None),
             "proxies": proxies,
@@ -224,7 +227,7 @@ class RequestsWire(GatedWire):
             rewind_body(request.native)
         adapter = self._own if own else self._bare
         native = adapter.send(request.native, stream=True, **options)
-        native.raw = Raw(native.raw, self._gate.leave)
+        native.raw = Raw(native.raw, self._gate.leave, _body_limit(native.raw, call))
         return ResponseView(native, request)
 
     async def read(self, message: Any) -> bytes:
@@ -279,6 +282,30 @@ class RequestsWire(GatedWire):
         self._bare.close()
 
 
+def _shortened(timeout: Any, left: float) -> Seconds:
+    """A session's time-outs, for all that is waited for `left` seconds at most."""
+    if not isinstance(timeout, Seconds):
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        timeout = Seconds(connect=connect, read=read)
+    total: Any = timeout.total
+    made: Seconds = timeout.clone()
+    made.total = least(total, left)
+    return made
+
+
+def _body_limit(raw: Any, call: Call) -> Any:
+    if call.deadline is None:
+        return NO_LIMIT
+
+    def shorten(left: float) -> None:
+        sock = getattr(raw.connection, "sock", None)
+        if sock is not None:
+            sock.settimeout(least(sock.gettimeout(), left))
+
+    waiting_for = f"the body of {call.service}'s answer"
+    return Limit(call, waiting_for, exceptions.ReadTimeoutError, shorten, Timeout)
+
+
 def _broken(error: BaseException) -> Failure | None:
     """What requests calls a `ConnectionError`, told apart by the errors inside it."""
     inside: list[Any] = [error]
@@ -300,7 +327,8 @@ def _broken(error: BaseException) -> Failure | None:
         inside += [each.reason] if isinstance(each, exceptions.MaxRetryError) else []
     if isinstance(error, (ProxyError, SSLError)):  # no tunnel, a certificate for another name
         return Failure.CONNECT
-    return Failure.PROTOCOL if isinstance(error, exceptions.ProtocolError) else None
+    broken = any(isinstance(each, exceptions.ProtocolError) for each in inside)
+    return Failure.PROTOCOL if broken else None
 
 
 def _in_handshake(error: ssl.SSLError) -> bool:

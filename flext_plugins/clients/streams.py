@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError, current_task
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from weakref import WeakValueDictionary
 
     from flext_plugins.message import BodyEnd
+
+NO_LIMIT: Any = nullcontext()
+"""For a body that no deadline ends; else a `Limit`."""
 
 
 class Steady:
@@ -52,8 +55,10 @@ class Steady:
 class Body:
     """A response's stream, counted; tells how it ended, and gives back its permit when closed."""
 
-    def __init__(self, stream: Any, closed: Callable[[], Any] | None = None) -> None:
-        self._stream, self._closed = stream, closed
+    def __init__(
+        self, stream: Any, closed: Callable[[], Any] | None = None, limit: Any = NO_LIMIT
+    ) -> None:
+        self._stream, self._closed, self._limit = stream, closed, limit
         self._watchers: list[BodyEnd] = []
         self._size = 0
         self._ended = False
@@ -76,10 +81,13 @@ class Body:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            for chunk in self._stream:
+            iterator = iter(self._stream)
+            while (chunk := self._next(iterator)) is not None:
                 self._size += len(chunk)
                 yield chunk
-        except Exception as error:
+        except GeneratorExit:  # who reads no further says why by closing
+            raise
+        except BaseException as error:
             self._end(error)
             raise
         self._end(None)
@@ -87,13 +95,24 @@ class Body:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             iterator = aiter(self._stream)
-            while (chunk := await Steady(anext(iterator, None))) is not None:
+            while (chunk := await self._anext(iterator)) is not None:
                 self._size += len(chunk)
                 yield chunk
-        except Exception as error:
+        except GeneratorExit:  # who reads no further says why by closing
+            raise
+        except BaseException as error:
             self._end(error)
             raise
         self._end(None)
+
+    def _next(self, iterator: Iterator[bytes]) -> bytes | None:
+        with self._limit:
+            return next(iterator, None)
+
+    async def _anext(self, iterator: AsyncIterator[bytes]) -> bytes | None:
+        async with self._limit:
+            chunk: bytes | None = await Steady(anext(iterator, None))
+            return chunk
 
     def close(self) -> None:
         try:

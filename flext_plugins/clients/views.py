@@ -10,6 +10,8 @@ from requests.exceptions import ConnectionError as WireError
 from urllib3 import HTTPResponse, exceptions
 from urllib3.util import parse_url
 
+from .streams import NO_LIMIT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -93,8 +95,10 @@ class ResponseView:
 class Raw:
     """urllib3's response, counted; tells how it ended, and gives back its permit then."""
 
-    def __init__(self, raw: Any, closed: Callable[[], Any] | None = None) -> None:
-        self._raw, self._source, self._closed = raw, raw, closed
+    def __init__(
+        self, raw: Any, closed: Callable[[], Any] | None = None, limit: Any = NO_LIMIT
+    ) -> None:
+        self._raw, self._source, self._closed, self._limit = raw, raw, closed, limit
         self._watchers: list[BodyEnd] = []
         self._ended = False
 
@@ -121,15 +125,22 @@ class Raw:
 
     def stream(self, *args: Any, **options: Any) -> Iterator[bytes]:
         try:
-            yield from self._source.stream(*args, **options)
+            chunks = self._source.stream(*args, **options)
+            while (chunk := self._next(chunks)) is not None:
+                yield chunk
         except Exception as error:
             self._end(error)
             raise
         self._end(None)
 
+    def _next(self, chunks: Iterator[bytes]) -> bytes | None:
+        with self._limit:
+            return next(chunks, None)
+
     def read(self, *args: Any, **options: Any) -> bytes:
         try:
-            data: bytes = self._source.read(*args, **options)
+            with self._limit:
+                data: bytes = self._source.read(*args, **options)
         except Exception as error:
             self._end(error)
             raise

@@ -19,6 +19,7 @@ from flext_plugins import (
     Response,
     events,
     hookimpl,
+    raise_for_status,
 )
 from flext_plugins.clients.views import RequestView, ResponseView
 from flext_plugins.hookspecs.signatures import (
@@ -239,3 +240,10 @@ def what_is_provided_has_its_type(host: Host, connection: Connection) -> None:
     assert_type(connection.service.resource(Session), Session)
     assert_type(connection.service.resource(Session, None), Session | None)
     assert_type(connection.service.shared(Session, Session), Session)
+
+
+def raise_for_status_gives_back_what_it_was_given(
+    one: httpx.Response, two: requests.Response
+) -> None:
+    assert_type(raise_for_status(one), httpx.Response)
+    assert_type(raise_for_status(two), requests.Response)

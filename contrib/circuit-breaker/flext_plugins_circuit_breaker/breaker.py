@@ -1,18 +1,24 @@
-"""One circuit: a state machine under a lock that is never held across a call; no I/O."""
+"""One circuit: a state machine whose lock is never held across a call; no I/O."""
 
 from __future__ import annotations
 
+import math
+import random
 import threading
 import time
+from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from flext_plugins import Refused
 
+from .window import window_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .settings import CircuitBreakerSettings
+    from .verdict import Verdict
 
 
 class CircuitOpen(Refused):
@@ -28,6 +34,26 @@ class State(Enum):
     """Refuses it."""
     HALF_OPEN = "half-open"
     """Lets a few pass as probes and refuses the others."""
+    FORCED_OPEN = "forced-open"
+    """Refuses it until `reset()`."""
+    DISABLED = "disabled"
+    """Lets it pass, whatever becomes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What has been counted since the circuit came into its state."""
+
+    calls: int
+    """That ended well or failed, in the window."""
+    failures: int
+    """Of `calls`."""
+    slow_calls: int
+    """Of `calls`."""
+    consecutive_failures: int
+    """Since the last success."""
+    refused: int
+    """Calls that were not sent, since the last `reset()`."""
 
 
 class Change(NamedTuple):
@@ -38,103 +64,207 @@ class Change(NamedTuple):
     reason: str
 
 
+class Phase:
+    """A stay in one state: the generation of the calls that it admits, and what came of them."""
+
+    def __init__(self, state: State, now: float, seconds: float, window: int | str) -> None:
+        self.state, self.seconds, self.until = state, seconds, now + seconds
+        self.admits = state in {State.CLOSED, State.DISABLED}
+        self.window = window_of(window)
+        self.failures = self.successes = 0  # consecutive ones
+        self.last = ""  # why the latest failure was one
+        self.retry_at = -math.inf  # when the target wants to be called again
+        self.leases: dict[Permit, float] = {}  # probes under way, and when each lapses
+
+
+class Permit:
+    """Leave to call once, by the generation that it carries."""
+
+    __slots__ = ("answered", "phase", "started")
+
+    def __init__(self, phase: Phase, started: float) -> None:
+        self.phase, self.started = phase, started
+        self.answered: float | None = None
+
+
 class Breaker:
     """The circuit of one target.
 
-    `admit` a call, then say what became of it with `succeeded`, `failed` or `dropped` and the
-    generation that `admit` gave. Each change of state begins a generation; what was admitted in an
-    earlier one counts for nothing.
+    `admit` a call, then `settle` what became of it. Each change of state begins a generation; what
+    an earlier one admitted counts for nothing. A permit that is never settled costs nothing while
+    closed; that of a probe is a lease, which lapses `recovery_timeout` after the headers came or
+    should have come.
 
     Args:
         target: what is guarded, for messages.
         settings: thresholds and times.
+        patience: seconds that a call may take to its headers.
         clock: seconds that only ever go forward.
+        uniform: a random number between two.
     """
 
     def __init__(
         self,
         target: str,
         settings: CircuitBreakerSettings,
+        patience: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
+        uniform: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self.target = target
-        self._settings, self._clock = settings, clock
-        self._lock = threading.Lock()
-        self._state = State.CLOSED
-        self._generation = 0
-        self._count = 0  # consecutive failures while closed, successes while half-open
-        self._probing = 0
-        self._probe_at = 0.0
+        self._settings, self._patience = settings, patience
+        self._clock, self._uniform = clock, uniform
+        # Reentrant: a call that is garbage-collected, or a signal's handler, may come in between.
+        self._lock = threading.RLock()
+        self._refused = 0
+        self._span = 0.0  # how long the next opening lasts at most; 0 for the first
+        self._at_rest = State.DISABLED if settings.disabled else State.CLOSED
+        state = State.FORCED_OPEN if settings.forced_open else self._at_rest
+        self._phase = Phase(state, 0, 0, settings.window)
 
     @property
     def state(self) -> State:
         """What it is in now; an open one changes when the next call comes, not by itself."""
-        return self._state
+        return self._phase.state
 
-    def admit(self) -> tuple[int, Change | None]:
-        """The generation under which a call may go out, and the change that this made.
+    @property
+    def counts(self) -> Counts:
+        """What has been counted since it came into this state."""
+        with self._lock:
+            totals = self._phase.window.totals(self._clock())
+            return Counts(*totals, self._phase.failures, self._refused)
+
+    def admit(self) -> tuple[Permit, Change | None]:
+        """Leave for a call, and the change that this made.
 
         Raises:
-            CircuitOpen: it may not.
+            CircuitOpen: it may not go out.
         """
+        phase = self._phase  # read once; the state of a phase never changes, so no lock is needed
+        if phase.admits:
+            return Permit(phase, self._clock()), None
         with self._lock:
-            if self._state is State.CLOSED:
-                return self._generation, None
-            change = None
-            if self._state is State.OPEN:
-                left = self._probe_at - self._clock()
-                if left > 0:
-                    raise self._refusal("open", left)
-                waited = f"{self._settings.recovery_timeout:g} s have passed"
-                change = self._become(State.HALF_OPEN, waited)
-            if self._probing >= self._settings.half_open_calls:
-                # Nobody knows when the probes will be back; refusing again costs next to nothing.
-                raise self._refusal("being probed", min(1.0, self._settings.recovery_timeout))
-            self._probing += 1
-            return self._generation, change
+            now, change = self._clock(), None
+            if self._phase.state is State.OPEN and now >= self._phase.until:
+                change = self._become(
+                    State.HALF_OPEN, f"{self._phase.seconds:g} s have passed", now
+                )
+            return self._lease(self._phase, now), change
 
-    def succeeded(self, generation: int) -> Change | None:
-        """The call came back well."""
+    def _lease(self, phase: Phase, now: float) -> Permit:
+        permit = Permit(phase, now)
+        if phase.admits:  # somebody closed it meanwhile
+            return permit
+        if phase.state is State.FORCED_OPEN:
+            raise self._refusal("held open until it is reset")
+        if phase.state is State.OPEN:
+            raise self._refusal("open", phase.until - now)
+        phase.leases = {each: end for each, end in phase.leases.items() if end > now}
+        if len(phase.leases) >= self._settings.half_open_calls:
+            # Nobody knows when the probes will be back; refusing again costs next to nothing.
+            raise self._refusal("being probed", min(1.0, self._settings.recovery_timeout))
+        phase.leases[permit] = now + self._patience + self._settings.recovery_timeout
+        return permit
+
+    def answered(self, permit: Permit) -> None:
+        """The headers are here; how long the application reads the body is not the target's."""
+        permit.answered = self._clock()
+        if not permit.phase.admits:
+            with self._lock:
+                leases = permit.phase.leases
+                if permit in leases:
+                    leases[permit] = permit.answered + self._settings.recovery_timeout
+
+    def settle(self, permit: Permit, verdict: Verdict) -> Change | None:
+        """The call has ended; gives the change that this made."""
         with self._lock:
-            if generation != self._generation:
+            phase, now = self._phase, self._clock()
+            if permit.phase is not phase:
                 return None
-            if self._state is State.CLOSED:
-                self._count = 0
-                return None
-            self._probing -= 1
-            self._count += 1
-            if self._count < self._settings.half_open_calls:
-                return None
-            return self._become(State.CLOSED, f"successful probes: {self._count}")
+            phase.leases.pop(permit, None)
+            if verdict.retry_after is not None:
+                phase.retry_at = now + verdict.retry_after
+            if verdict.failed is not None:
+                return self._count(phase, permit, verdict, now)
+            if phase.state is State.HALF_OPEN and phase.retry_at > now:
+                return self._become(State.OPEN, f"a probe was put off: {verdict.reason}", now)
+            return None
 
-    def failed(self, generation: int, reason: str) -> Change | None:
-        """The call failed, and it was the target's doing."""
+    def _count(self, phase: Phase, permit: Permit, verdict: Verdict, now: float) -> Change | None:
+        limit, ended = self._settings.slow_call, permit.answered
+        seconds = (now if ended is None else ended) - permit.started
+        slow = limit is not None and seconds > limit
+        phase.window.add(now, failed=bool(verdict.failed), slow=slow)
+        if verdict.failed:
+            phase.failures, phase.successes, phase.last = phase.failures + 1, 0, verdict.reason
+        else:
+            phase.failures, phase.successes = 0, phase.successes + 1
+        if phase.state is State.HALF_OPEN:
+            if phase.failures or slow:
+                reason = f"a probe failed: {phase.last}" if phase.failures else "a probe was slow"
+                return self._become(State.OPEN, reason, now)
+            if phase.successes < self._settings.half_open_calls:
+                return None
+            return self._become(State.CLOSED, f"successful probes: {phase.successes}", now)
+        if phase.state is State.CLOSED and (reason := self._too_much(phase, now)):
+            return self._become(State.OPEN, reason, now)
+        return None
+
+    def _too_much(self, phase: Phase, now: float) -> str:
+        """Why the circuit is to open, if it is."""
+        settings, last = self._settings, f"the last one: {phase.last}"
+        most = settings.failure_threshold
+        if most is not None and phase.failures >= most:
+            return f"consecutive failures: {phase.failures}, {last}"
+        if settings.failure_rate is None and settings.slow_rate is None:
+            return ""
+        calls, failures, slow = phase.window.totals(now)
+        if calls < settings.minimum_calls:
+            return ""
+        if settings.failure_rate is not None and failures / calls >= settings.failure_rate:
+            return f"failures: {failures} of {calls} calls, {last}"
+        if settings.slow_rate is not None and slow / calls >= settings.slow_rate:
+            return f"slow calls: {slow} of {calls}"
+        return ""
+
+    def trip(self) -> Change | None:
+        """Refuse everything until `reset`; gives the change that this made."""
         with self._lock:
-            if generation != self._generation:
+            if self._phase.state is State.FORCED_OPEN:
                 return None
-            if self._state is State.HALF_OPEN:
-                return self._become(State.OPEN, f"a probe failed: {reason}")
-            self._count += 1
-            if self._count < self._settings.failure_threshold:
-                return None
-            failures = f"consecutive failures: {self._count}, the last one: {reason}"
-            return self._become(State.OPEN, failures)
+            return self._become(State.FORCED_OPEN, "tripped by hand", self._clock())
 
-    def dropped(self, generation: int) -> None:
-        """The call ended in a way that says nothing about the target."""
+    def reset(self) -> Change | None:
+        """Begin anew, with nothing counted; gives the change that this made."""
         with self._lock:
-            if generation == self._generation and self._state is State.HALF_OPEN:
-                self._probing -= 1
+            self._refused = 0
+            change = self._become(self._at_rest, "reset by hand", self._clock())
+            return None if change.old is change.new else change
 
-    def _become(self, state: State, reason: str) -> Change:
-        change = Change(self._state, state, reason)
-        self._state = state
-        self._generation += 1
-        self._count = self._probing = 0
+    def _become(self, state: State, reason: str, now: float) -> Change:
+        old, seconds = self._phase, 0.0
         if state is State.OPEN:
-            self._probe_at = self._clock() + self._settings.recovery_timeout
-        return change
+            seconds = self._open_seconds(old.retry_at - now)
+        elif state is not State.HALF_OPEN:
+            self._span = 0.0
+        self._phase = Phase(state, now, seconds, self._settings.window)
+        return Change(old.state, state, reason)
 
-    def _refusal(self, condition: str, seconds: float) -> CircuitOpen:
-        message = f"the circuit for {self.target} is {condition}; try again in {seconds:.1f} s"
-        return CircuitOpen(message, retry_after=seconds)
+    def _open_seconds(self, asked: float) -> float:
+        """The first opening lasts what the settings say, the next up to twice as long, and so on.
+
+        What the target asked for comes before either.
+        """
+        first, most = self._settings.recovery_timeout, self._settings.max_recovery_timeout
+        again = self._span > 0
+        self._span = min(most, self._span * 2) if again else first
+        if asked > 0:
+            return min(asked, most)
+        return self._uniform(max(first, self._span / 2), self._span) if again else first
+
+    def _refusal(self, condition: str, seconds: float | None = None) -> CircuitOpen:
+        self._refused += 1
+        when = "" if seconds is None else f"; try again in {seconds:.1f} s"
+        return CircuitOpen(
+            f"the circuit for {self.target} is {condition}{when}", retry_after=seconds
+        )

@@ -4,41 +4,89 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
-from flext_plugins import Failure, Stage, events, hookimpl
+from flext_plugins import Stage, events, hookimpl
 
-from .breaker import Breaker, Change
+from .breaker import Breaker, Change, Counts, Permit, State
 from .settings import CircuitBreakerSettings
+from .verdict import NEUTRAL, SUCCESS, Judge, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable
+    from collections.abc import Awaitable, Callable
 
-    from flext_plugins import Connection, Operation, Request, Response
+    from flext_plugins import Connection, Operation, Request, Response, Service
 
     M = TypeVar("M")
 
 NAME = "circuit-breaker"
-COUNTED = frozenset(
-    {Failure.CONNECT, Failure.TIMEOUT, Failure.READ, Failure.WRITE, Failure.PROTOCOL}
-)
-"""The target's failures; a full pool and a request that cannot be sent are our own."""
 MOST_TARGETS = 100
 _PORTS = {"http": 80, "https": 443}
 
 
-class CircuitBreaker:
+class Circuit:
+    """The circuit of one target, as the application sees it."""
+
+    def __init__(self, breaker: Breaker, tell: Callable[[Breaker, Change | None], None]) -> None:
+        self._breaker, self._told = breaker, tell
+
+    @property
+    def target(self) -> str:
+        """What is guarded: an origin, or an operation's target."""
+        return self._breaker.target
+
+    @property
+    def state(self) -> State:
+        """What it is in now; an open one changes when the next call comes, not by itself."""
+        return self._breaker.state
+
+    @property
+    def counts(self) -> Counts:
+        """What has been counted since it came into this state."""
+        return self._breaker.counts
+
+    def trip(self) -> None:
+        """Refuse every call until `reset`."""
+        self._told(self._breaker, self._breaker.trip())
+
+    def reset(self) -> None:
+        """Let calls pass, with nothing counted; those under way count for nothing."""
+        self._told(self._breaker, self._breaker.reset())
+
+
+class CircuitBreaker(Circuit):
     """Refuses calls to a target that has kept failing, with `CircuitOpen`.
 
-    The service's origin is a target, and so is that of each operation.
+    The service's origin is a target, whose circuit this is itself, and so is that of each
+    operation. `host.resource(service, CircuitBreaker)` gives it to the application.
     """
 
     Settings = CircuitBreakerSettings
     stage = Stage.GUARD
 
-    def __init__(self, settings: CircuitBreakerSettings) -> None:
-        self._settings = settings
-        self._breakers: dict[Hashable, Breaker] = {}
+    def __init__(self, settings: CircuitBreakerSettings, service: Service) -> None:
+        self._patience = sum(seconds or 0 for seconds in service.timeout)
+        super().__init__(Breaker(_origin(service), settings, self._patience), self._tell)
+        self._settings, self._judge = settings, Judge(settings)
+        self._operations: dict[tuple[str, str], Breaker] = {}
         self._lock = threading.Lock()
+        self._connection: Connection | None = None
+
+    @hookimpl
+    def flext_connect(self, connection: Connection) -> None:
+        """Lend the circuits to the application."""
+        self._connection = connection  # the latest one tells what is done by hand
+        connection.provide(CircuitBreaker, self)
+
+    def circuit(self, system: str, target: str) -> Circuit:
+        """The circuit of an operation's `system` and `target`, whether there was one or not."""
+        return Circuit(self._of(system, target), self._tell)
+
+    @property
+    def circuits(self) -> tuple[Circuit, ...]:
+        """All there are: the origin's own, and those of operations."""
+        with self._lock:
+            return (self, *[Circuit(each, self._tell) for each in self._operations.values()])
 
     @hookimpl
     async def flext_exchange(
@@ -47,11 +95,23 @@ class CircuitBreaker:
         send: Callable[[Request], Awaitable[Response]],
         connection: Connection,
     ) -> Response:
-        """Send, unless the circuit of the request's origin is open."""
-        url = request.url
-        origin = url.scheme, url.host, url.port or _PORTS.get(url.scheme)
-        breaker = self._breakers.get(origin) or self._new_breaker(origin, _shown(*origin))
-        return await self._guarded(breaker, send, request, connection)
+        """Send, unless the circuit of the service's origin is open."""
+        breaker = self._breaker
+        permit, response = await self._guarded(breaker, send, request, connection)
+        if permit is None:
+            return response
+        verdict = self._judge.answer(response)
+        if verdict.failed:  # whatever becomes of the body
+            self._tell(breaker, breaker.settle(permit, verdict), connection)
+            return response
+        breaker.answered(permit)
+
+        def ended(error: BaseException | None, _: int) -> None:
+            found = self._of_error(error, connection, ", in a body") if error else verdict
+            self._tell(breaker, breaker.settle(permit, found), connection)
+
+        connection.watch(response, ended)
+        return response
 
     @hookimpl
     async def flext_operation(
@@ -61,9 +121,11 @@ class CircuitBreaker:
         connection: Connection,
     ) -> object:
         """Proceed, unless the circuit of the operation's target is open."""
-        key = operation.system, operation.target
-        breaker = self._breakers.get(key) or self._new_breaker(key, operation.target)
-        return await self._guarded(breaker, proceed, operation, connection)
+        breaker = self._of(operation.system, operation.target)
+        permit, result = await self._guarded(breaker, proceed, operation, connection)
+        if permit is not None:
+            self._tell(breaker, breaker.settle(permit, SUCCESS), connection)
+        return result
 
     async def _guarded(
         self,
@@ -71,39 +133,50 @@ class CircuitBreaker:
         go: Callable[[Any], Awaitable[M]],
         message: Any,
         connection: Connection,
-    ) -> M:
-        generation, change = breaker.admit()
-        _tell(breaker, change, connection)
+    ) -> tuple[Permit | None, M]:
+        """What `go` gives, and the permit to settle if it came from the target."""
+        permit, change = breaker.admit()
+        self._tell(breaker, change, connection)
+        call: Any = connection.call
+        before = call.answered_by
         try:
             result = await go(message)
         except BaseException as error:
-            failure = connection.failure(error) if isinstance(error, Exception) else None
-            if failure in COUNTED:
-                _tell(breaker, breaker.failed(generation, failure.value), connection)
-            else:
-                breaker.dropped(generation)
+            verdict = self._of_error(error, connection)
+            self._tell(breaker, breaker.settle(permit, verdict), connection)
             raise
-        status = getattr(result, "status_code", 0)
-        if status >= 500:
-            change = breaker.failed(generation, f"status {status}")
-        else:
-            change = breaker.succeeded(generation)
-        _tell(breaker, change, connection)
-        return result
+        # Our own name there is that of a circuit of an operation that some plugin did without.
+        if call.answered_by not in {None, before, NAME}:
+            breaker.settle(permit, NEUTRAL)
+            return None, result
+        return permit, result
 
-    def _new_breaker(self, key: Hashable, target: str) -> Breaker:
+    def _of_error(self, error: BaseException, connection: Connection, where: str = "") -> Verdict:
+        return self._judge.failure(connection.failure(error), where)
+
+    def _of(self, system: str, target: str) -> Breaker:
+        key = system, target
+        if (found := self._operations.get(key)) is not None:
+            return found
         with self._lock:
-            if len(self._breakers) >= MOST_TARGETS and key not in self._breakers:
-                del self._breakers[next(iter(self._breakers))]
-            return self._breakers.setdefault(key, Breaker(target, self._settings))
+            known = self._operations
+            if len(known) >= MOST_TARGETS and key not in known:
+                closed = (each for each in known if known[each].state is State.CLOSED)
+                del known[next(closed, next(iter(known)))]
+            return known.setdefault(key, Breaker(target, self._settings, self._patience))
+
+    def _tell(
+        self, breaker: Breaker, change: Change | None, connection: Connection | None = None
+    ) -> None:
+        connection = connection or self._connection
+        if change is not None and connection is not None:
+            old, new = change.old.value, change.new.value
+            connection.emit(events.StateChanged(NAME, breaker.target, old, new, change.reason))
 
 
-def _tell(breaker: Breaker, change: Change | None, connection: Connection) -> None:
-    if change is not None:
-        old, new = change.old.value, change.new.value
-        connection.emit(events.StateChanged(NAME, breaker.target, old, new, change.reason))
-
-
-def _shown(scheme: str, host: str, port: int | None) -> str:
-    host = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{host}:{port}"
+def _origin(service: Service) -> str:
+    if service.base_url is None:
+        return service.name
+    url = urlsplit(service.base_url)
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    return f"{url.scheme}://{host}:{url.port or _PORTS.get(url.scheme)}"

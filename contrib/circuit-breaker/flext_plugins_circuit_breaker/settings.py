@@ -2,17 +2,91 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+import re
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+_WINDOW = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*s", re.ASCII)
+
+
+def _window(value: object) -> int | str:
+    found = _WINDOW.fullmatch(str(value))
+    if found is None or not float(found[1] or found[2]):
+        expected = "expected a number of calls, such as 100, or of seconds, such as '60s'"
+        raise PydanticCustomError("window", expected)
+    return int(found[1]) if found[1] else f"{found[2]}s"
+
+
+Rate: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+Status: TypeAlias = Annotated[int, Field(ge=400, le=599)] | Literal["4xx", "5xx"]
+Kind: TypeAlias = Literal["connect", "timeout", "read", "write", "protocol"]
 
 
 class CircuitBreakerSettings(BaseModel):
     """When the circuit opens, and how it closes again."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    failure_threshold: PositiveInt = 5
-    """Consecutive failures that open the circuit."""
+    failure_threshold: PositiveInt | None = 5
+    """Consecutive failures that open the circuit; none unless asked for beside `failure_rate`."""
+    failure_rate: Rate | None = None
+    """The share of failures among the calls in `window` that opens the circuit."""
+    slow_rate: Rate | None = None
+    """The share of slow calls among those in `window` that opens the circuit."""
+    slow_call: PositiveFloat | None = None
+    """Seconds beyond which a call is slow, until the headers have come."""
+    window: Annotated[int | str, BeforeValidator(_window)] = 100
+    """What rates are of: the latest so many calls, or the calls in so many seconds (`"60s"`)."""
+    minimum_calls: PositiveInt = 20
+    """Calls in the window below which no rate is judged; unasked no more than it holds."""
+    failure_statuses: tuple[Status, ...] = ("5xx",)
+    """Answers that are failures. Others from 400 count for nothing, those below are successes."""
+    failure_kinds: tuple[Kind, ...] = ("connect", "timeout", "read", "write", "protocol")
+    """Errors on the wire that are failures. All others count for nothing."""
     recovery_timeout: PositiveFloat = 60.0
-    """Seconds that it stays open before it is probed."""
+    """Seconds that it stays open before it is probed; after failed probes longer and longer."""
+    max_recovery_timeout: PositiveFloat = 300.0
+    """Seconds that it stays open at most, whatever `Retry-After` says; unasked no less."""
     half_open_calls: PositiveInt = 1
     """Probes at a time, and successes of theirs that close it."""
+    forced_open: bool = False
+    """Refuse everything until `reset()`."""
+    disabled: bool = False
+    """Count, and refuse nothing."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        judged = self.failure_rate is not None or self.slow_rate is not None
+        holds = self.window if isinstance(self.window, int) else self.minimum_calls
+        if self.failure_rate is not None:
+            self._unless_given("failure_threshold", None)
+        self._unless_given("minimum_calls", min(self.minimum_calls, holds))
+        longest = max(self.max_recovery_timeout, self.recovery_timeout)
+        self._unless_given("max_recovery_timeout", longest)
+        wrong = {
+            "slow_rate and slow_call go together": (self.slow_rate is None)
+            is not (self.slow_call is None),
+            "window and minimum_calls are of no use without failure_rate or slow_rate": not judged
+            and bool(self.model_fields_set & {"window", "minimum_calls"}),
+            "minimum_calls is more than window holds": self.minimum_calls > holds,
+            "max_recovery_timeout is less than recovery_timeout": self.max_recovery_timeout
+            < self.recovery_timeout,
+            "forced_open and disabled contradict each other": self.forced_open and self.disabled,
+        }
+        if found := [what for what, is_so in wrong.items() if is_so]:
+            raise PydanticCustomError("contradiction", "; ".join(found))
+        return self
+
+    def _unless_given(self, name: str, value: float | None) -> None:
+        if name not in self.model_fields_set:
+            object.__setattr__(self, name, value)  # it is frozen for everybody else

@@ -1,0 +1,69 @@
+"""What the end of a call says about its target."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from flext_plugins import Failure, Response
+
+    from .settings import CircuitBreakerSettings
+
+_CLASSES = {"4xx": range(400, 500), "5xx": range(500, 600)}
+_BUSY = frozenset({429, 503})
+"""With these, `Retry-After` is the target's wish to be left alone."""
+
+
+class Verdict(NamedTuple):
+    """What the end of a call says about its target."""
+
+    failed: bool | None
+    """`None`: nothing."""
+    reason: str = ""
+    retry_after: float | None = None
+    """Seconds that the target wants to be left alone."""
+
+
+SUCCESS, NEUTRAL = Verdict(failed=False), Verdict(failed=None)
+
+
+class Judge:
+    """Tells what counts, by the settings."""
+
+    def __init__(self, settings: CircuitBreakerSettings) -> None:
+        self._kinds = frozenset(settings.failure_kinds)
+        self._statuses = frozenset(
+            status
+            for each in settings.failure_statuses
+            for status in ((each,) if isinstance(each, int) else _CLASSES[each])
+        )
+
+    def answer(self, response: Response) -> Verdict:
+        """Of an answer whose headers have come."""
+        status = response.status_code
+        failed = True if status in self._statuses else None if status >= 400 else False
+        if failed is False:
+            return SUCCESS
+        seconds = retry_after(response.headers.get("Retry-After")) if status in _BUSY else None
+        return Verdict(failed, f"status {status}", seconds)
+
+    def failure(self, kind: Failure | None, where: str = "") -> Verdict:
+        """Of an error, by its kind."""
+        if kind is None or kind.value not in self._kinds:
+            return NEUTRAL
+        return Verdict(failed=True, reason=kind.value + where)
+
+
+def retry_after(value: str | None) -> float | None:
+    """The seconds from now that a `Retry-After` means; `None` if it is past, or no such thing."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text) or None
+    try:
+        date = parsedate_to_datetime(text)
+        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    return seconds if seconds > 0 else None

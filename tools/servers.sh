@@ -1,0 +1,24 @@
+#!/bin/sh
+# Makes sure of the real servers that tests talk to: as root on Debian or Ubuntu it installs what is missing, elsewhere it
+# says so. A test whose server is missing is skipped, and fails where CI is set.
+set -u
+
+# command:package
+servers="haproxy:haproxy"
+
+PATH="$PATH:/usr/sbin:/sbin"
+missing=""
+for server in $servers; do
+    command -v "${server%%:*}" >/dev/null || missing="$missing ${server#*:}"
+done
+[ -z "$missing" ] && exit 0
+
+install() {
+    # shellcheck disable=SC2086 # several packages
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null 2>&1
+}
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    install || { apt-get update -qq >/dev/null && install; } && exit 0
+fi
+echo "Tests with real servers need these packages, which are not installed:$missing" >&2
