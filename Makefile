@@ -5,7 +5,7 @@ OURS = -e '.[cli,httpx2,requests]' -e contrib/auth -e contrib/circuit-breaker -e
 INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contrib/*/pyproject.toml)
 PIP = -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint mutants constraints clean
+.PHONY: demo test lint mutants compare constraints clean
 
 demo: .venv/demo
 	.venv/bin/flext-devstack demo
@@ -30,6 +30,22 @@ lint: .venv/test
 
 mutants: .venv/test
 	.venv/bin/python tests/mutants.py
+
+# Prints how other libraries do; RECORD=1 also writes it into docs/explanation/comparison.md.
+compare: .venv-compare/compare
+	.venv-compare/bin/python -m benchmarks.compare $(if $(RECORD),record)
+
+# The newest Python, since one of them asks for 3.12; which of them this one cannot have is noted, and why.
+.venv-compare/compare: $(INPUTS) benchmarks/compare/requirements.txt
+	@$(MAKE) --no-print-directory .venv-compare/pip PYTHON="$(lastword $(shell sh tools/interpreters.sh))"
+	.venv-compare/bin/python $(PIP) install -c constraints.txt $(OURS) pytest h11
+	@rm -rf .venv-compare/not-installed && mkdir .venv-compare/not-installed
+	@for pin in $$(cat benchmarks/compare/requirements.txt); do \
+	  note=.venv-compare/not-installed/$${pin%%==*}; \
+	  if .venv-compare/bin/python $(PIP) install -c constraints.txt $$pin 2>$$note; then rm $$note; \
+	  else grep '^ERROR' $$note | tail -n 1 | cut -c 8-100 >$$note.short; mv $$note.short $$note; fi; \
+	done
+	@touch $@
 
 %/demo: $(INPUTS)
 	@$(MAKE) --no-print-directory $*/pip

@@ -196,15 +196,14 @@ def a_key_stays_with_its_origin(adapter: Any, mode: str) -> Outcome:
 @behaviour(SYNC, ASYNC)
 def without_a_credential_nothing_is_sent(adapter: Any, mode: str) -> Outcome:
     """When no token can be fetched, the request is not sent without one."""
-    if not hasattr(adapter, "failing"):
-        raise NotOffered
-    with services(2) as (issuer, service):
+    with authorized(adapter, mode, "failing") as (_, tokens):
+        issuer, service = tokens.issuer, tokens.service
         issuer.refuse()
+        service.received.clear()
         with Caller(adapter.failing(f"{issuer.url}/token", service.url), mode) as call:
             answer = call(service.url)
-            return outcome(
-                not service.received and isinstance(answer, Exception), "is sent without"
-            )
+        refused = isinstance(answer, Exception) and not service.received
+        return outcome(refused, "is sent without")
 
 
 @behaviour(SYNC, ASYNC)

@@ -10,6 +10,9 @@ from typing import Any, Self
 
 import httpx2
 from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuth2Client
+from authlib.integrations.requests_client import OAuth2Session
+
+from benchmarks.compare.measurement import NotOffered
 
 HEALING = frozenset({"a_401_is_healed", "a_storm_of_401s_makes_one_fetch", "a_pool_of_one_heals"})
 
@@ -65,3 +68,25 @@ class Auth:
     async def aclose(self) -> None:
         if self._async_client is not None:
             await self._async_client.aclose()
+
+
+class Stack:
+    """Its clients, httpx2's and requests', with a token."""
+
+    modes = ("sync",)
+    lacks = frozenset({"a_token_in_the_url_is_not_logged"})
+
+    @staticmethod
+    def client(kind: str, _: str) -> Any:
+        kinds = {"httpx2": OAuth2Client, "requests": OAuth2Session}
+        if kind not in kinds:
+            raise NotOffered
+        return kinds[kind](token=_token("a-token"))
+
+    @staticmethod
+    def credential(_: str, token: str) -> OAuth2Client:
+        return OAuth2Client(token=_token(token))
+
+
+def _token(value: str) -> dict[str, Any]:
+    return {"access_token": value, "token_type": "Bearer", "expires_at": time.time() + 3600}

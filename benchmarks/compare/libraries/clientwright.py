@@ -10,9 +10,13 @@ from clientwright import (
     CircuitBreakerConfig,
     ClientConfig,
     ClientRuntime,
+    RetryConfig,
     build,
     build_sync,
 )
+
+
+GRANT = {"grant_type": "client_credentials"}
 
 
 def runtime(config: ClientConfig, **deps: Any) -> AdapterDeps:
@@ -59,7 +63,7 @@ class Auth:
     @classmethod
     def failing(cls, tokens: str, url: str) -> Self:
         def authorization() -> dict[str, str]:
-            token = httpx.post(tokens).json()["access_token"]
+            token = httpx.post(tokens, data=GRANT).json()["access_token"]
             return {"Authorization": f"Bearer {token}"}
 
         return cls(ClientConfig("the-service", base_url=url), header_providers=(authorization,))
@@ -69,6 +73,61 @@ class Auth:
 
     async def aget(self, url: str) -> httpx.Response:
         return await self._async_client.get(url, follow_redirects=True)
+
+    def close(self) -> None:
+        self._client.close()
+
+    async def aclose(self) -> None:
+        await self._async_client.aclose()
+
+
+class Retry:
+    """`RetryConfig`, without the breaker."""
+
+    modes = ("sync",)
+    lacks = frozenset({"a_post_that_never_left_is_repeated"})  # it goes by the method
+
+    def __init__(self, url: str, attempts: int | None = None, backoff: float = 0.0) -> None:
+        retry = RetryConfig()
+        if attempts is not None:
+            retry = RetryConfig(max_attempts=attempts, initial_backoff=backoff)
+        config = ClientConfig("the-service", base_url=url, retry=retry, circuit_breaker=None)
+        self._client = build_sync("httpx", config, runtime(config))
+
+    def send(self, method: str, url: str, **body: Any) -> None:
+        self._client.request(method, url, **body).raise_for_status()
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Stack:
+    """`build_sync`; the user's own code in it is a header provider."""
+
+    modes = ("sync",)
+    lacks = frozenset({"a_token_in_the_url_is_not_logged"})
+
+    def __init__(self, url: str) -> None:
+        config = ClientConfig("the-service", base_url=url)
+        deps = runtime(config, header_providers=(lambda: {"X-Stamp": "1"},))
+        self._client = build_sync("httpx", config, deps)
+        self._async_client = build("httpx", config, deps)
+        self.get, self.aget = self._client.get, self._async_client.get
+
+    @classmethod
+    def stamping(cls, url: str) -> Self:
+        return cls(url)
+
+    @staticmethod
+    def client(kind: str, _: str) -> Any:
+        return build_sync(kind, ClientConfig("the-service"))
+
+    @staticmethod
+    def credential(url: str, token: str) -> httpx.Client:
+        config = ClientConfig("the-service", base_url=url)
+        provider = lambda: {"Authorization": f"Bearer {token}"}  # noqa: E731
+        client: httpx.Client = build_sync("httpx", config, runtime(config, header_providers=(provider,)))
+        return client
 
     def close(self) -> None:
         self._client.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import httpware
 import httpx2
 from httpware import (
     AsyncClient,
@@ -13,6 +14,11 @@ from httpware import (
     async_before_request,
     before_request,
 )
+
+from benchmarks.compare.measurement import NotOffered
+
+
+GRANT = {"grant_type": "client_credentials"}
 
 
 class Breaker:
@@ -56,7 +62,7 @@ class Auth:
     @classmethod
     def failing(cls, tokens: str, _: str) -> Self:
         def authorize(request: httpx2.Request) -> httpx2.Request:
-            token = httpx2.post(tokens).json()["access_token"]
+            token = httpx2.post(tokens, data=GRANT).json()["access_token"]
             request.headers["Authorization"] = f"Bearer {token}"
             return request
 
@@ -64,6 +70,65 @@ class Auth:
             return authorize(request)
 
         return cls([before_request(authorize)], [async_before_request(aauthorize)])
+
+    def close(self) -> None:
+        self._client.close()
+
+    async def aclose(self) -> None:
+        await self._async_client.aclose()
+
+
+class Retry:
+    """The middleware `Retry`."""
+
+    modes = ("sync",)
+    lacks = frozenset({"a_post_that_never_left_is_repeated"})  # it goes by the method
+
+    def __init__(self, _: str, attempts: int | None = None, backoff: float = 0.0) -> None:
+        settings: dict[str, Any] = {}
+        if attempts is not None:
+            settings = {"max_attempts": attempts, "base_delay": backoff}
+        self._client = Client(middleware=[httpware.Retry(**settings)])
+
+    def send(self, method: str, url: str, **body: Any) -> None:
+        getattr(self._client, method.lower())(url, **body)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Stack:
+    """Its clients; the user's own code in them is middleware."""
+
+    modes = ("sync",)
+    lacks = frozenset({"a_token_in_the_url_is_not_logged"})
+
+    def __init__(self) -> None:
+        def stamp(request: httpx2.Request) -> httpx2.Request:
+            request.headers["X-Stamp"] = "1"
+            return request
+
+        self._client = Client(middleware=[before_request(stamp)])
+        self._async_client = AsyncClient(middleware=[before_request(stamp)])
+        self.get, self.aget = self._client.get, self._async_client.get
+
+    @classmethod
+    def stamping(cls, _: str) -> Self:
+        return cls()
+
+    @staticmethod
+    def client(kind: str, _: str) -> Client:
+        if kind != "httpx2":
+            raise NotOffered
+        return Client()
+
+    @staticmethod
+    def credential(_: str, token: str) -> Client:
+        def authorize(request: httpx2.Request) -> httpx2.Request:
+            request.headers["Authorization"] = f"Bearer {token}"
+            return request
+
+        return Client(middleware=[before_request(authorize)])
 
     def close(self) -> None:
         self._client.close()

@@ -12,6 +12,8 @@ from httpx_auth import (
     OAuth2ResourceOwnerPasswordCredentials,
 )
 
+from benchmarks.compare.measurement import NotOffered
+
 from .authlib import HEALING
 
 
@@ -47,3 +49,17 @@ class Auth:
 
     async def aclose(self) -> None:
         await self._async_client.aclose()
+
+
+class Stack:
+    """An auth object in a client; `httpx.Auth` itself is the user's own code, written once."""
+
+    modes = ("sync",)
+    lacks = frozenset({"a_token_in_the_url_is_not_logged"})
+    credential = staticmethod(lambda _, token: httpx.Client(auth=HeaderApiKey(token)))
+
+    @staticmethod
+    def client(kind: str, _: str) -> httpx.Client:
+        if kind != "httpx":
+            raise NotOffered
+        return httpx.Client(auth=HeaderApiKey("a-key"))

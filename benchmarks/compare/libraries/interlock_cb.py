@@ -6,12 +6,15 @@ from typing import Any
 
 import httpx
 import httpx2
+import requests
 from interlock import Config, Registry
 from interlock.integrations.httpx import (
     AsyncCircuitBreakerTransport,
     CircuitBreakerTransport,
     HttpStatusClassifier,
 )
+from interlock.integrations import httpx2 as interlock_httpx2
+from interlock.integrations.requests import CircuitBreakerAdapter
 
 
 class Breaker:
@@ -40,3 +43,20 @@ class Breaker:
 
     async def aclose(self) -> None:
         await self._async_client.aclose()
+
+
+class Stack:
+    """Its transports, and its adapter for requests."""
+
+    modes = ("sync",)
+    lacks = frozenset({"a_token_in_the_url_is_not_logged"})
+
+    @staticmethod
+    def client(kind: str, _: str) -> Any:
+        if kind == "httpx":
+            return httpx.Client(transport=CircuitBreakerTransport(httpx.HTTPTransport()))
+        if kind == "httpx2":
+            return httpx2.Client(transport=interlock_httpx2.CircuitBreakerTransport(httpx2.HTTPTransport()))
+        session = requests.Session()
+        session.mount("http://", CircuitBreakerAdapter())
+        return session
