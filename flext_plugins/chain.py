@@ -61,7 +61,7 @@ class Messages:
             except Exception as error:
                 raise self._blamed(error, layer, "flext_request", scope) from cause_of(error)
             if answer is not None:
-                response = checked(answer, layer, "flext_request", scope)
+                response = checked(answer, request, layer, "flext_request", scope)
                 depth, scope.call.answered_by = place, layer.name
                 break
         else:
@@ -78,7 +78,7 @@ class Messages:
                 if awaits:
                     after = await after
                 if after is not None and after is not response:
-                    checked(after, layer, "flext_response", scope)
+                    checked(after, request, layer, "flext_response", scope)
                     response, replaced = after, response
                     await _wire(scope).close(replaced)
             except BaseException as error:
@@ -89,9 +89,10 @@ class Messages:
         return response
 
 
-def checked(answer: Any, layer: Layer, hook: str, scope: Scope) -> Any:
-    """`answer`, if it is a response."""
+def checked(answer: Any, request: Any, layer: Layer, hook: str, scope: Scope) -> Any:
+    """`answer`, if it is a response; to `request`, as whoever sees it next expects."""
     if hasattr(answer, "status_code"):
+        answer.request = request
         return answer
     error = PluginError(f"{hook} returned {type(answer).__name__}, expected a response", hook)
     raise blame(error, layer, hook, scope.call.service, scope.call)
@@ -184,7 +185,7 @@ class Around:
         if self.closes and response is not send.response:
             if send.response is not None:
                 await _wire(scope).close(send.response)
-            checked(response, self.layer, self.name, scope)
+            checked(response, message, self.layer, self.name, scope)
         if not send.sent:
             scope.call.answered_by = self.layer.name
         return response

@@ -12,7 +12,7 @@ from .deadline import Limit
 from .drive import drive
 from .errors import DeadlineExceeded, FlextError, PluginError
 from .message import Failure
-from .service import Call, Operation, new_call, scope
+from .service import Call, Operation, new_call, scope, within
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
@@ -217,18 +217,14 @@ class Connection:
         It is called where the application reads, and finds the exchange's `call` and `failure` as
         they are here. A read that was cancelled is told as that `CancelledError`.
         """
-        here = scope.get()
 
         def guarded(error: BaseException | None, size: int) -> None:
-            token = scope.set(here)
             try:
                 callback(error, size)
             except Exception as raised:
                 self._line.report(self._layer, "watch", raised)
-            finally:
-                scope.reset(token)
 
-        self._wire.watch(response, guarded)
+        self._wire.watch(response, within(scope.get(), guarded))
 
     def emit(self, event: object) -> None:
         """Hand a record to every `flext_event` of this service."""

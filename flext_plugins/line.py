@@ -16,7 +16,7 @@ from .errors import ConfigError, DeadlineExceeded, FlextError, PluginError, Refu
 from .events import BodyEnded, CallFinished, CallRefused, Outcome, PluginFailed, StateChanged
 from .layer import Hook, Layer, arranged, blame, cause_of
 from .redaction import logger
-from .service import Call, Operation, Scope, new_call, scope
+from .service import Call, Operation, Scope, new_call, scope, within
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -106,7 +106,8 @@ class Line:
             finally:
                 scope.reset(token)
         if self._receivers:
-            wire.watch(response, lambda error, size: self.emit(BodyEnded(call, error, size)))
+            ended = within(current, lambda error, size: self.emit(BodyEnded(call, error, size)))
+            wire.watch(response, ended)
         return response
 
     async def operate(

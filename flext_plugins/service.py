@@ -160,6 +160,19 @@ scope: ContextVar[Scope | None] = ContextVar("flext_plugins.scope", default=None
 _options: ContextVar[Mapping[str, Any]] = ContextVar("flext_plugins.options")
 
 
+def within(current: Scope | None, function: Callable[..., None]) -> Callable[..., None]:
+    """`function`, to be called later as if it were inside `current`."""
+
+    def call(*args: Any) -> None:
+        token = scope.set(current)
+        try:
+            function(*args)
+        finally:
+            scope.reset(token)
+
+    return call
+
+
 @contextmanager
 def options(
     *,

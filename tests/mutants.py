@@ -105,6 +105,13 @@ MUTANTS = [
         "!= 0",
         "test_3",
     ),
+    Mutant(
+        "6.3 without plugins what arrives is the plain client's, to the letter",
+        "clients/httpx.py",
+        "headers=request.headers,\n            stream",
+        "headers=dict(request.headers),\n            stream",
+        "plain_one_does",
+    ),
     # 4: answering, replacing, sending again
     Mutant(
         "6.4 inner layers do not run",
@@ -217,6 +224,13 @@ MUTANTS = [
         "response = await _wire(scope).send(request, scope.call); "
         "await _wire(scope).read(response); return response",
         "test_8",
+    ),
+    Mutant(
+        "6.8 a body that a plugin read ends again",
+        "clients/views.py",
+        "self._watchers, self._ended = [], None",
+        "pass",
+        "all_worlds_see_the_same",
     ),
     # 9: opening and closing
     Mutant(
@@ -439,6 +453,7 @@ def survives(mutant: Mutant) -> str:
             "deadline",
             "correlation",
             "problem",
+            "properties",
         )
         tests = [f"tests/test_{name}.py" for name in names]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-k", mutant.tests, *tests]

@@ -243,6 +243,106 @@ def test_only_the_wires_errors_have_a_failure(flext_service, flext_world):
     assert seen == [None, None, Failure.TIMEOUT]
 
 
+def test_what_a_plugin_makes_unsendable_is_the_callers_failure(flext_service, flext_world):
+    seen = []
+
+    class Judge:
+        stage = Stage.GUARD
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            try:
+                return await send(request)
+            except Exception as error:
+                seen.append(connection.failure(error))
+                raise
+
+    class Breaks:
+        @hookimpl
+        async def flext_request(self, request):
+            request.headers["X-Broken"] = "line\nbreak"
+
+    class Consumes:
+        observer = True
+
+        @hookimpl
+        async def flext_request(self, request, connection):
+            await connection.read(request)
+
+    host = flext_world.serve(flext_service, Judge, Breaks)
+    with pytest.raises(flext_world.lib.LocalProtocolError):
+        flext_world.get(host)
+    body = _aending() if flext_world.asynchronous else _ending()
+    host = flext_world.serve(flext_service, Judge, Consumes)
+    with pytest.raises(flext_world.lib.StreamConsumed):
+        flext_world.send(host, "POST", "/", content=body)
+
+    assert seen == [Failure.CALLER, Failure.CALLER]
+    assert flext_service.received == []
+
+
+def test_a_request_body_that_broke_for_an_observer_is_not_empty_for_the_next(
+    flext_service, flext_world
+):
+    class Consumes:
+        observer = True
+
+        @hookimpl
+        async def flext_request(self, request, connection):
+            await connection.read(request)
+
+    class Again(Consumes):
+        observer = False
+
+    body = _aending() if flext_world.asynchronous else _ending()
+    with pytest.raises(PluginError, match="again: flext_request raised StreamConsumed"):
+        flext_world.send(
+            flext_world.serve(flext_service, Consumes, Again), "POST", "/", content=body
+        )
+
+    assert flext_service.received == []
+
+
+def _ending():
+    yield b"one"
+    raise OSError("the application's own")
+
+
+async def _aending():
+    for part in _ending():
+        yield part
+
+
+def test_an_answer_made_by_a_plugin_has_its_request_for_all_who_see_it(flext_service, flext_world):
+    seen = []
+
+    class Sees:
+        @hookimpl
+        def flext_response(self, response):
+            seen.append(str(response.request.url).rpartition("/")[2])
+
+    class Request:
+        @hookimpl
+        def flext_request(self, connection):
+            return connection.respond(201)
+
+    class Response:
+        @hookimpl
+        def flext_response(self, connection):
+            return connection.respond(201)
+
+    class Exchange:
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            await send(request)
+            return connection.respond(201)
+
+    for kind in (Request, Response, Exchange):
+        flext_world.get(flext_world.serve(flext_service, Sees, kind), f"/{kind.__name__}")
+
+    assert seen == ["Request", "Response", "Exchange"]
+
+
 def test_events_reach_every_receiver_and_plugins_emit_their_own(flext_service, flext_world):
     heard = []
 
@@ -415,6 +515,60 @@ async def test_who_watches_a_body_is_told_that_the_read_was_cancelled(flext_asyn
             await reading
 
     assert told == [(asyncio.CancelledError, 3)]
+
+
+def test_who_is_told_of_a_bodys_end_can_tell_its_failure(flext_service, flext_world):
+    seen = []
+
+    class Hears:
+        @hookimpl
+        def flext_response(self, response, connection):
+            connection.watch(response, lambda error, size: seen.append(connection.failure(error)))
+
+        @hookimpl
+        def flext_event(self, event, connection):
+            if isinstance(event, events.BodyEnded):
+                seen.append(connection.failure(event.error))
+
+    flext_service.answer = Answer(body=b"x" * 1000, cut=10)
+    with pytest.raises(flext_world.lib.RemoteProtocolError):
+        flext_world.get(flext_world.serve(flext_service, Hears))
+
+    assert seen == [Failure.PROTOCOL, Failure.PROTOCOL]
+
+
+class Reads:
+    """Reads every answer, and keeps how the application's reading ended."""
+
+    ended: list
+
+    @hookimpl
+    async def flext_response(self, response, connection):
+        await connection.read(response)
+
+    @hookimpl
+    def flext_event(self, event):
+        if isinstance(event, events.BodyEnded):
+            self.ended.append((event.error is None, event.bytes))
+
+
+@pytest.mark.parametrize(("method", "size"), [("GET", 10), ("HEAD", 0)])
+def test_the_end_of_a_body_that_a_plugin_read_is_told(flext_service, flext_world, method, size):
+    kind = type("Reads", (Reads,), {"ended": []})
+    flext_service.answer = Answer(body=b"0123456789")
+    response = flext_world.send(flext_world.serve(flext_service, kind), method, "/")
+
+    assert len(response.content) == size
+    assert kind.ended == [(True, size)]
+
+
+def test_a_body_that_broke_for_an_observer_is_broken_for_all(flext_service, flext_world):
+    kind = type("Reads", (Reads,), {"ended": [], "observer": True})
+    flext_service.answer = Answer(body=b"0123456789", cut=4)
+    with pytest.raises(flext_world.lib.TransportError):
+        flext_world.get(flext_world.serve(flext_service, kind))
+
+    assert kind.ended == [(False, 4)]
 
 
 def test_a_plugin_reads_a_body_and_everybody_else_still_can(flext_service, flext_world):

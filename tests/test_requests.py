@@ -231,3 +231,16 @@ def test_failures_are_native_and_survive_pickling(flext_service):
 def test_what_a_session_does_not_take_is_told(connect):
     with pytest.raises(ConfigError, match="does not take follow_redirects"):
         connect(follow_redirects=True)
+
+
+def test_headers_may_be_pairs_and_the_sessions_own_stay(flext_service, connect):
+    connect(headers=[("X-Mine", "yes")]).get("/")
+
+    assert flext_service.received[0].headers["x-mine"] == "yes"
+    assert flext_service.received[0].headers["user-agent"].startswith("python-requests/")
+
+
+def test_a_redirect_to_no_address_is_requests_own_error(flext_service, connect):
+    flext_service.answer = Answer(302, {"Location": "http://127.0.0.1:port/"})
+    with pytest.raises(requests.exceptions.InvalidURL):
+        connect().get("/")

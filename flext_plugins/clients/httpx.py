@@ -268,6 +268,8 @@ class HttpxWire(GatedWire):
 
     async def read(self, message: Any) -> bytes:
         is_response = hasattr(message, "status_code")
+        if not (is_response or self.replayable(message)):
+            raise self._lib.StreamConsumed
         try:
             if self._asynchronous:
                 raw = b"".join([chunk async for chunk in message.stream])

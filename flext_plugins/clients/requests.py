@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import logging
-import ssl
-import traceback
 from collections.abc import Mapping
 from contextvars import ContextVar
 from functools import cache, partial
-from http.client import BadStatusLine
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -19,31 +15,26 @@ from requests.exceptions import (
 )
 from requests.exceptions import (
     InvalidHeader,
-    InvalidSchema,
-    InvalidURL,
-    MissingSchema,
-    ProxyError,
-    SSLError,
     StreamConsumedError,
     Timeout,
 )
 from requests.utils import default_headers, rewind_body
-from urllib3 import HTTPResponse, exceptions
+from urllib3 import exceptions
 from urllib3.util import Timeout as Seconds
 from urllib3.util import parse_url
 
 from flext_plugins.deadline import Limit, least
 from flext_plugins.drive import drive
 from flext_plugins.errors import ConfigError
-from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
+from .failures import PoolTimeout, failure_of
 from .pool import CALL, GatedWire, edge, origin
 from .streams import NO_LIMIT, Upload
-from .views import Raw, RequestView, ResponseView, translated
+from .views import Raw, RequestView, ResponseView, made, translated
 
 if TYPE_CHECKING:
-    from flext_plugins.message import BodyEnd
+    from flext_plugins.message import BodyEnd, Failure
     from flext_plugins.service import Call, Service
 
 _hops: ContextVar[dict[str, Any] | None] = ContextVar("flext_plugins.hops", default=None)
@@ -51,10 +42,6 @@ _hops: ContextVar[dict[str, Any] | None] = ContextVar("flext_plugins.hops", defa
 SESSION_OPTIONS = frozenset({"auth", "cookies", "headers", "hooks", "max_redirects", "params"})
 SENT = "flext_plugins.requests"
 """The key in a request's `extensions` under which the session's options for this send stand."""
-
-
-class PoolTimeout(WireError, Timeout):
-    """No connection was free in time; requests has no error of its own for that."""
 
 
 class Library:
@@ -96,8 +83,8 @@ class Library:
         session.flext_base_url = service.base_url
         for name, value in options.items():
             current = getattr(session, name)
-            if isinstance(value, Mapping) and hasattr(current, "update"):
-                current.update(value)
+            if name == "headers" or (isinstance(value, Mapping) and hasattr(current, "update")):
+                current.update(value)  # pairs too: requests' own defaults stay
             else:
                 setattr(session, name, value)
         adapter = Adapter(ground, service.name)
@@ -185,7 +172,10 @@ class RequestsWire(GatedWire):
         self._origin = origin(parse_url(base)) if base else None
 
     def owns(self, request: Any) -> bool:
-        return origin(request.url) == self._origin
+        try:
+            return origin(request.url) == self._origin
+        except exceptions.LocationParseError:
+            return False  # a redirect to nowhere: requests has an error of its own for it
 
     def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
         if "://" not in url.partition("?")[0]:
@@ -223,6 +213,7 @@ class RequestsWire(GatedWire):
             "cert": sent.get("cert") or (service.cert if own else None),
             "proxies": proxies,
         }
+        _check(request.native.headers)
         if _seekable(request.native):
             rewind_body(request.native)
         adapter = self._own if own else self._bare
@@ -232,6 +223,8 @@ class RequestsWire(GatedWire):
 
     async def read(self, message: Any) -> bytes:
         if isinstance(message, RequestView):
+            if not self.replayable(message):
+                raise StreamConsumedError("the request's body was read before")
             body = message.stream
             if not isinstance(body, (bytes, str, type(None))):
                 body = body.read() if hasattr(body, "read") else b"".join(body)
@@ -245,8 +238,7 @@ class RequestsWire(GatedWire):
         finally:
             raw.close()
         raw.replay(data)
-        decoded = HTTPResponse(io.BytesIO(data), message.headers, preload_content=False)
-        return decoded.read(decode_content=True)
+        return made(data, message.headers).read(decode_content=True)
 
     async def close(self, response: Any) -> None:
         response.stream.close()
@@ -256,22 +248,11 @@ class RequestsWire(GatedWire):
         native.status_code = status
         native.headers.update(headers or {})
         native.headers.setdefault("Content-Length", str(len(content)))
-        raw = HTTPResponse(io.BytesIO(content), native.headers, status, preload_content=False)
-        native.raw = Raw(raw)
+        native.raw = Raw(made(content, native.headers, status))
         return ResponseView(native, None)
 
     def failure(self, error: BaseException) -> Failure | None:
-        if isinstance(error, PoolTimeout):
-            return Failure.POOL
-        if isinstance(error, requests.ConnectTimeout):
-            return Failure.CONNECT
-        if isinstance(error, (InvalidURL, InvalidSchema, MissingSchema, InvalidHeader)):
-            return Failure.CALLER
-        if isinstance(error, (Timeout, exceptions.TimeoutError)):
-            return Failure.TIMEOUT
-        if isinstance(error, (requests.RequestException, exceptions.HTTPError)):
-            return _broken(error)
-        return None
+        return failure_of(error)
 
     def watch(self, response: Any, callback: BodyEnd) -> None:
         response.stream.watch(callback)
@@ -306,35 +287,11 @@ def _body_limit(raw: Any, call: Call) -> Any:
     return Limit(call, waiting_for, exceptions.ReadTimeoutError, shorten, Timeout)
 
 
-def _broken(error: BaseException) -> Failure | None:
-    """What requests calls a `ConnectionError`, told apart by the errors inside it."""
-    inside: list[Any] = [error]
-    for each in inside:
-        if isinstance(each, (exceptions.NewConnectionError, exceptions.ConnectTimeoutError)):
-            return Failure.CONNECT
-        if isinstance(each, exceptions.ReadTimeoutError):
-            return Failure.TIMEOUT
-        if isinstance(each, ssl.SSLError):
-            return Failure.CONNECT if _in_handshake(each) else Failure.READ
-        if isinstance(each, (exceptions.IncompleteRead, BadStatusLine)):
-            return Failure.PROTOCOL
-        if isinstance(each, BrokenPipeError):
-            return Failure.WRITE
-        if isinstance(each, ConnectionError):
-            return Failure.READ
-        arguments = each.args if isinstance(each, BaseException) else ()
-        inside += [found for found in arguments if isinstance(found, BaseException)]
-        inside += [each.reason] if isinstance(each, exceptions.MaxRetryError) else []
-    if isinstance(error, (ProxyError, SSLError)):  # no tunnel, a certificate for another name
-        return Failure.CONNECT
-    broken = any(isinstance(each, exceptions.ProtocolError) for each in inside)
-    return Failure.PROTOCOL if broken else None
-
-
-def _in_handshake(error: ssl.SSLError) -> bool:
-    """Whether TLS failed before anything was written; requests has one error for both."""
-    frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_code.co_name == "do_handshake" for frame, _ in frames)
+def _check(headers: Mapping[str, Any]) -> None:
+    """Refuse what was set since requests checked; http.client's own error would quote the value."""
+    for name, value in headers.items():
+        if isinstance(value, str) and ("\n" in value or "\r" in value):
+            raise InvalidHeader(f"header {name!r}: its value has a line break")
 
 
 def _seekable(native: Any) -> bool:

@@ -61,17 +61,20 @@ class Body:
         self._stream, self._closed, self._limit = stream, closed, limit
         self._watchers: list[BodyEnd] = []
         self._size = 0
-        self._ended = False
+        self._ended: tuple[BaseException | None, int] | None = None
 
     def watch(self, callback: BodyEnd) -> None:
-        """Call `callback` at the end."""
-        self._watchers.append(callback)
+        """Call `callback` at the end, or now if that has been."""
+        if self._ended is None:
+            self._watchers.append(callback)
+        else:
+            callback(*self._ended)
 
     def _end(self, error: BaseException | None) -> None:
-        if not self._ended:
-            self._ended = True
+        if self._ended is None:
+            self._ended = error, self._size
             for callback in self._watchers:
-                callback(error, self._size)
+                callback(*self._ended)
 
     def _close(self) -> None:
         closed, self._closed = self._closed, None

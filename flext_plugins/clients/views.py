@@ -100,36 +100,49 @@ class Raw:
     ) -> None:
         self._raw, self._source, self._closed, self._limit = raw, raw, closed, limit
         self._watchers: list[BodyEnd] = []
-        self._ended = False
+        self._ended: tuple[BaseException | None, int] | None = None
+        self._broken: Exception | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._raw, name)
 
     def watch(self, callback: BodyEnd) -> None:
-        """Call `callback` at the end."""
-        self._watchers.append(callback)
+        """Call `callback` at the end, or now if that has been."""
+        if self._ended is None:
+            self._watchers.append(callback)
+        else:
+            callback(*self._ended)
 
     def replay(self, data: bytes) -> None:
         """Give `data`, which has been read already, to who reads next."""
-        headers = self._raw.headers
-        self._source = HTTPResponse(io.BytesIO(data), headers, preload_content=False)
+        self._source = made(data, self._raw.headers)
+        self._watchers, self._ended = [], None
 
     def _end(self, error: BaseException | None) -> None:
         closed, self._closed = self._closed, None
         if closed is not None:
             closed()
-        if not self._ended:
-            self._ended = True
+        if self._ended is None:
+            self._ended = error and translated(error), self._source.tell()
             for callback in self._watchers:
-                callback(error and translated(error), self._source.tell())
+                callback(*self._ended)
+
+    def _break(self, error: Exception) -> None:
+        self._broken = error
+        self._end(error)
+
+    def _check(self) -> None:
+        if self._broken is not None:  # urllib3 would give nothing, as if the body were complete
+            raise self._broken
 
     def stream(self, *args: Any, **options: Any) -> Iterator[bytes]:
+        self._check()
         try:
             chunks = self._source.stream(*args, **options)
             while (chunk := self._next(chunks)) is not None:
                 yield chunk
         except Exception as error:
-            self._end(error)
+            self._break(error)
             raise
         self._end(None)
 
@@ -138,11 +151,12 @@ class Raw:
             return next(chunks, None)
 
     def read(self, *args: Any, **options: Any) -> bytes:
+        self._check()
         try:
             with self._limit:
                 data: bytes = self._source.read(*args, **options)
         except Exception as error:
-            self._end(error)
+            self._break(error)
             raise
         if not data:
             self._end(None)
@@ -153,6 +167,13 @@ class Raw:
             self._raw.close()
         finally:
             self._end(None)
+
+
+def made(data: bytes, headers: Any, status: int = 200) -> HTTPResponse:
+    """urllib3's response around `data`, which is whole whatever `Content-Length` says."""
+    return HTTPResponse(
+        io.BytesIO(data), headers, status, preload_content=False, enforce_content_length=False
+    )
 
 
 def translated(error: BaseException) -> BaseException:

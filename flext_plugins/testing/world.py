@@ -43,7 +43,7 @@ def _library(name: str) -> Any:
         TransportError=module.RequestException,
         TimeoutException=module.Timeout,
         ReadTimeout=module.ReadTimeout,
-        PoolTimeout=importlib.import_module("flext_plugins.clients.requests").PoolTimeout,
+        PoolTimeout=importlib.import_module("flext_plugins.clients.failures").PoolTimeout,
         ConnectError=module.ConnectionError,
         ReadError=module.ConnectionError,
         LocalProtocolError=wrong.InvalidHeader,
