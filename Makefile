@@ -26,6 +26,7 @@ lint: .venv/test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy flext_plugins
+	.venv/bin/mypy --ignore-missing-imports --explicit-package-bases benchmarks
 	@set -e; for folder in contrib/*/; do (cd $$folder && ../../.venv/bin/mypy --config-file ../../pyproject.toml .); done
 
 mutants: .venv/test

@@ -40,9 +40,7 @@ def apart(name: str) -> table.Cells | str:
         return why.read_text(encoding="utf-8").strip() if why.exists() else "is not installed"
     command = [sys.executable, "-m", "benchmarks.compare", "one", name]
     try:
-        ran = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
         return f"did not end within {PATIENCE} s"
     if ran.returncode:

@@ -1,9 +1,10 @@
 """What credentials do: tokens by OAuth's client credentials, and a key in a header.
 
 An adapter is made by one of its class methods: `oauth2(tokens, url, pool)`,
-`refreshing(tokens, url)` for a token that comes with a refresh token, `api_key(url, key)` and
-`failing(tokens, url)` for a credential whose source will be down. `get(url)` and `aget(url)` send a
-GET and follow redirects. What a library has no way to say it leaves out.
+`refreshing(tokens, url)` for a token that comes with a refresh token, `api_key(url, key)`,
+`bearer(url, token)` and `failing(tokens, url)` for a credential whose source will be down.
+`get(url)` and `aget(url)` send a GET and follow redirects. What a library has no way to say it
+leaves out.
 """
 
 from __future__ import annotations
@@ -177,6 +178,9 @@ def _elsewhere(call: Caller, answered: LoopbackService, header: str, value: str)
 @behaviour(SYNC, ASYNC)
 def a_token_stays_with_its_origin(adapter: Any, mode: str) -> Outcome:
     """A redirect to another origin does not take the bearer token along."""
+    if hasattr(adapter, "bearer"):
+        with services() as (service,), Caller(adapter.bearer(service.url, KEY), mode) as call:
+            return _elsewhere(call, service, "authorization", KEY)
     with authorized(adapter, mode) as (call, tokens):
         return _elsewhere(call, tokens.service, "authorization", "Bearer token-")
 

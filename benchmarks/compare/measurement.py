@@ -35,7 +35,7 @@ class Outcome:
         return f"{self.verdict} ({self.seen})" if self.seen else self.verdict
 
 
-def outcome(good: bool, otherwise: str = "") -> Outcome:  # noqa: FBT001
+def outcome(good: bool, otherwise: str = "") -> Outcome:
     """`yes`, or `no` with what was seen instead."""
     return Outcome(OFFERED) if good else Outcome(FAILED, otherwise)
 

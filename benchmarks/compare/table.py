@@ -42,9 +42,8 @@ def shown(found: dict[str, Cells], missing: dict[str, str]) -> str:
 def _head(missing: dict[str, str]) -> str:
     day = datetime.now(UTC).date()
     used = ", ".join(f"{name} {libraries.version(name)}" for name in CLIENTS)
-    rows = [["library", "version"]]
-    for name in libraries.NAMES:
-        rows.append([f"`{name}`", missing.get(name) or str(libraries.version(name))])
+    versions = {name: missing.get(name) or libraries.version(name) for name in libraries.NAMES}
+    rows = [["library", "version"], *([f"`{name}`", str(each)] for name, each in versions.items())]
     return f"Measured on {day} with Python {platform.python_version()}, {used}.\n\n{_grid(rows)}"
 
 
@@ -52,9 +51,7 @@ def _section(table: str, found: dict[str, Cells], missing: dict[str, str]) -> st
     names = libraries.TABLES[table]
     rows = [[GROUPS[table].TITLE, *(f"`{name}`" for name in names)]]
     for each in behaviours(table):
-        cells = [
-            "not run" if name in missing else found[name][table][each.name] for name in names
-        ]
+        cells = ["not run" if name in missing else found[name][table][each.name] for name in names]
         rows.append([each.sentence, *cells])
     return _grid(rows)
 

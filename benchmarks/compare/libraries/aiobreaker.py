@@ -17,14 +17,5 @@ class Breaker(Decorated):
         made = CircuitBreaker(
             fail_max=threshold, timeout_duration=timedelta(seconds=recovery), exclude=[is_callers]
         )
-        # It takes plain functions only, as in its examples, and no bound methods.
-        super().__init__(
-            lambda call: made(lambda url: call(url)), lambda call: made(_function(call))
-        )
-
-
-def _function(call: Any) -> Any:
-    async def function(url: str) -> Any:
-        return await call(url)
-
-    return function
+        # Used without arguments it takes functions only, and no bound methods.
+        super().__init__(made(), made())

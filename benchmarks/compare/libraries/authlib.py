@@ -47,14 +47,14 @@ class Auth:
         known = {"username": "ana", "password": "secret"}
         return known if self._options["grant_type"] == "password" else {}
 
-    def get(self, url: str) -> httpx2.Response:
+    def get(self, url: str) -> Any:
         if self._client is None:
             self._client = OAuth2Client(token=self._token, **self._options)
             if self._token is None:
                 self._client.fetch_token(**self._login())
         return self._client.get(url)
 
-    async def aget(self, url: str) -> httpx2.Response:
+    async def aget(self, url: str) -> Any:
         if self._async_client is None:
             self._async_client = AsyncOAuth2Client(token=self._token, **self._options)
             if self._token is None:

@@ -16,6 +16,8 @@ class Breaker(Decorated):
         made = CircuitBreaker(
             failure_threshold=threshold,
             recovery_timeout=recovery,
-            expected_exception=lambda kind, error: issubclass(kind, Exception) and not is_callers(error),
+            expected_exception=lambda kind, error: (
+                issubclass(kind, Exception) and not is_callers(error)
+            ),
         )
         super().__init__(made, made)

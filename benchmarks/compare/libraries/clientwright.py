@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import httpx
 from clientwright import (
     AdapterDeps,
     CircuitBreakerConfig,
@@ -15,8 +14,8 @@ from clientwright import (
     build_sync,
 )
 
-
-GRANT = {"grant_type": "client_credentials"}
+if TYPE_CHECKING:
+    import httpx
 
 
 def runtime(config: ClientConfig, **deps: Any) -> AdapterDeps:
@@ -46,13 +45,13 @@ class Breaker:
 
 
 class Auth:
-    """No tokens of its own: headers of the configuration, and header providers."""
+    """No tokens of its own: headers of the configuration; its header providers are for context."""
 
     modes = ("sync", "async")
     lacks: frozenset[str] = frozenset()
 
-    def __init__(self, config: ClientConfig, **deps: Any) -> None:
-        shared = runtime(config, **deps)
+    def __init__(self, config: ClientConfig) -> None:
+        shared = runtime(config)
         self._client = build_sync("httpx", config, shared)
         self._async_client = build("httpx", config, shared)
 
@@ -61,17 +60,14 @@ class Auth:
         return cls(ClientConfig("the-service", base_url=url, headers={"X-API-Key": key}))
 
     @classmethod
-    def failing(cls, tokens: str, url: str) -> Self:
-        def authorization() -> dict[str, str]:
-            token = httpx.post(tokens, data=GRANT).json()["access_token"]
-            return {"Authorization": f"Bearer {token}"}
+    def bearer(cls, url: str, token: str) -> Self:
+        headers = {"Authorization": f"Bearer {token}"}
+        return cls(ClientConfig("the-service", base_url=url, headers=headers))
 
-        return cls(ClientConfig("the-service", base_url=url), header_providers=(authorization,))
-
-    def get(self, url: str) -> httpx.Response:
+    def get(self, url: str) -> Any:
         return self._client.get(url, follow_redirects=True)
 
-    async def aget(self, url: str) -> httpx.Response:
+    async def aget(self, url: str) -> Any:
         return await self._async_client.get(url, follow_redirects=True)
 
     def close(self) -> None:
@@ -124,9 +120,9 @@ class Stack:
 
     @staticmethod
     def credential(url: str, token: str) -> httpx.Client:
-        config = ClientConfig("the-service", base_url=url)
-        provider = lambda: {"Authorization": f"Bearer {token}"}  # noqa: E731
-        client: httpx.Client = build_sync("httpx", config, runtime(config, header_providers=(provider,)))
+        headers = {"Authorization": f"Bearer {token}"}
+        config = ClientConfig("the-service", base_url=url, headers=headers)
+        client: httpx.Client = build_sync("httpx", config)
         return client
 
     def close(self) -> None:

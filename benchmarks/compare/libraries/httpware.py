@@ -17,7 +17,6 @@ from httpware import (
 
 from benchmarks.compare.measurement import NotOffered
 
-
 GRANT = {"grant_type": "client_credentials"}
 
 
@@ -58,6 +57,10 @@ class Auth:
     @classmethod
     def api_key(cls, _: str, key: str) -> Self:
         return cls(headers={"X-API-Key": key})
+
+    @classmethod
+    def bearer(cls, _: str, token: str) -> Self:
+        return cls(headers={"Authorization": f"Bearer {token}"})
 
     @classmethod
     def failing(cls, tokens: str, _: str) -> Self:

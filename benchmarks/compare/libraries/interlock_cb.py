@@ -8,12 +8,12 @@ import httpx
 import httpx2
 import requests
 from interlock import Config, Registry
+from interlock.integrations import httpx2 as interlock_httpx2
 from interlock.integrations.httpx import (
     AsyncCircuitBreakerTransport,
     CircuitBreakerTransport,
     HttpStatusClassifier,
 )
-from interlock.integrations import httpx2 as interlock_httpx2
 from interlock.integrations.requests import CircuitBreakerAdapter
 
 
@@ -21,7 +21,12 @@ class Breaker:
     """One registry under a sync and an async client."""
 
     modes = ("sync", "async")
-    lacks = frozenset({"retry_after_is_waited_for"})
+    lacks = frozenset(
+        {
+            "retry_after_is_waited_for",
+            "broken_bodies_open_it",  # its page says so, under "Streaming responses"
+        }
+    )
 
     def __init__(self, _: Any, threshold: int, recovery: float) -> None:
         config = Config(
@@ -56,7 +61,9 @@ class Stack:
         if kind == "httpx":
             return httpx.Client(transport=CircuitBreakerTransport(httpx.HTTPTransport()))
         if kind == "httpx2":
-            return httpx2.Client(transport=interlock_httpx2.CircuitBreakerTransport(httpx2.HTTPTransport()))
+            return httpx2.Client(
+                transport=interlock_httpx2.CircuitBreakerTransport(httpx2.HTTPTransport())
+            )
         session = requests.Session()
         session.mount("http://", CircuitBreakerAdapter())
         return session

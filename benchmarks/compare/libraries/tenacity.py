@@ -33,11 +33,10 @@ class Retry:
                 reraise=True,
             )
 
-        @decorate
         def send(method: str, url: str, **body: Any) -> None:
             self._client.request(method, url, **body).raise_for_status()
 
-        self.send = send
+        self.send = decorate(send)
 
     def close(self) -> None:
         self._client.close()
