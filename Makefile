@@ -3,6 +3,7 @@
 PYTHON ?= $(firstword $(shell sh tools/interpreters.sh))
 OURS = -e '.[cli,httpx2,requests]' -e contrib/auth -e contrib/circuit-breaker -e contrib/devstack -e contrib/retry
 INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contrib/*/pyproject.toml)
+OIDC = contrib/auth/tests/oidc
 PIP = -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test lint mutants compare constraints clean
@@ -10,7 +11,7 @@ PIP = -m pip --disable-pip-version-check --quiet
 demo: .venv/demo
 	.venv/bin/flext-devstack demo
 
-test: .venv/test
+test: .venv/test $(OIDC)/node_modules/.package-lock.json
 	@sh tools/servers.sh
 	@set -e; for python in $$(sh tools/interpreters.sh); do \
 	  folder=.venv; \
@@ -31,6 +32,10 @@ lint: .venv/test
 
 mutants: .venv/test
 	.venv/bin/python tests/mutants.py
+
+$(OIDC)/node_modules/.package-lock.json: $(OIDC)/package-lock.json
+	@sh tools/oidc-server.sh $(OIDC)
+	@touch -c $@
 
 # Prints how other libraries do; RECORD=1 also writes it into docs/explanation/comparison.md.
 compare: .venv-compare/compare

@@ -23,11 +23,6 @@ COMPLETION = {
 }
 
 
-def without_key(request: httpx2.Request) -> None:
-    """Take off the key that openai insists on: `auth` leaves alone what is there already."""
-    del request.headers["Authorization"]
-
-
 def ask(client: OpenAI) -> str | None:
     """One question, as any program of openai's puts it."""
     messages = [{"role": "user", "content": "say hello"}]
@@ -38,13 +33,13 @@ def ask(client: OpenAI) -> str | None:
 with (
     Devstack() as stack,
     Protected(stack, {"/v1/chat/completions": COMPLETION}) as gateway,
-    Host(services(stack, "openai", gateway.url)) as host,
+    Host(services(stack, "openai", gateway.url, replace=True)) as host,
 ):
     client = OpenAI(
         base_url=f"{gateway.url}/v1",
-        api_key="unused",
+        api_key="unused",  # openai insists on one; `replace` puts the login's token in its place
         max_retries=0,
-        http_client=host.connect("openai", httpx2.Client, event_hooks={"request": [without_key]}),
+        http_client=host.connect("openai", httpx2.Client),
     )
     print("logged in:         ", ask(client), gateway.statuses)
 

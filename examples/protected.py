@@ -59,11 +59,11 @@ class Protected:
         self._thread.join()
 
 
-def services(stack: Devstack, name: str, url: str) -> dict[str, Any]:
+def services(stack: Devstack, name: str, url: str, **auth: Any) -> dict[str, Any]:
     """The configuration: a login at flext-auth and a circuit breaker around the service `name`."""
     login = {"username": "admin", "password": "flexcore100", "body": {"tenant_id": "tenant-1"}}
     plugins = {
-        "auth": {"scheme": "login", "service": "flext-auth", **login},
+        "auth": {"scheme": "login", "service": "flext-auth", **login, **auth},
         "circuit-breaker": {"failure_threshold": 2},
     }
     return {

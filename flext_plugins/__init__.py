@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .config import HostConfig, ServiceConfig
     from .connection import Connection
     from .discovery import InstalledPlugin, installed
+    from .endpoint import ServiceURL
     from .errors import (
         ConfigError,
         DeadlineExceeded,
@@ -49,6 +50,7 @@ _HOMES = {
     "config": ("HostConfig", "ServiceConfig"),
     "connection": ("Connection",),
     "discovery": ("InstalledPlugin", "installed"),
+    "endpoint": ("ServiceURL",),
     "errors": (
         *("ConfigError", "DeadlineExceeded", "FlextError", "PluginConflict", "PluginError"),
         *("PluginIncompatible", "PluginNotFound", "Refused", "ServiceError"),
@@ -84,6 +86,7 @@ __all__ = [
     "ServiceConfig",
     "ServiceError",
     "ServiceName",
+    "ServiceURL",
     "Stage",
     "events",
     "hookimpl",

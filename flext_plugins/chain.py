@@ -132,8 +132,10 @@ class Send:
         self.sent = self._busy = True
         try:
             if around.clones:
-                message = _wire(scope).clone(message)
-            self.response = await around.inner(message, scope)
+                self.response = await around.inner(_wire(scope).clone(message), scope)
+                self.response.request = message  # what is done to the clone stays further in
+            else:
+                self.response = await around.inner(message, scope)
         except BaseException as error:
             self.error = error
             raise

@@ -10,13 +10,21 @@ from pydantic import BaseModel, SecretStr, ValidationError, field_validator
 
 from .catalog import SPECS, Catalog, Source, arguments_of
 from .config import report
-from .endpoint import address_of, endpoint_problems, is_plain, reference_problems, service_of
+from .endpoint import (
+    ServiceURL,
+    address_of,
+    endpoint_problems,
+    is_plain,
+    reference_problems,
+    service_of,
+)
 from .errors import ConfigError, FlextError, PluginError
 from .hookspecs import Stage
 from .layer import Hook, Layer
 from .redaction import SECRET_NAME
 from .service import PluginInfo, Service
 from .settings import (
+    Place,
     Secret,
     ServiceName,
     Where,
@@ -57,7 +65,9 @@ def compose(
     Raises:
         FlextError: the problem, or a `ConfigError` with all of them.
     """
-    settings, where = config.service(name), config.where(name)
+    unnamed = isinstance(name, ServiceURL) and name not in config.services
+    settings = config.unnamed(name) if unnamed else config.service(name)
+    where = config.where(name)
     tables = list(config.tables(name))
     problems: list[FlextError] = []
     drafts: list[_Draft] = []
@@ -66,6 +76,8 @@ def compose(
             drafts.append(_draft(*table, config, catalog))
         except FlextError as error:
             problems.append(error)
+    if unnamed:  # only observers: nobody said that it may have what the others send
+        drafts = [each for each in drafts if each.observer]
     told = [
         *_order_problems(settings, [plugin for plugin, *_ in tables], where),
         *endpoint_problems(settings, where),
@@ -138,8 +150,15 @@ class _Draft(NamedTuple):
 
     @property
     def edges(self) -> frozenset[str]:
-        found = (value for _, value in leaves(self.settings) if isinstance(value, ServiceName))
-        return frozenset(str(each) for each in found)
+        values = [value for _, value in leaves(self.settings)]
+        named = {str(each) for each in values if isinstance(each, ServiceName)}
+        return frozenset(named | {url.origin for url in self.urls.values()})
+
+    @property
+    def urls(self) -> dict[Place, ServiceURL]:
+        """The addresses beside the configured services that it may send to."""
+        found = leaves(self.settings)
+        return {key: value for key, value in found if isinstance(value, ServiceURL)}
 
     @property
     def sends_secrets(self) -> bool:
@@ -255,6 +274,13 @@ def _exposed(
     for each in holders:
         for target in each.edges & config.services.keys():
             exposed.setdefault(target, f"plugin {each.name!r} of {name!r}")
+        for key, url in each.urls.items():
+            if is_plain(config.unnamed(url.origin)):
+                what = (
+                    "it would send credentials over plain http://; use https://, "
+                    "or a service that says allow_insecure = true"
+                )
+                yield each.where.problem(key, what)
     for target, what in exposed.items():
         if is_plain(config.service(target)):
             yield config.where(target).problem(

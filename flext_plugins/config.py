@@ -149,6 +149,11 @@ class HostConfig(_Quiet):
         """Where each value came from: a file, a variable, or `code`."""
         return self._origins
 
+    def unnamed(self, origin: str) -> ServiceConfig:
+        """The settings of what is at `origin`, which no service is configured for."""
+        merged = self.defaults.model_dump(exclude_unset=True, exclude={"headers"})
+        return ServiceConfig.model_validate({**merged, "base_url": origin})
+
     def service(self, name: str) -> ServiceConfig:
         """The service's settings, with the defaults under them.
 
@@ -174,7 +179,7 @@ class HostConfig(_Quiet):
 
     def tables(self, name: str) -> Iterator[tuple[str, dict[str, Any], Where]]:
         """Each plugin of the service: its name, its settings, and where they stand."""
-        own = self.services[name].plugins
+        own = self.services[name].plugins if name in self.services else {}
         for plugin in dict.fromkeys([*self.plugins, *own]):
             if own.get(plugin, self.plugins.get(plugin)) is False:
                 continue

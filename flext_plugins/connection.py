@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def _filling(
+    headers: Mapping[str, str] | None, content: bytes, json: Any
+) -> Callable[[Wire, str, str], Any]:
+    """What makes the request; in the caller's frame it shows nothing of what it holds."""
+    headers = dict(headers or {})
+    if json is not None:
+        from json import dumps  # noqa: PLC0415
+
+        content = dumps(json).encode()
+        headers = {"Content-Type": "application/json", **headers}
+    return lambda wire, method, url: wire.build(method, url, headers, content)
+
+
 class Resource(NamedTuple):
     """Something that a plugin lends to the application."""
 
@@ -136,21 +149,21 @@ class Connection:
         content: bytes = b"",
         json: Any = None,
     ) -> Response:
-        """Send to a service that this plugin's settings name by the type `ServiceName`.
+        """Send to a service that this plugin's settings name.
 
-        Goes through that service's own connection and plugins, this instance excepted. The
-        response's body is unread: `read` it or `close` it. Redirects are not followed.
+        They do so by the type `ServiceName`, or by a `ServiceURL`, whose `origin` is the service's
+        name. Goes through that service's own connection and plugins, this instance excepted. The
+        response's body is unread: `read` it or `close` it. Redirects are not followed. It ends
+        with the call's deadline.
 
         Raises:
             PluginError: the settings do not name `service`, or `url` is another origin's.
+            DeadlineExceeded: the call has no time left.
         """
+        filled = _filling(headers, content, json)
+        del headers, content, json  # often secrets: nobody who renders locals shall see them here
         if service not in self._layer.services:
             raise PluginError(f"requested service {service!r}, which its settings do not name")
-        if json is not None:
-            from json import dumps  # noqa: PLC0415
-
-            content = dumps(json).encode()
-            headers = {"Content-Type": "application/json", **(headers or {})}
         outer = scope.get()
         library = outer.wire.library if outer and outer.wire else "httpx"
         line = self._line
@@ -159,10 +172,15 @@ class Connection:
         wire = line.wire(library)
         call = new_call(line.service)
         absent = (outer.absent if outer else frozenset()) | {id(self._layer.plugin)}
-        message = wire.build(method, url, headers or {}, content)
+        message = filled(wire, method, url)
         if not wire.owns(message):
             raise PluginError(f"requested another origin than service {service!r}'s")
-        response: Response = await line.hop(message, wire, call, absent)
+        try:
+            response: Response = await line.hop(message, wire, call, absent)
+        except Exception as error:
+            if "request" in vars(error):  # requests', with all that was sent
+                error.request = None  # type: ignore[attr-defined]
+            raise
         return response
 
     async def perform(self, operation: Operation, function: Callable[..., Any], *args: Any) -> Any:

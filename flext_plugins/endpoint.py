@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from pydantic_core import core_schema
+
 from .errors import ConfigError
 from .service import PluginInfo, Service, Timeout
 from .settings import Address, Basic, Secret, Where, leaves
@@ -18,7 +20,46 @@ from .settings import Address, Basic, Secret, Where, leaves
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
     from .config import ServiceConfig
+
+
+class ServiceURL(str):
+    """A URL where no configured service is, which a plugin may then send to.
+
+    It does so with `connection.request(url.origin, method, url)`. The connection there has the
+    `[defaults]` without their headers and, of the plugins for every service, the observers.
+    """
+
+    __slots__ = ()
+
+    @property
+    def origin(self) -> ServiceURL:
+        """Scheme, host and port, which stand for the name of a service."""
+        parts = urlsplit(self)
+        return ServiceURL(f"{parts.scheme}://{parts.netloc}")
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls._checked, core_schema.str_schema())
+
+    @classmethod
+    def _checked(cls, text: str) -> ServiceURL:
+        user = None
+        if is_http := text.lower().startswith(("http://", "https://")):
+            try:
+                _, user, _ = Address(text).split()
+            except ConfigError:
+                is_http = False
+        if not is_http or user is not None:
+            raise ValueError("expected a URL with http:// or https://, without user and password")
+        if "#" in text or " " in text or not (text.isascii() and text.isprintable()):
+            raise ValueError("expected a URL without # and with everything else percent-encoded")
+        return cls(text)
 
 
 def reference_problems(values: Any, where: Where, *, inline: bool) -> Iterator[str]:

@@ -99,7 +99,11 @@ def _layer(layer: Layer) -> ExplainedLayer:
         layer.version,
         layer.observer,
         tuple(layer.hooks),
-        tuple(_setting(place, value, layer.origins[place]) for place, value in values),
+        tuple(
+            _setting(place, value, layer.origins[place])
+            for place, value in values
+            if value is not None or layer.origins[place] != "default"
+        ),
         _note(layer),
     )
 

@@ -76,6 +76,13 @@ MUTANTS = [
         "True",
         "test_2",
     ),
+    Mutant(
+        "6.2 the clone stays further in",
+        "chain.py",
+        "self.response.request = message",
+        "pass",
+        "test_2",
+    ),
     # 3: own origin only
     Mutant(
         "6.3 another origin gets a bare request",

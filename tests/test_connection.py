@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 
 import httpx
 import pytest
@@ -15,11 +16,14 @@ from flext_plugins import (
     DeadlineExceeded,
     Failure,
     FlextError,
+    Host,
     Operation,
     PluginError,
     Refused,
+    Secret,
     Service,
     ServiceName,
+    ServiceURL,
     Stage,
     events,
     hookimpl,
@@ -206,6 +210,181 @@ def test_a_body_that_breaks_while_it_is_read_gives_its_permit_back(flext_service
     config["services"]["service"] |= {"max_connections": 1, "timeout": 2}
 
     assert flext_world.get(flext_world.host(config, login=Reads)).status_code == 200
+
+
+class Elsewhere:
+    """Fetches a token at an address where no configured service is."""
+
+    class Settings(BaseModel):
+        url: ServiceURL
+        password: Secret | None = None
+
+    stage = Stage.AUTH
+
+    def __init__(self, settings):
+        self.url = settings.url
+
+    @hookimpl
+    async def flext_exchange(self, request, send, connection):
+        answer = await connection.request(self.url.origin, "POST", self.url, json={"pin": "canary"})
+        request.headers["Authorization"] = (await connection.read(answer)).decode()
+        return await send(request)
+
+
+def at(url, server, **more):
+    plugins = {"elsewhere": {"url": url}, **more.pop("plugins", {})}
+    return {"services": {"service": {"base_url": server.url, "plugins": plugins}}, **more}
+
+
+def test_an_address_in_the_settings_is_sent_to_with_the_defaults_and_past_observers_alone(
+    flext_service, flext_elsewhere, flext_world
+):
+    seen = []
+
+    class Watches:
+        observer = True
+
+        @hookimpl
+        def flext_request(self, connection):
+            seen.append(connection.service.name)
+
+    class Marks:
+        @hookimpl
+        def flext_request(self, request):
+            request.headers["X-Marked"] = "yes"
+
+    flext_elsewhere.answer = token_or_echo
+    config = at(
+        f"{flext_elsewhere.url}/v2/login",
+        flext_service,
+        plugins={},
+        defaults={"headers": {"X-Default": "yes"}, "timeout": 2},
+    )
+    config["plugins"] = {"watches": {}, "marks": {}, "elsewhere": {"url": flext_elsewhere.url}}
+    host = flext_world.host(config, elsewhere=Elsewhere, watches=Watches, marks=Marks)
+    response = flext_world.get(host)
+
+    assert response.json()["headers"]["authorization"] == "token-1"
+    assert {"x-marked", "x-default"} < response.json()["headers"].keys()
+    (login,) = flext_elsewhere.received
+    assert (login.method, login.path, login.body) == ("POST", "/v2/login", b'{"pin": "canary"}')
+    assert not {"x-marked", "x-default", "authorization"} & login.headers.keys()
+    assert seen == [flext_elsewhere.url, "service"]
+    assert host.services == ("service",)
+
+
+def test_only_that_origin_can_be_sent_to_and_nobody_else_gets_there(
+    flext_service, flext_elsewhere, flext_world
+):
+    class Strays(Elsewhere):
+        @hookimpl
+        async def flext_exchange(self, connection):
+            await connection.request(self.url.origin, "GET", flext_service.url)
+
+    class Nosy:
+        @hookimpl
+        async def flext_request(self, connection):
+            await connection.request(flext_elsewhere.url, "GET", "/")
+
+    for kind, expected in [(Strays, "another origin"), (Elsewhere, "settings do not name")]:
+        config = at(flext_elsewhere.url, flext_service, plugins={"nosy": {}})
+        host = flext_world.host(config, elsewhere=kind, nosy=Nosy)
+        with pytest.raises(PluginError, match=expected):
+            flext_world.get(host)
+        flext_elsewhere.received.clear()
+    with pytest.raises(ConfigError, match="no service is named"):
+        flext_world.get(flext_world.host(config), service=flext_elsewhere.url)
+    assert flext_service.received == flext_elsewhere.received == []
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/token", "expected a URL with http:// or https://"),
+        ("ftp://127.0.0.1/token", "expected a URL with http:// or https://"),
+        ("https://user:canary@127.0.0.1/token", "without user and password"),
+        ("https://:0/", "expected a URL with http:// or https://"),
+        ("https://127.0.0.1/token#part", "without #"),
+        ("https://127.0.0.1/a token", "percent-encoded"),
+        ("env:CANARY", "expected a URL with http:// or https://"),
+    ],
+)
+def test_an_address_that_is_none_is_told_where_it_stands(flext_service, url, expected):
+    host = Host(at(url, flext_service))
+    host.register(Elsewhere, "elsewhere")
+    with pytest.raises(ConfigError, match=expected) as caught:
+        host.check()
+    assert "plugins.elsewhere.url" in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_secrets_do_not_go_to_an_address_over_plain_http_unless_it_is_this_machine(flext_service):
+    table = {"url": "http://issuer.example/token", "password": "canary"}
+    config = at("", flext_service, plugins={"elsewhere": table})
+    host = Host(config)
+    host.register(Elsewhere, "elsewhere")
+    with pytest.raises(ConfigError, match=r"elsewhere\.url: it would send .* over plain http://"):
+        host.check()
+    host = Host({**config, "defaults": {"allow_insecure": True}})
+    host.register(Elsewhere, "elsewhere")
+    host.check()
+
+
+def test_a_request_of_a_plugins_own_ends_with_the_calls_deadline(
+    flext_service, flext_elsewhere, flext_world
+):
+    flext_elsewhere.answer = Answer(delay=20)
+    config = at(flext_elsewhere.url, flext_service, defaults={"timeout": 25})
+    host = flext_world.host(config, elsewhere=Elsewhere)
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded) as caught, options(deadline=0.3):
+        flext_world.get(host)
+    assert isinstance(caught.value, flext_world.lib.TimeoutException)
+    assert f"the answer of {flext_elsewhere.url}" in str(caught.value)
+    assert time.monotonic() - started < 10
+    assert flext_service.received == []
+
+
+@pytest.mark.parametrize("failing", ["wire", "opening", "origin"])
+def test_what_a_plugin_sends_is_in_no_frame_of_ours_and_on_no_error(
+    flext_service, flext_elsewhere, flext_world, failing
+):
+    class Fails:
+        observer = True
+
+        @hookimpl
+        def flext_connect(self, connection):
+            if failing == "opening" and connection.service.name != "service":
+                raise ValueError("no")
+
+    class Strays(Elsewhere):
+        @hookimpl
+        async def flext_exchange(self, connection):
+            await connection.request(
+                self.url.origin,
+                "GET",
+                flext_service.url,
+                content=b"canary",
+                headers={"X": "canary"},
+            )
+
+    flext_elsewhere.answer = Answer(reset=True)
+    config = at(flext_elsewhere.url, flext_service) | {"plugins": {"fails": {}}}
+    kind = Strays if failing == "origin" else Elsewhere
+    host = flext_world.host(config, elsewhere=kind, fails=Fails)
+    with pytest.raises(PluginError) as caught:
+        flext_world.get(host)
+
+    errors, shown = [caught.value], []
+    for error in errors:
+        errors += [each for each in (error.__cause__, error.__context__) if each]
+        shown += [str(error), repr(vars(error))]
+        shown += [repr(getattr(vars(error).get("request"), "body", None))]
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            if "flext_plugins" in frame.f_code.co_filename:
+                shown += [repr(each) for each in frame.f_locals.values()]
+    assert len(shown) > 10
+    assert [each for each in shown if "canary" in each] == []
 
 
 # sleep, run, deadlines

@@ -249,6 +249,35 @@ def test_2_each_attempt_of_an_outer_plugin_starts_from_the_unmarked_message(
     assert [each.headers["x-seen"] for each in flext_service.received] == ["x", "x"]
 
 
+def test_2_what_is_done_further_in_does_not_come_back_with_the_response(flext_service, flext_world):
+    seen = []
+
+    class Inner:
+        stage = Stage.AUTH
+
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            request.headers["X-API-Key"] = SECRET
+            try:
+                return await send(request)
+            finally:
+                del request.headers["X-API-Key"]
+
+    class Outer:
+        stage = Stage.CALL
+
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            response = await send(request)
+            seen.append(("X-API-Key" in response.request.headers, response.request is request))
+            return response
+
+    flext_world.get(flext_world.serve(flext_service, Outer, Inner))
+
+    assert flext_service.received[0].headers["x-api-key"] == SECRET
+    assert seen == [(False, True)]
+
+
 def test_2_from_guard_inward_the_message_is_shared(flext_service, flext_world):
     seen = []
 

@@ -57,6 +57,7 @@ PUBLIC = [
     "ServiceConfig",
     "ServiceError",
     "ServiceName",
+    "ServiceURL",
     "Stage",
     "events",
     "hookimpl",

@@ -78,6 +78,8 @@ class Sdk:
     """What the SDK raises where there is no connection."""
     result: Any
     """What `call` gives."""
+    replace = False
+    """Whether the plugin's credential takes the place of the SDK's."""
 
     def __init__(self, host: Host, url: str) -> None:
         self.host, self.url = host, url
@@ -94,7 +96,9 @@ class Sdk:
 
 
 class OpenAI(Sdk):
-    """It wants a key and sends it; a hook takes it off, so that `auth` adds its own."""
+    """It wants a key and sends it; `auth` puts its own in its place."""
+
+    replace = True
 
     path = "/v1/chat/completions"
     library: Any = httpx2
@@ -125,24 +129,15 @@ class OpenAI(Sdk):
         self.options = {"base_url": f"{url}/v1", "api_key": "unused", "max_retries": 0}
 
     def client(self) -> Any:
-        hooks = {"request": [without_key]}
-        http = self.host.connect("api", self.library.Client, event_hooks=hooks)
+        http = self.host.connect("api", self.library.Client)
         return sdk("openai").OpenAI(**self.options, http_client=http)
 
     def call(self) -> Any:
         return self.client().chat.completions.create(**self.asked).choices[0].message.content
 
     def cause(self, error: BaseException) -> Any:
-        assert "authorization" not in error.request.headers
+        assert error.request.headers.get("authorization") in {"Bearer unused", None}
         return error.__cause__
-
-
-def without_key(request: Any) -> None:
-    del request.headers["Authorization"]
-
-
-async def awithout_key(request: Any) -> None:
-    without_key(request)
 
 
 class OpenAIOverHttpx(OpenAI):
@@ -161,9 +156,7 @@ class OpenAIStream(OpenAI):
         body=b"".join(b"data: %s\n\n" % part for part in (delta("hel"), delta("lo"), b"[DONE]")),
     )
 
-    def client(self) -> Any:
-        http = self.host.connect("api", self.library.Client)
-        return sdk("openai").OpenAI(**self.options, http_client=http)
+    replace = False
 
     def call(self) -> Any:
         keyless = {"Authorization": sdk("openai").Omit()}  # the other way
@@ -179,8 +172,7 @@ class AsyncOpenAI(OpenAI):
         self.runner = asyncio.Runner()
 
     async def _call(self) -> Any:
-        hooks = {"request": [awithout_key]}
-        http = await self.host.aconnect("api", self.library.AsyncClient, event_hooks=hooks)
+        http = await self.host.aconnect("api", self.library.AsyncClient)
         client = sdk("openai").AsyncOpenAI(**self.options, http_client=http)
         completion = await client.chat.completions.create(**self.asked)
         return completion.choices[0].message.content
@@ -280,7 +272,10 @@ def top(request, api):
     kind = request.param
     api.says[kind.path] = kind.answer
     login = {"scheme": "login", "service": "login", "username": "ana", "password": "pw"}
-    plugins = {"auth": login, "circuit-breaker": {"failure_threshold": 2}}
+    plugins = {
+        "auth": {**login, "replace": kind.replace},
+        "circuit-breaker": {"failure_threshold": 2},
+    }
     services = {
         "login": {"base_url": api.login.url},
         "api": {"base_url": api.server.url, "plugins": plugins},

@@ -37,7 +37,8 @@ def apart(name: str) -> table.Cells | str:
     """What came of one library in another process, or why it could not be measured."""
     if libraries.version(name) is None:
         why = Path(sys.prefix, "not-installed", name)
-        return why.read_text(encoding="utf-8").strip() if why.exists() else "is not installed"
+        said = why.read_text(encoding="utf-8").strip() if why.exists() else "not tried"
+        return f"does not install on Python {sys.version.split()[0]}: {said}"
     command = [sys.executable, "-m", "benchmarks.compare", "one", name]
     try:
         ran = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flext_plugins import ConfigError
@@ -16,31 +17,45 @@ if TYPE_CHECKING:
 _SENDABLE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Credential:
+    """Something secret to be sent; `repr` does not show it."""
+
+    value: str = field(repr=False)
+
+
 def is_sendable(text: str) -> bool:
     """Whether a header can carry `text`; the client libraries' own error would quote it."""
     return _SENDABLE.fullmatch(text) is not None
 
 
-def configured(settings: AuthSettings) -> str:
-    """What the header says for every scheme but `login`; references are read now.
+def configured(settings: AuthSettings) -> Credential:
+    """What the header says for the schemes that fetch nothing; references are read now.
 
     Raises:
         ConfigError: a secret cannot be read, or a header cannot carry it.
     """
     if settings.scheme == "basic":
-        return _basic(_revealed(settings.username), _revealed(settings.password))
+        if ":" in revealed(settings.username):
+            raise ConfigError("username: scheme 'basic' cannot carry a colon in it")
+        return Credential(basic(revealed(settings.username), revealed(settings.password)))
     name, prefix = ("token", "Bearer ") if settings.scheme == "bearer" else ("key", "")
-    secret = _revealed(getattr(settings, name))
-    if not is_sendable(secret):
+    if not is_sendable(revealed(getattr(settings, name))):
         raise ConfigError(f"{name}: is empty, or has characters that a header cannot carry")
-    return prefix + secret
+    return Credential(prefix + revealed(getattr(settings, name)))
 
 
-def _basic(username: str, password: str) -> str:
-    if ":" in username:
-        raise ConfigError("username: scheme 'basic' cannot carry a colon in it")
+def basic(username: str, password: str) -> str:
+    """The header for both."""
     return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
-def _revealed(secret: Secret | None) -> str:
-    return "" if secret is None else secret.get_secret_value()
+def revealed(secret: Secret | str | None) -> str:
+    """What it holds, and nothing for none.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    if secret is None or isinstance(secret, str):
+        return secret or ""
+    return secret.get_secret_value()

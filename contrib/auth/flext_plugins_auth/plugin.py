@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
-from flext_plugins import (
-    ConfigError,
-    DeadlineExceeded,
-    PluginError,
-    Refused,
-    Stage,
-    events,
-    hookimpl,
-)
+from flext_plugins import ConfigError, Refused, Stage, events, hookimpl, options
 
-from .credential import configured
+from .credential import Credential, configured
+from .issuer import fetched
+from .kept import Backoff, Tokens
+from .login import Login
+from .oauth2 import OAuth2
 from .settings import AuthSettings
-from .token import Login, Token, Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractContextManager
 
     from flext_plugins import Call, Connection, Request, Response, Service
+
+    from .token import Grant, Token
+
+GRANTS: dict[str, type[Login | OAuth2]] = {"login": Login, "oauth2": OAuth2}
+"""The schemes whose credential is a token that is fetched."""
 
 
 class Auth:
@@ -38,12 +41,14 @@ class Auth:
 
     def __init__(self, settings: AuthSettings, service: Service) -> None:
         self._settings = settings
-        self._header = settings.header if settings.scheme == "api-key" else "Authorization"
-        self._login = Login.of(settings) if settings.scheme == "login" else None
-        if self._login is None:
-            configured(settings)  # what no header can carry is told here, not at the first request
+        self._header = settings.header or "Authorization"
+        self._tokens: ServiceTokens | None = None
+        if settings.scheme in GRANTS:
+            self._tokens = ServiceTokens(settings, service)
+        elif settings.scheme == "mtls":
+            _check_certificate(service)
         else:
-            self._tokens = service.shared(Tokens, Tokens)
+            configured(settings)  # what no header can carry is told here, not at the first request
 
     @hookimpl
     async def flext_exchange(
@@ -52,94 +57,127 @@ class Auth:
         send: Callable[[Request], Awaitable[Response]],
         connection: Connection,
     ) -> Response:
-        """Send with the credential; after a 401, log in and send once more."""
-        if self._header in request.headers:
+        """Send with the credential; after a 401, fetch another token and send once more."""
+        if self._settings.scheme == "mtls":
             return await send(request)
-        if self._login is None:
-            return await self._sent(request, send)
-        token = await self._token(self._login, connection)
+        if self._header in request.headers and not self._settings.replace:
+            return await send(request)
+        if self._tokens is None:
+            return await self._sent(request, send, configured(self._settings))
+        began = time.monotonic()
+        token = await self._tokens.get(connection)
         response = await self._sent(request, send, token)
-        if response.status_code != 401:
+        if not self._tokens.may_heal(response.status_code, token, began):
             return response
-        self._tokens.discard(self._login, token)
         if not connection.replayable(request):
             return response
         await connection.close(response)  # first: it may hold the pool's only connection
-        token = await self._token(self._login, connection)
-        return await self._sent(request, send, token)
+        token = await self._tokens.get(connection)
+        response = await self._sent(request, send, token)
+        self._tokens.resent(response.status_code)
+        return response
 
     async def _sent(
         self,
         request: Request,
         send: Callable[[Request], Awaitable[Response]],
-        token: Token | None = None,
+        credential: Credential,
     ) -> Response:
-        request.headers[self._header] = token.authorization if token else configured(self._settings)
+        header, headers = self._header, request.headers
+        own = Credential(headers[header]) if header in headers else None
+        headers[header] = credential.value
         try:
             return await send(request)
         finally:
-            del request.headers[self._header]
+            if own is None:
+                del headers[header]
+            else:
+                headers[header] = own.value
 
-    async def _token(self, login: Login, connection: Connection) -> Token:
-        async def fetch() -> Token:
-            found = self._tokens.get(login)  # again: another flight may have landed since
-            return await self._fetched(login, connection) if found is None else found
 
-        token = self._tokens.get(login)
-        return await connection.once(login, fetch) if token is None else token
+class ServiceTokens:
+    """The tokens that one service is sent, which others of the host may share."""
 
-    async def _fetched(self, login: Login, connection: Connection) -> Token:
+    def __init__(self, settings: AuthSettings, service: Service) -> None:
+        self._grant: Grant = GRANTS[settings.scheme].of(settings)
+        self._leeway = settings.leeway or 0.0
+        self._kept = service.shared(Tokens, Tokens).of(self._grant)
+        self._rejections = Backoff()
+
+    async def get(self, connection: Connection) -> Token:
+        """The token; one caller renews it before its end, while others go on with it.
+
+        Raises:
+            Refused: there is none.
+            DeadlineExceeded: the call's own time is up.
+            ConfigError: a secret cannot be read.
+        """
+        kept = self._kept
+        token = kept.valid()
+        work = partial(self._fetched, connection, token)
+        if token is None:
+            return await connection.once(self._grant, work)
+        if not token.is_due(self._leeway) or not kept.begin_renewal():
+            return token
+        try:
+            with _half_the_time(connection.call):
+                return await connection.once(self._grant, work)
+        except (Refused, ConfigError):
+            return token
+        finally:
+            kept.end_renewal()
+
+    async def _fetched(self, connection: Connection, old: Token | None) -> Token:
+        kept, issuer = self._kept, self._grant.service
+        found = kept.valid()
+        if found is not None and found is not old:  # another flight has landed since
+            return found
+        memory = kept.failures if old is None else kept.renewals
+        memory.check()
         started = time.perf_counter()
         try:
-            token = await _logged_in(login, connection)
-        except Exception:
+            token = await fetched(self._grant, kept, connection)
+        except Exception as error:
             duration = time.perf_counter() - started
-            connection.emit(events.TokenFetched(login.service, "failed", duration))
+            connection.emit(events.TokenFetched(issuer, "failed", duration))
+            if isinstance(error, Refused):
+                memory.again(str(error.args[0]), error.retry_after)
+                error.retry_after = error.retry_after or memory.left
             raise
-        self._tokens.keep(login, token)
-        duration = time.perf_counter() - started
-        connection.emit(events.TokenFetched(login.service, "fetched", duration))
+        kept.keep(token)
+        connection.emit(events.TokenFetched(issuer, "fetched", time.perf_counter() - started))
         return token
 
+    def may_heal(self, status: int, token: Token, began: float) -> bool:
+        """Whether an exchange that `began` then may be sent again with another token.
 
-async def _logged_in(login: Login, connection: Connection) -> Token:
-    """A new token.
-
-    Raises:
-        Refused: the login failed; nothing else goes out, and it is no failure of the target.
-        DeadlineExceeded: the call's own time is up.
-        ConfigError: a secret cannot be read.
-    """
-    where = f"the login at {login.service!r}"
-    found: Token | str
-    try:
-        response = await connection.request(login.service, "POST", login.url, json=login.body())
-        try:
-            if 200 <= response.status_code < 300:
-                found = login.token(await connection.read(response))
-            else:
-                found = f"failed with status {response.status_code}"
-        finally:
-            await connection.close(response)  # a body that breaks leaves it open
-    except (ConfigError, PluginError):
-        raise
-    except DeadlineExceeded as error:
-        if _is_own(error, connection.call):
-            raise
-        raise Refused(f"{where} took longer than that service may") from error
-    except Refused as error:
-        raise Refused(f"{where} was refused: {error}", retry_after=error.retry_after) from error
-    except Exception as error:
-        kind = connection.failure(error)
-        raise Refused(f"{where} failed: {kind.value if kind else type(error).__name__}") from error
-    if isinstance(found, str):
-        raise Refused(f"{where} {found}")
-    return found
-
-
-def _is_own(error: DeadlineExceeded, call: Call | None) -> bool:
-    """Whether the call's time is up, and not merely what the login service is given."""
-    if call is None or call.deadline is None:
+        If so, `token` is used no longer. No other token helps where one that was fetched for this
+        very exchange is rejected, nor for a while after one that came for a rejected one was.
+        """
+        if status != 401:
+            self._rejections.reset()
+        elif token.fetched < began and not self._rejections.left:
+            self._kept.reject(token)
+            return True
         return False
-    inherited = error.call is not None and error.call.deadline == call.deadline
-    return inherited or time.monotonic() >= call.deadline
+
+    def resent(self, status: int) -> None:
+        """What came of sending again."""
+        if status == 401:
+            self._rejections.again()
+
+
+def _half_the_time(call: Call | None) -> AbstractContextManager[None]:
+    """Leaves the other half for the request, which has a valid token."""
+    left = call.remaining() if call else None
+    return nullcontext() if left is None or left <= 0 else options(deadline=left / 2)
+
+
+def _check_certificate(service: Service) -> None:
+    problems = []
+    if service.cert is None:
+        problems.append("needs the service's `cert`, a client certificate with its key")
+    if not (service.base_url or "").lower().startswith("https://"):
+        problems.append("needs a `base_url` with https://")
+    if problems:
+        raise ConfigError(f"scheme 'mtls' {' and '.join(problems)}")

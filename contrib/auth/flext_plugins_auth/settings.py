@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple, Self, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, model_validator
 from pydantic_core import PydanticCustomError
 
-from flext_plugins import Secret, ServiceName
+from flext_plugins import Secret, ServiceName, ServiceURL
 
 
 def _secret_if_reference(value: object) -> object:
@@ -16,51 +16,106 @@ def _secret_if_reference(value: object) -> object:
     return value
 
 
-BodyValue: TypeAlias = Annotated[
-    InstanceOf[Secret] | str | int | float | bool | None, BeforeValidator(_secret_if_reference)
-]
+def _words(value: object) -> object:
+    """One form for each set of words, so that equal scopes share a token."""
+    words = value.split() if isinstance(value, str) else value
+    if isinstance(words, (list, tuple)) and all(isinstance(each, str) for each in words):
+        return " ".join(sorted(set(words)))
+    return value
 
 
-class _Keys(NamedTuple):
+_Reference = BeforeValidator(_secret_if_reference)
+BodyValue: TypeAlias = Annotated[InstanceOf[Secret] | str | int | float | bool | None, _Reference]
+
+
+class _Takes(NamedTuple):
+    """The settings of a scheme."""
+
     needed: tuple[str, ...]
-    possible: tuple[str, ...] = ()
+    possible: dict[str, Any]
+    """With their defaults."""
 
 
 SCHEMES = {
-    "bearer": _Keys(("token",)),
-    "basic": _Keys(("username", "password")),
-    "api-key": _Keys(("key",), ("header",)),
-    "login": _Keys(("service", "username", "password"), ("url", "body", "token_path")),
+    "bearer": _Takes(("token",), {"replace": False}),
+    "basic": _Takes(("username", "password"), {"replace": False}),
+    "api-key": _Takes(("key",), {"header": "X-API-Key", "replace": False}),
+    "login": _Takes(
+        ("service", "username", "password"),
+        {"url": "/auth/login", "token_path": "access_token", "leeway": 30.0, "replace": False}
+        | {"body": {}},
+    ),
+    "oauth2": _Takes(
+        ("client_id",),
+        {"client_auth": "basic", "leeway": 30.0, "replace": False}
+        | dict.fromkeys(("service", "url", "token_url", "client_secret"))
+        | dict.fromkeys(("scope", "audience", "refresh_token")),
+    ),
+    "mtls": _Takes((), {}),
 }
 
 
 class AuthSettings(BaseModel):
-    """One of four schemes, and what that scheme takes."""
+    """One of six schemes, and what that scheme takes; the rest is `None`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    scheme: Literal["bearer", "basic", "api-key", "login"]
+    scheme: Literal["bearer", "basic", "api-key", "login", "oauth2", "mtls"]
     token: Secret | None = None
     username: Secret | None = None
     password: Secret | None = None
-    header: str = Field("X-API-Key", pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+    header: str | None = Field(None, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
     key: Secret | None = None
     service: ServiceName | None = None
-    """Whose own connection the login goes through."""
-    url: str = "/auth/login"
-    body: dict[str, BodyValue] = Field(default_factory=dict, repr=False)
+    """Whose own connection the token comes through."""
+    url: str | None = Field(None, pattern=r"^[!-~]+$")
+    """A path at that service."""
+    body: dict[str, BodyValue] | None = Field(None, repr=False)
     """Fields of the login beside user name and password; `env:` and `file:` are read at each."""
-    token_path: str = Field("access_token", min_length=1)
+    token_path: str | None = Field(None, min_length=1)
     """Where the login's answer has the token; dots lead inward."""
+    token_url: ServiceURL | None = None
+    """The whole address, where no service is configured for it."""
+    client_id: Annotated[InstanceOf[Secret] | str | None, _Reference] = None
+    client_secret: Secret | None = None
+    client_auth: Literal["basic", "body", "mtls"] | None = None
+    """How the token service learns who asks."""
+    scope: Annotated[str | None, BeforeValidator(_words)] = None
+    audience: str | None = None
+    refresh_token: Secret | None = None
+    """What the first token is asked for with, instead of in the client's own name."""
+    leeway: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Seconds before its end that a token is renewed; at most half its life."""
+    replace: bool | None = None
+    """Whether a credential that the request brings gives way."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_the_schemes_defaults(cls, values: Any) -> Any:
+        scheme = values.get("scheme") if isinstance(values, dict) else None
+        if not isinstance(scheme, str) or scheme not in SCHEMES:
+            return values
+        return SCHEMES[scheme].possible | values
 
     @model_validator(mode="after")
     def _fits_its_scheme(self) -> Self:
-        keys = SCHEMES[self.scheme]
-        missing = [name for name in keys.needed if getattr(self, name) is None]
-        others = self.model_fields_set - {"scheme", *keys.needed, *keys.possible}
-        said = [f"needs {name}" for name in missing]
+        takes = SCHEMES[self.scheme]
+        said = [f"needs {name}" for name in takes.needed if getattr(self, name) is None]
+        if self.scheme == "oauth2":
+            said += self._missing_for_oauth2()
+        others = self.model_fields_set - {"scheme", *takes.needed, *takes.possible}
         said += [f"does not take {name}" for name in sorted(others)]
         if said:
             # No ValueError: in its message the host would mask the scheme, a configured value.
             raise PydanticCustomError("scheme", f"scheme {self.scheme!r} {', '.join(said)}")
         return self
+
+    def _missing_for_oauth2(self) -> list[str]:
+        said = []
+        at_service = (self.service is not None, self.url is not None)
+        if at_service != ((False, False) if self.token_url else (True, True)):
+            said.append("needs either token_url, or service and url")
+        if (self.client_auth == "mtls") == (self.client_secret is not None):
+            takes = "takes no" if self.client_secret else "needs"
+            said.append(f"{takes} client_secret where client_auth is {self.client_auth!r}")
+        return said

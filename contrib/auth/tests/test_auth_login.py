@@ -2,20 +2,13 @@
 
 import asyncio
 import json
-import logging
-import math
 import pickle
-import time
-import traceback
 from typing import Any
 
-import jwt
 import pytest
-from flext_plugins_auth import Auth, AuthSettings
-from flext_plugins_auth.token import Login, Token, Tokens
 from flext_plugins_devstack import Fault
 
-from flext_plugins import Refused, Secret, Stage, events, hookimpl, options
+from flext_plugins import Refused, Stage, events, hookimpl, options
 from flext_plugins.testing import World
 
 PLUGINS = "/api/v1/flexcore/plugins"
@@ -227,8 +220,9 @@ async def test_each_login_is_told_once(flext_world: World, stack: Any) -> None:
     host.register(Seen, "seen")
     client = await flext_world.client(host, "flexcore")
     stack.auth.fault(Fault(status=500))
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refused:
         await client.get(PLUGINS)
+    await flext_world.sleep((refused.value.retry_after or 0) + 0.05)
     await client.get(PLUGINS)
     told = [each for each in Seen.told if isinstance(each, events.TokenFetched)]
     assert [(each.issuer, each.outcome) for each in told] == [
@@ -257,7 +251,9 @@ async def test_a_login_that_breaks_is_refused_and_nothing_is_sent(
     stack.auth.fault(broken)
     table = services(stack)
     table["flext-auth"] |= {"timeout": 0.3, "max_connections": 1}
-    client = await flext_world.client(flext_world.host({"services": table}), "flexcore")
+    table["other"] = services(stack, login(body={"tenant_id": "tenant-1", "x": 1}))["flexcore"]
+    host = flext_world.host({"services": table})
+    client = await flext_world.client(host, "flexcore")
     with pytest.raises(
         Refused, match=f"flexcore: auth: the login at 'flext-auth' {expected}"
     ) as it:
@@ -267,7 +263,8 @@ async def test_a_login_that_breaks_is_refused_and_nothing_is_sent(
     assert call.answered_by == "auth"
     assert pickle.loads(pickle.dumps(it.value)).args == it.value.args
     assert stack.flexcore.received == []
-    assert (await client.get(PLUGINS)).status_code == 200
+    other = await flext_world.client(host, "other")  # the same login service, another login
+    assert (await other.get(PLUGINS)).status_code == 200
 
 
 async def test_a_login_service_that_is_down_is_one_refusal_for_all_callers(
@@ -282,7 +279,8 @@ async def test_a_login_service_that_is_down_is_one_refusal_for_all_callers(
         return str(caught.value)
 
     messages = await flext_world.together(5, told)
-    assert set(messages) == {"flexcore: auth: the login at 'flext-auth' failed: connect"}
+    (message,) = {each.partition(" (")[0] for each in messages}
+    assert message == "flexcore: auth: the login at 'flext-auth' failed: connect"
     assert stack.flexcore.received == []
 
 
@@ -388,112 +386,6 @@ async def test_url_and_token_path_are_what_the_settings_say(flext_world: World, 
     assert stack.flexcore.received[-1].headers["authorization"].startswith("Bearer admin@")
 
 
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.DEBUG)
-    return caplog
-
-
-async def test_a_wrong_password_is_one_clear_refusal_without_secrets(
-    flext_world: World, stack: Any, logged: pytest.LogCaptureFixture
-) -> None:
-    wrong = login(username="canary-user", password="canary-password", body={"pin": "canary-pin"})
-    host = flext_world.host({"services": services(stack, wrong)})
-    client = await flext_world.client(host, "flexcore")
-    with pytest.raises(Refused) as caught:
-        await client.get(PLUGINS)
-    error = caught.value
-    assert str(error) == "flexcore: auth: the login at 'flext-auth' failed with status 401"
-    assert stack.flexcore.received == []
-    text = "".join(traceback.format_exception(error)) + repr(error) + told_by(error)
-    assert "canary" not in text + logged.text
-
-
-async def test_no_secret_is_in_any_error_log_or_repr(
-    flext_world: World, stack: Any, logged: pytest.LogCaptureFixture
-) -> None:
-    host = flext_world.host({"services": services(stack)})
-    client = await flext_world.client(host, "flexcore")
-    response = await client.get(PLUGINS)
-    token = stack.flexcore.received[-1].headers["authorization"].removeprefix("Bearer ")
-    stack.flexcore.fault(Fault(reset=True))
-    with pytest.raises(flext_world.lib.TransportError) as broken:
-        await client.get(PLUGINS)
-    stack.auth.revoke_all()
-    stack.auth.fault(Fault(reset=True))
-    with pytest.raises(Refused) as refused:
-        await client.get(PLUGINS)
-    text = repr(response) + repr(response.request.headers) + logged.text
-    for error in (broken.value, refused.value):
-        text += "".join(traceback.format_exception(error)) + told_by(error)
-    assert token not in text
-    assert PASSWORD not in text
-    assert "the login at 'flext-auth' failed: read" in text
-
-
-def told_by(error: BaseException) -> str:
-    """Everything that `error` and those before it say, suppressed ones too."""
-    said = ""
-    seen: list[BaseException | None] = [error]
-    for each in seen:
-        if each is not None and len(seen) < 50:
-            said += f"{each!r} {each} {each.args!r} {vars(each)!r}"
-            seen += [each.__cause__, each.__context__]
-    return said
-
-
-def answered(token_path: str = "access_token", **answer: Any) -> Token | str:
-    secret = Secret("canary")
-    one = Login("flext-auth", "/auth/login", secret, secret, (("pin", "canary"),), token_path)
-    assert "canary" not in repr(one)
-    return one.token(json.dumps(answer).encode())
-
-
-def lasts(token: Token | str) -> float:
-    assert isinstance(token, Token)
-    assert token.value not in repr(token)
-    return token.expires - time.monotonic()
-
-
-def signed(**claims: Any) -> str:
-    return jwt.encode(claims, "k" * 32, "HS256")
-
-
-def test_a_token_lasts_until_expires_in_else_exp_else_until_it_is_rejected() -> None:
-    late = signed(exp=time.time() + 7200)
-    assert lasts(answered(access_token="canary", expires_in=3600)) == pytest.approx(3590, abs=1)
-    assert lasts(answered(access_token="canary", expires_in="3600")) == pytest.approx(3590, abs=1)
-    assert lasts(answered(access_token=late, expires_in=3600)) == pytest.approx(3590, abs=1)
-    assert lasts(answered(access_token=late)) == pytest.approx(7190, abs=1)
-    assert lasts(answered(access_token=late, expires_in="soon")) == pytest.approx(7190, abs=1)
-    assert lasts(answered("a.b", a={"b": "canary", "expires_in": 50})) == pytest.approx(45, abs=1)
-    assert lasts(answered("a.b", a={"b": "canary"}, expires_in=50)) == pytest.approx(45, abs=1)
-    assert lasts(answered(access_token="opaque")) == math.inf
-    assert lasts(answered(access_token=signed(sub=1))) == math.inf
-    assert lasts(answered(access_token=signed(exp=time.time() - 5))) <= 0
-    assert lasts(answered(access_token="canary", expires_in=0)) <= 0
-
-
-@pytest.mark.parametrize("path", ["access_token", "a.b.c", "a", "n", "l.0"])
-def test_an_answer_without_a_token_says_where_it_was_looked_for(path: str) -> None:
-    assert answered(path, a={"b": "x"}, n=1, l=["x"]) == f"answered without a token at {path!r}"
-
-
-def test_a_token_that_no_header_can_carry_is_not_used() -> None:
-    found = answered(access_token="canary\r\nX-Injected: yes")
-    assert found == "answered with a token that a header cannot carry"
-
-
-def test_only_the_token_that_was_rejected_is_discarded() -> None:
-    tokens, old, new = Tokens(), Token("same"), Token("same")
-    one = Login("flext-auth", "/auth/login", Secret("a"), Secret("b"), (), "access_token")
-    tokens.keep(one, new)
-    tokens.discard(one, old)
-    assert tokens.get(one) is new
-    tokens.discard(one, new)
-    assert tokens.get(one) is None
-
-
 class Outside:
     """Stands outside auth and shares the message with it, since its place is given by `order`."""
 
@@ -546,38 +438,7 @@ async def test_a_failed_login_is_no_failure_that_a_guard_could_count(
     with pytest.raises(Refused):
         await client.get(PLUGINS)
     assert Guard.saw == []
-    stack.auth.up()
-    assert (await client.get(PLUGINS)).status_code == 200
-    assert Guard.saw == [True]
-
-
-async def test_a_token_that_another_flight_has_just_landed_is_used(flext_world: World) -> None:
-    tokens = Tokens()
-
-    class Shared:
-        def shared(self, kind: object, factory: object) -> Tokens:
-            return tokens
-
-    class Late:
-        async def once(self, key: Login, work: Any) -> Any:
-            tokens.keep(key, Token("landed"))
-            return await work()
-
-    class Message:
-        def __init__(self, status_code: int = 200) -> None:
-            self.headers: dict[str, str] = {}
-            self.status_code = status_code
-
-    async def send(message: Any) -> Any:
-        sent.append(dict(message.headers))
-        return Message()
-
-    sent: list[dict[str, str]] = []
-    message: Any = Message()
-    shared: Any = Shared()
-    late: Any = Late()
-    await Auth(AuthSettings(**login()), shared).flext_exchange(message, send, late)
-    assert sent == [{"Authorization": "Bearer landed"}]
+    assert stack.flexcore.received == []
 
 
 async def test_a_cancelled_login_is_taken_over_by_another_caller(

@@ -1,6 +1,8 @@
 """What each scheme puts on the wire, and where it never shows up."""
 
+import re
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,9 +34,22 @@ SCHEMES: list[tuple[dict[str, Any], str, str]] = [
         "authorization",
         "Bearer ey",
     ),
+    (
+        {
+            "scheme": "oauth2",
+            "service": "tokens",
+            "url": "/token",
+            "client_id": "canary-id",
+            "client_secret": "canary-secret",
+        },
+        "authorization",
+        "Bearer fetched",
+    ),
 ]
 every_scheme = pytest.mark.parametrize(
-    ("auth", "header", "value"), SCHEMES, ids=["bearer", "basic", "api-key", "own-header", "login"]
+    ("auth", "header", "value"),
+    SCHEMES,
+    ids=["bearer", "basic", "api-key", "own-header", "login", "oauth2"],
 )
 
 
@@ -42,6 +57,7 @@ def services(stack: Any, auth: dict[str, Any]) -> dict[str, Any]:
     return {
         "flexcore": {"base_url": stack.flexcore.url, "plugins": {"auth": auth}},
         "flext-auth": {"base_url": stack.auth.url},
+        "tokens": {"base_url": stack.tokens.url},
     }
 
 
@@ -100,7 +116,20 @@ async def test_a_request_with_its_own_credential_is_left_alone(
     own = await client.get(PLUGINS, headers={header: "mine"})
     assert own.status_code == 401
     assert [each.headers[header] for each in stack.flexcore.received] == ["mine"]
-    assert stack.auth.received == []
+    assert stack.auth.received == stack.tokens.received == []
+
+
+@every_scheme
+async def test_a_request_with_its_own_credential_gets_the_services_where_the_settings_say_so(
+    flext_world: World, stack: Any, auth: dict[str, Any], header: str, value: str
+) -> None:
+    table = services(stack, {**auth, "replace": True})
+    table["flexcore"]["headers"] = {header: "configured"}
+    client = await flext_world.client(flext_world.host({"services": table}), "flexcore")
+    for headers in ({header: "mine"}, {}):
+        answer = await client.get("/health", headers=headers)
+        assert stack.flexcore.received[-1].headers[header].startswith(value)
+        assert answer.request.headers.get(header) == headers.get(header)
 
 
 async def test_a_secret_in_a_file_is_read_again(
@@ -139,7 +168,7 @@ async def test_a_secret_that_became_unsendable_is_not_sent_and_not_shown(
     ("auth", "expected"),
     [
         ({}, "scheme: is required"),
-        ({"scheme": "digest"}, "scheme: .*'bearer', 'basic', 'api-key' or 'login'"),
+        ({"scheme": "digest"}, "scheme: .*'bearer', 'basic', 'api-key', 'login', 'oauth2' or"),
         ({"scheme": "bearer"}, "scheme 'bearer' needs token"),
         ({"scheme": "basic", "username": "canary"}, "scheme 'basic' needs password"),
         ({"scheme": "bearer", "token": "canary", "header": "X"}, "does not take header"),
@@ -201,8 +230,27 @@ def test_it_cannot_be_made_an_observer() -> None:
 def test_no_secret_shows_in_what_is_printed(
     stack: Any, auth: dict[str, Any], header: str, value: str
 ) -> None:
-    secrets = [auth[key] for key in ("token", "username", "password", "key") if key in auth]
+    names = ("token", "username", "password", "key", "client_secret")
+    secrets = [auth[key] for key in names if key in auth]
     host = Host({"services": services(stack, auth)})
     settings = AuthSettings(**auth)
     shown = f"{host.explain('flexcore')} {settings!r} {settings}"
     assert not [each for each in secrets if each in shown]
+
+
+def test_every_configuration_in_the_readme_composes(
+    tls_server: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLEXT_USERNAME", "admin")
+    monkeypatch.setenv("FLEXT_PASSWORD", "secret")
+    (tmp_path / "secret").write_text("secret")
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"^```toml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    for text in found:
+        text = text.replace("/run/secrets/flext", str(tmp_path / "secret"))
+        text = text.replace("/etc/flext/client.pem", str(tls_server.authority.client))
+        file = tmp_path / "flext.toml"
+        file.write_text(text)
+        Host.from_file(file).check()
+    for scheme in ("bearer", "basic", "api-key", "login", "oauth2", "mtls"):
+        assert f'scheme = "{scheme}"' in "".join(found)

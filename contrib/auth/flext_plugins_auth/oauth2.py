@@ -1,0 +1,128 @@
+"""OAuth 2.0: client credentials and refresh tokens, in oauthlib's words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
+
+from .credential import Credential, basic, revealed
+from .token import Problem, Question, token_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from flext_plugins import Secret
+
+    from .settings import AuthSettings
+    from .token import Token
+
+_LONGEST = 200
+"""Characters of what a token service says that go into a message."""
+
+
+@dataclass(frozen=True)
+class OAuth2:
+    """The scheme `oauth2`."""
+
+    service: str
+    url: str
+    client_id: Secret | str | None
+    client_secret: Secret | None
+    client_auth: str
+    scope: str | None
+    audience: str | None
+    refresh_token: Secret | None
+
+    @classmethod
+    def of(cls, settings: AuthSettings) -> OAuth2:
+        """What the settings say."""
+        address = settings.token_url
+        return cls(
+            address.origin if address else settings.service or "",
+            address or settings.url or "",
+            settings.client_id,
+            settings.client_secret,
+            settings.client_auth or "",
+            settings.scope,
+            settings.audience,
+            settings.refresh_token,
+        )
+
+    @property
+    def place(self) -> str:
+        """Who it is, for messages."""
+        return f"the token service {self.service!r}"
+
+    def questions(self, refresh: Credential | None) -> Iterator[Question]:
+        """First with the refresh token that came last, then as at first; references are read now.
+
+        A user's own refresh token is never followed by the client's credentials: they would give
+        the token of somebody else.
+        """
+        if refresh is not None:
+            yield self._question(refresh)
+        if self.refresh_token is None:
+            yield self._question(None)
+        elif refresh is None or revealed(self.refresh_token) != refresh.value:
+            yield self._question(Credential(revealed(self.refresh_token)))
+
+    def _question(self, refresh: Credential | None) -> Question:
+        # None of what raises without the process-wide OAUTHLIB_INSECURE_TRANSPORT is called here:
+        # whether an address may be plain http is the configuration's to say.
+        name = Credential(revealed(self.client_id))
+        secret = Credential(revealed(self.client_secret))
+        client = BackendApplicationClient(name.value)
+        fields: dict[str, Any] = {"scope": self.scope, "audience": self.audience}
+        fields["include_client_id"] = self.client_auth != "basic"
+        in_body = secret.value if self.client_auth == "body" else None
+        if refresh is None:
+            body = client.prepare_request_body(client_secret=in_body, **fields)
+        else:
+            body = client.prepare_refresh_body(
+                refresh_token=refresh.value, client_id=name.value, client_secret=in_body, **fields
+            )
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        headers["Accept"] = "application/json"
+        secrets = [secret.value, *([refresh.value] if refresh else [])]
+        if not isinstance(self.client_id, str):
+            secrets.append(name.value)
+        if self.client_auth == "basic":
+            pair = basic(quote_plus(name.value), quote_plus(secret.value))
+            headers["Authorization"] = pair
+            secrets.append(pair.removeprefix("Basic "))
+        return Question(headers, body.encode(), refresh, tuple(secrets))
+
+    def answer(self, status: int, body: bytes, question: Question, asked: float) -> Token | Problem:
+        """The token, or what the token service says about the request."""
+        failed = None if 200 <= status < 300 else Problem(f"failed with status {status}")
+        try:
+            told = BackendApplicationClient("").parse_request_body_response(body.decode())
+        except OAuth2Error as error:
+            if error.error == "missing_token":
+                return failed or Problem("answered without an access_token")
+            stale = question.refresh is not None and error.error == "invalid_grant"
+            said = _quotable((error.error, error.description), question.secrets)
+            return Problem(f"refused: {said or f'status {status}'}", stale)
+        except Exception:  # oauthlib meets JSON of any shape unprepared
+            return failed or Problem("answered with something that is no token")
+        if str(told.get("token_type", "bearer")).lower() != "bearer":
+            return failed or Problem("answered with a token that is no bearer token")
+        new, refresh = told.get("refresh_token"), question.refresh
+        if isinstance(new, str) and new:
+            refresh = Credential(new)  # in place of the one that was used
+        return failed or token_of(told.get("access_token"), asked, told, refresh=refresh)
+
+
+def _quotable(words: tuple[object, ...], secrets: tuple[str, ...]) -> str:
+    """The token service's own words, unless they quote what it was sent."""
+    forms = {form for each in secrets if each for form in (each, quote_plus(each), quote(each))}
+    fine = [
+        each
+        for each in words
+        if isinstance(each, str) and each and each.isascii() and each.isprintable()
+        if not any(form in each for form in forms)
+    ]
+    return ": ".join(each[:_LONGEST] for each in fine)
