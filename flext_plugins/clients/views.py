@@ -129,6 +129,7 @@ class Raw:
 
     def _break(self, error: Exception) -> None:
         self._broken = error
+        self._raw.close()
         self._end(error)
 
     def _check(self) -> None:

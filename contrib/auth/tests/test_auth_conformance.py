@@ -29,3 +29,25 @@ class TestLogin(PluginConformance):
         "password": "a-password",
     }
     services = {"flext-auth": lambda received: Answer(body=b'{"access_token": "a-token"}')}
+
+
+class TestReplacing(PluginConformance):
+    plugin = Auth
+    settings = {"scheme": "bearer", "token": "a-token", "replace": True}
+
+
+class TestOAuth2(PluginConformance):
+    plugin = Auth
+    settings = {
+        "scheme": "oauth2",
+        "service": "issuer",
+        "url": "/token",
+        "client_id": "svc",
+        "client_secret": "a-secret",
+    }
+    services = {
+        "issuer": lambda received: Answer(
+            headers={"Content-Type": "application/json"},
+            body=b'{"access_token": "a-token", "token_type": "Bearer", "expires_in": 3600}',
+        )
+    }
