@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 TITLE = "Circuit breakers"
 THRESHOLD = 3
-RECOVERY = 0.3
+RECOVERY = 0.5
 """Seconds."""
 BROKEN = Answer(503)
 
@@ -80,9 +80,9 @@ def half_open_admits_one(adapter: Any, mode: str) -> Outcome:
 
 @behaviour(SYNC, ASYNC)
 def closed_calls_run_in_parallel(adapter: Any, mode: str) -> Outcome:
-    """Closed, five calls of 0.2 s run at the same time."""
+    """Closed, five calls of 0.5 s run at the same time."""
     with guarded(adapter, mode) as (call, service):
-        service.answer = Answer(delay=0.2)
+        service.answer = Answer(delay=0.5)
         call.together(5, service.url)
         return outcome(service.most_active == 5, f"{service.most_active} at a time")
 
@@ -157,11 +157,11 @@ def client_errors_do_not_count(adapter: Any, mode: str) -> Outcome:
 def retry_after_is_waited_for(adapter: Any, mode: str) -> Outcome:
     """`Retry-After` sets how long it stays open."""
     with guarded(adapter, mode) as (call, service):
-        opened(call, service, Answer(503, {"Retry-After": "1"}))
+        opened(call, service, Answer(503, {"Retry-After": "2"}))
         time.sleep(RECOVERY * 1.5)
         if arrives(call, service):
             return outcome(False, "probes earlier")
-        time.sleep(1.0)
+        time.sleep(1.5)
         return outcome(arrives(call, service), "stays open")
 
 
