@@ -6,7 +6,7 @@ INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contri
 OIDC = contrib/auth/tests/oidc
 PIP = -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint mutants constraints clean
+.PHONY: demo test lint mutants compare constraints clean
 
 demo: .venv/demo
 	.venv/bin/flext-devstack demo
@@ -27,6 +27,7 @@ lint: .venv/test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy flext_plugins
+	.venv/bin/mypy --ignore-missing-imports --explicit-package-bases benchmarks
 	@set -e; for folder in contrib/*/; do (cd $$folder && ../../.venv/bin/mypy --config-file ../../pyproject.toml .); done
 
 mutants: .venv/test
@@ -35,6 +36,22 @@ mutants: .venv/test
 $(OIDC)/node_modules/.package-lock.json: $(OIDC)/package-lock.json
 	@sh tools/oidc-server.sh $(OIDC)
 	@touch -c $@
+
+# Prints how other libraries do; RECORD=1 also writes it into docs/explanation/comparison.md.
+compare: .venv-compare/compare
+	.venv-compare/bin/python -m benchmarks.compare $(if $(RECORD),record)
+
+# The newest Python, since one of them asks for 3.12; which of them this one cannot have is noted, and why.
+.venv-compare/compare: $(INPUTS) benchmarks/compare/requirements.txt
+	@$(MAKE) --no-print-directory .venv-compare/pip PYTHON="$(lastword $(shell sh tools/interpreters.sh))"
+	.venv-compare/bin/python $(PIP) install -c constraints.txt $(OURS) pytest h11
+	@rm -rf .venv-compare/not-installed && mkdir .venv-compare/not-installed
+	@for pin in $$(cat benchmarks/compare/requirements.txt); do \
+	  note=.venv-compare/not-installed/$${pin%%==*}; \
+	  if .venv-compare/bin/python $(PIP) install -c constraints.txt $$pin 2>$$note; then rm $$note; \
+	  else grep '^ERROR' $$note | tail -n 1 | cut -c 8-100 >$$note.short; mv $$note.short $$note; fi; \
+	done
+	@touch $@
 
 %/demo: $(INPUTS)
 	@$(MAKE) --no-print-directory $*/pip
