@@ -163,7 +163,10 @@ class Connection:
         filled = _filling(headers, content, json)
         del headers, content, json  # often secrets: nobody who renders locals shall see them here
         if service not in self._layer.services:
-            raise PluginError(f"requested service {service!r}, which its settings do not name")
+            raise PluginError(
+                f"requested service {service!r}, which its settings do not name by a field of the "
+                "type ServiceName"
+            )
         outer = scope.get()
         library = outer.wire.library if outer and outer.wire else "httpx"
         line = self._line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .errors import FlextError, PluginError, Refused
@@ -12,6 +13,7 @@ from .hookspecs import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import FrameType
 
     from .service import Call
 
@@ -69,7 +71,7 @@ def blame(
     if isinstance(error, FlextError):
         found = error
     else:
-        found = PluginError(f"{hook} raised {type(error).__name__}{_where(error)}", hook)
+        found = PluginError(f"{hook} raised {type(error).__name__}{_where(error, layer)}", hook)
     if found.plugin is None:
         found.plugin, found.distribution = layer.name, layer.distribution
         found.service = found.service or service
@@ -81,20 +83,31 @@ def blame(
     return found
 
 
-def _where(error: Exception) -> str:
-    """The line that raised, and what may help; the error's own text may hold a secret."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    if trace is None:
+def _where(error: Exception, layer: Layer) -> str:
+    """The plugin's line, and what may help; the error's own text may hold a secret."""
+    frames = [(frame, number) for frame, number in walk_tb(error.__traceback__)]
+    if not frames:
         return ""
-    place = f" at {PurePath(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
-    inside_asyncio = trace.tb_frame.f_globals.get("__name__", "").startswith("asyncio.")
-    if "no running event loop" in str(error) or (
-        inside_asyncio and not isinstance(error, TimeoutError)
-    ):
+    package = _package(type(layer.plugin).__module__)
+    own = [each for each in frames if _package(_module(each[0])) == package]
+    frame, number = (own or frames)[-1]
+    place = f" at {PurePath(frame.f_code.co_filename).name}:{number}"
+    innermost = _module(frames[-1][0])
+    if own and _package(innermost) != package:
+        place += f", in {innermost}"
+    inside_asyncio = innermost.startswith("asyncio.") and not isinstance(error, TimeoutError)
+    if "no running event loop" in str(error) or inside_asyncio:
         return f"{place}: it needs an event loop of its own; await what `connection` offers"
     return place
+
+
+def _module(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__", "")
+    return name
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def cause_of(error: Exception) -> BaseException | None:

@@ -26,7 +26,10 @@ def verdicts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wrong")
     (folder / "conftest.py").write_text('pytest_plugins = ["flext_plugins.testing"]\n')
     classes = "".join(
-        f"class Test_{name}(PluginConformance):\n    plugin = {name}.Wrong\n\n" for name in WRONG
+        f"class Test_{name}(PluginConformance):\n    plugin = {name}.Wrong\n"
+        f"    settings = getattr(plugin, 'settings', {{}})\n"
+        f"    services = getattr(plugin, 'services', {{}})\n\n"
+        for name in WRONG
     )
     imports = f"from wrong_plugins import {', '.join(WRONG)}\n"
     test = f"from flext_plugins.testing import PluginConformance\n{imports}\n{classes}"
@@ -64,3 +67,48 @@ def test_a_wrong_plugin_is_caught_by_exactly_the_rule_that_it_breaks(verdicts, n
         assert f"world: {world or ''}" in said
         for each in getattr(wrong(name), "seen", ()):
             assert each in said
+
+
+def test_a_plugin_that_stops_the_event_loop_for_good_is_told_with_its_line(tmp_path):
+    (tmp_path / "conftest.py").write_text(
+        'pytest_plugins = ["flext_plugins.testing"]\n'
+        "from flext_plugins.testing import conformance\n"
+        "conformance.HANGS = 2.0\n"
+    )
+    (tmp_path / "test_turns.py").write_text(TURNS)
+    options = ["-p", "no:cacheprovider", "-q", "-k", "many_threads and async"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", *options],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    said = done.stdout
+    for world in ("httpx async", "httpx2 async"):
+        assert f"world: {world}\n  seen:  200 callers at once hang, the event loop at" in said, said
+    assert "test_turns.py:15" in said
+    assert "2 failed" in said
+
+
+TURNS = """
+import threading
+from flext_plugins import Stage, hookimpl
+from flext_plugins.testing import PluginConformance
+
+class Turns:
+    stage = Stage.GUARD
+
+    def __init__(self):
+        self.turn = threading.Lock()
+
+    @hookimpl
+    async def flext_exchange(self, request, send):
+        \"\"\"Takes turns by a lock that blocks.\"\"\"
+        with self.turn:
+            return await send(request)
+
+class TestTurns(PluginConformance):
+    plugin = Turns
+"""

@@ -48,7 +48,7 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
             if kind == "python" and (named := re.match(r"# (\w+\.py)\n", text)):
                 (tmp_path / named[1]).write_text(text)
             elif kind == "python":
-                exec(compile(text, str(page), "exec"), names)
+                exec(compile(text, str(page), "exec", dont_inherit=True), names)
             elif kind == "toml":
                 _check_toml(text, tmp_path / "flext.toml")
             elif kind == "console":
@@ -118,3 +118,11 @@ def test_every_error_is_in_the_tree_and_every_link_leads_somewhere():
     for each in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", each.read_text(encoding="utf-8")):
             assert (each.parent / target).exists(), f"{each.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    "name", [each for each in vars(flext_plugins.Connection) if each[0] != "_"]
+)
+def test_all_that_a_connection_offers_is_documented(name):
+    page = (ROOT / "docs/reference/connection.md").read_text(encoding="utf-8")
+    assert re.search(rf"^\|.*`(await )?{name}\b", page, re.MULTILINE)

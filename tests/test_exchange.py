@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import copy
 import io
+import json
 import pickle
 import socket
 import ssl
@@ -627,6 +628,26 @@ def test_5_and_the_line_where_it_happened(flext_service, flext_world):
 
     with pytest.raises(PluginError, match=r"raised KeyError at test_exchange\.py:\d+$"):
         flext_world.get(flext_world.serve(flext_service, Broken))
+
+    class Parses:
+        @hookimpl
+        def flext_request(self, request):
+            json.loads(SECRET)
+
+    said = r"raised JSONDecodeError at test_exchange\.py:\d+, in json\.decoder$"
+    with pytest.raises(PluginError, match=said):
+        flext_world.get(flext_world.serve(flext_service, Parses))
+
+
+def test_5_a_url_that_a_plugin_put_there_as_text_is_its_mistake(flext_service, flext_world):
+    class Replaces:
+        @hookimpl
+        def flext_request(self, request):
+            request.url = str(request.url) + "?a=1"
+
+    with pytest.raises(PluginError, match=r"something else in place of|raised AttributeError at"):
+        flext_world.get(flext_world.serve(flext_service, Replaces))
+    assert flext_service.received == []
 
 
 def test_5_a_wire_error_passes_every_layer_as_it_is(flext_service, flext_world):

@@ -150,7 +150,11 @@ class GatedWire(Wire):
         return clone
 
     async def send(self, request: Any, call: Call) -> Any:
-        if not self.owns(request):
+        try:
+            own = self.owns(request)
+        except (AttributeError, TypeError):
+            raise PluginError("a plugin put something else in place of the request's url") from None
+        if not own:
             raise PluginError("a plugin turned the request to another origin")
         return await self._admitted(request, call, own=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import re
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import pytest
@@ -25,6 +27,7 @@ from .world import WORLDS, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
 
     from flext_plugins.host import Host
 
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from .trace import Place, Trace
 
 THREADS, TASKS = 16, 200
+HANGS = 20.0
+"""Seconds after which callers who started at once are given up."""
 BLOCKED = 0.05
 """Seconds that an event loop may stand still."""
 ANY = "any world"
@@ -82,11 +87,15 @@ class PluginConformance:
 
     def test_it_is_made_from_its_settings(self) -> None:
         """The host makes a plugin from its validated settings and the service, and nothing else."""
+        rule = "a plugin is made from its settings, and works with them"
         try:
-            Rig(WORLDS[0], self.plugin, self.settings, self.services, self.prepare).end()
+            rig = Rig(WORLDS[0], self.plugin, self.settings, self.services, self.prepare)
         except FlextError as error:
-            seen = f"{kind_of(error)}: {error}"
-            self._breaks("a plugin is made from its settings", ANY, seen)
+            self._breaks(rule, ANY, f"{kind_of(error)}: {error}")
+        with rig:
+            came = rig.send()
+        if isinstance(came.error, PluginError):
+            self._breaks(rule, WORLDS[0], f"an ordinary request came out as {came}")
 
     def test_settings_named_like_secrets_are_secret(self) -> None:
         """What is named like a secret is a `Secret`: it may stand elsewhere, and is never shown."""
@@ -164,6 +173,13 @@ class PluginConformance:
                     self._breaks(rule, world, f"{step.name} came out as {came}")
             if "PluginFailed" in rig.told:
                 self._breaks(rule, world, "it raised as an observer")
+        with self._rig(world) as rig:
+            for other in rig.others.values():
+                other.refuse()
+            came = rig.send()
+            if isinstance(came.error, PluginError):
+                seen = f"with {', '.join(rig.others)} down a request came out as {came}"
+                self._breaks(rule, world, seen)
 
     @in_each_world
     def test_what_it_makes_is_closed_with_the_connection(self, world: str) -> None:
@@ -224,11 +240,13 @@ class PluginConformance:
         sys.setswitchinterval(1e-5)
         try:
             crowd.start()
-            crowd.join(3 * PATIENCE)
+            crowd.join(HANGS)
         finally:
             sys.setswitchinterval(interval)
         if crowd.is_alive():
-            self._breaks(rule, rig.world.name, f"{count} callers at once hang")
+            rig.hangs = True
+            where = _line(sys._current_frames().get(crowd.ident or 0), self.plugin)  # noqa: SLF001
+            self._breaks(rule, rig.name, f"{count} callers at once hang{where}")
         return found
 
     @pytest.mark.parametrize("world", ASYNC)
@@ -282,6 +300,14 @@ class PluginConformance:
             for came in found:
                 if _needs_a_loop(came):
                     self._breaks(rule, world, str(came))
+
+
+def _line(frame: FrameType | None, plugin: type) -> str:
+    """Where in the plugin's own file it is stuck, if it is there."""
+    file = inspect.getfile(plugin)
+    while frame is not None and frame.f_code.co_filename != file:
+        frame = frame.f_back
+    return "" if frame is None else f", the event loop at {Path(file).name}:{frame.f_lineno}"
 
 
 def _slow(answer: Callable[[Received], Answer]) -> Callable[[Received], Answer]:

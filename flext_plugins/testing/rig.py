@@ -102,6 +102,7 @@ class Rig:
     """One plugin in one world, between a caller and a service.
 
     Attributes:
+        name: the world's, such as `httpx async`.
         world: where.
         service: the service whose plugin it is.
         elsewhere: a service of another origin.
@@ -112,6 +113,7 @@ class Rig:
         lent: what it lends, per connection that was opened.
         interrupting: whether exchanges end with `Interrupted`, from inside.
         interrupted: how many did.
+        hangs: whether what runs here is stuck, so that its event loop cannot be closed.
         pauses: where it is a list, seconds that the event loop stood still at a time.
     """
 
@@ -128,9 +130,10 @@ class Rig:
         Raises:
             FlextError: it cannot be made.
         """
-        self.record, self.told = Record(), list[str]()
+        self.name, self.record, self.told = world, Record(), list[str]()
         self.lent: list[Resource] = []
         self.interrupting, self.interrupted = False, 0
+        self.hangs = False
         self.pauses: list[float] | None = None
         with ExitStack() as stack:
             self._stack = stack
@@ -139,7 +142,7 @@ class Rig:
             self.others = {name: self._loopback() for name in services or {}}
             for name, answer in (services or {}).items():
                 self.others[name].answer = answer
-            stack.enter_context(self.world)
+            stack.callback(lambda: None if self.hangs else self.world.end())
             self.host = self._host(plugin, dict(settings or {}))
             if prepare is not None:
                 prepare(self.host)
@@ -197,6 +200,7 @@ class Rig:
     def _came_of(self, work: Callable[[], Any]) -> Outcome:
         async def watched() -> Any:
             ticking = asyncio.ensure_future(_tick(self.pauses))
+            await asyncio.sleep(0)  # it ticks before the work begins
             try:
                 return await work()
             finally:
