@@ -46,7 +46,7 @@ class Secret(SecretStr):
         """The secret itself.
 
         Raises:
-            ConfigError: the variable is not set, or the file cannot be read.
+            ConfigError: the variable is not set, the file cannot be read, or it is empty.
         """
         found = _REFERENCE.fullmatch(self.written())
         if found is None:
@@ -55,6 +55,8 @@ class Secret(SecretStr):
             return self._from_file(found[2])
         if (value := os.environ.get(found[2])) is None:
             raise ConfigError(f"{found[0]}: this variable is not set")
+        if not value:
+            raise ConfigError(f"{found[0]}: this variable is empty")
         return value
 
     def _from_file(self, path: str) -> str:
@@ -64,6 +66,8 @@ class Secret(SecretStr):
             if self._read is None or self._read[0] != state:
                 with open(path, encoding="utf-8") as file:  # noqa: PTH123
                     self._read = state, file.read().rstrip("\r\n")
+            if not self._read[1]:
+                raise ConfigError(f"file:{path}: is empty")
             return self._read[1]
         except (OSError, ValueError) as error:
             problem = type(error).__name__

@@ -705,3 +705,13 @@ def test_what_a_request_raises_does_not_tell_a_missing_secret_either(monkeypatch
         error = caught(client.get, "/")
     assert str(error) == "a: login: env:FLEXT_TEST: this variable is not set"
     assert len(flext_service.received) == 1
+
+
+@pytest.mark.parametrize("place", ["env", "file"])
+def test_an_empty_secret_is_a_missing_one(tmp_path, monkeypatch, place):
+    """A deployment that forgot to fill it in must not sign with nothing."""
+    (tmp_path / "secret").write_text("\n")
+    monkeypatch.setenv("FLEXT_TEST", "")
+    reference = "env:FLEXT_TEST" if place == "env" else f"file:{tmp_path / 'secret'}"
+    with pytest.raises(ConfigError, match=rf"^{reference}: .*is empty$"):
+        Secret(reference).get_secret_value()

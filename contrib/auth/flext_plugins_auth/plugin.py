@@ -180,4 +180,4 @@ def _check_certificate(service: Service) -> None:
     if not (service.base_url or "").lower().startswith("https://"):
         problems.append("needs a `base_url` with https://")
     if problems:
-        raise ConfigError(f"scheme 'mtls' {' and '.join(problems)}")
+        raise ConfigError(f"scheme 'mtls' {'; it '.join(problems)}")

@@ -414,7 +414,7 @@ async def test_a_certificate_may_stand_for_the_clients_secret(
     [
         ({"cert": None}, "scheme 'mtls' needs the service's `cert`, .* its key$"),
         ({"base_url": "http://127.0.0.1:1"}, "scheme 'mtls' needs a `base_url` with https://"),
-        ({"cert": None, "base_url": "http://127.0.0.1:1"}, "`cert`.* and needs a `base_url`"),
+        ({"cert": None, "base_url": "http://127.0.0.1:1"}, "`cert`.*; it needs a `base_url`"),
         ({"plugins": {"auth": {"scheme": "mtls", "token": "canary"}}}, "does not take token"),
     ],
 )

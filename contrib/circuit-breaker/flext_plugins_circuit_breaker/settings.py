@@ -81,6 +81,9 @@ class CircuitBreakerSettings(BaseModel):
             "minimum_calls is more than window holds": self.minimum_calls > holds,
             "max_recovery_timeout is less than recovery_timeout": self.max_recovery_timeout
             < self.recovery_timeout,
+            "failure_statuses and failure_kinds are empty, so that nothing opens it": not (
+                self.failure_statuses or self.failure_kinds or self.slow_rate
+            ),
             "forced_open and disabled contradict each other": self.forced_open and self.disabled,
         }
         if found := [what for what, is_so in wrong.items() if is_so]:

@@ -91,6 +91,10 @@ def test_a_window_that_is_neither_is_told_what_was_expected(window: object) -> N
             "forced_open and disabled contradict each other",
         ),
         (
+            {"failure_statuses": [], "failure_kinds": []},
+            "failure_statuses and failure_kinds are empty, so that nothing opens it",
+        ),
+        (
             {"slow_call": 2, "forced_open": True, "disabled": True},
             "slow_rate and slow_call go together; forced_open and disabled contradict each other",
         ),
