@@ -377,6 +377,13 @@ MUTANTS = [
         "still_read",
     ),
     Mutant(
+        "a body that broke is closed",
+        "clients/streams.py",
+        "            self.close()",
+        "            pass",
+        "nobody_closes_it",
+    ),
+    Mutant(
         "an answer that comes too late is closed",
         "clients/pool.py",
         "                await self.close(response)\n",
