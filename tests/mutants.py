@@ -377,6 +377,13 @@ MUTANTS = [
         "still_read",
     ),
     Mutant(
+        "an error does not show what plugins put on a request",
+        "clients/requests.py",
+        "error.request = None",
+        "pass",
+        "further_out",
+    ),
+    Mutant(
         "a body that broke is closed",
         "clients/streams.py",
         "            self.close()",
