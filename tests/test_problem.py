@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 import traceback
 
 import httpx
@@ -292,6 +293,16 @@ def test_a_long_body_is_not_looked_at(flext_service, flext_world):
 
     assert error.detail is None
     assert "(its body has more than 65536 bytes)" in str(error)
+
+
+def test_what_a_service_says_is_masked_in_no_time(flext_service, flext_world):
+    """Quadratic in its length this took half a minute."""
+    flext_service.answer = Answer(400, {"Content-Type": "text/plain"}, body=b"?" * 65_536)
+    host = flext_world.serve(flext_service)
+
+    began = time.process_time()
+    assert told(flext_world, host).detail == "?" * 65_536
+    assert time.process_time() - began < 5
 
 
 def test_what_a_service_says_cannot_spoil_a_log(flext_service, flext_world):
