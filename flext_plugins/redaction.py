@@ -59,24 +59,30 @@ class Mask:
         secrets: each has `get_secret_value`.
     """
 
-    __slots__ = ("_headers", "secrets", "source")
+    __slots__ = ("_sent", "secrets", "source")
 
     def __init__(self, headers: Mapping[str, Any]) -> None:
-        self._headers = headers
+        from pydantic import SecretStr  # noqa: PLC0415 - `flext-plugins list` does without
+
+        # Now: a plugin may take off again what it put on. Wrapped: the response carries this.
+        self._sent = tuple(SecretStr(each) for each in _credentials(headers))
         self.source, self.secrets = "", tuple[Any, ...]()
 
     def __call__(self, text: str) -> str:
         return redact_url(without(text, self._values()))
 
     def _values(self) -> Iterator[str]:
-        for secret in self.secrets:
+        for secret in (*self.secrets, *self._sent):
             with suppress(FlextError):  # its variable or file is gone
                 yield secret.get_secret_value()
-        for name, value in self._headers.items():
-            if SECRET_NAME.search(name):
-                shown = value.decode("latin-1") if isinstance(value, bytes) else value
-                yield shown
-                yield shown.partition(" ")[2]  # the credential without its scheme
+
+
+def _credentials(headers: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in headers.items():
+        if SECRET_NAME.search(name):
+            shown = value.decode("latin-1") if isinstance(value, bytes) else value
+            yield shown
+            yield shown.partition(" ")[2]  # the credential without its scheme
 
 
 def redact_record(record: logging.LogRecord) -> bool:
