@@ -474,6 +474,8 @@ def survives(mutant: Mutant) -> str:
             "deadline",
             "correlation",
             "problem",
+            "failures",
+            "secrets",
             "properties",
         )
         tests = [f"tests/test_{name}.py" for name in names]
