@@ -178,12 +178,7 @@ class Connection:
         message = filled(wire, method, url)
         if not wire.owns(message):
             raise PluginError(f"requested another origin than service {service!r}'s")
-        try:
-            response: Response = await line.hop(message, wire, call, absent)
-        except Exception as error:
-            if "request" in vars(error):  # requests', with all that was sent
-                error.request = None  # type: ignore[attr-defined]
-            raise
+        response: Response = await line.hop(message, wire, call, absent)
         return response
 
     async def perform(self, operation: Operation, function: Callable[..., Any], *args: Any) -> Any:

@@ -96,7 +96,8 @@ class Limit:
     ) -> None:
         timeout, self._timeout = self._timeout, None
         put_off = None
-        if timeout is not None and timeout.expired() and error is None:
+        ended = error is None or isinstance(error, Exception)
+        if timeout is not None and timeout.expired() and ended:
             try:  # a cancellation that `Steady` put off lands here, not at the next await outside
                 await asyncio.sleep(0)
             except asyncio.CancelledError as landed:
@@ -105,7 +106,7 @@ class Limit:
             if timeout is not None:
                 await timeout.__aexit__(type(put_off) if put_off else kind, put_off or error, trace)
         except TimeoutError:
-            raise self._late() from None
+            raise self._late() from (error if put_off else None)
         if put_off:  # whoever awaits this was cancelled at the same time
             raise put_off
         self.__exit__(kind, error, trace)

@@ -26,7 +26,8 @@ _RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _ESCAPED = re.compile(r"[\\'\"\x00-\x1f]+")
 """What a `repr` shows in another way."""
-_PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#\s]+)=([^&;#\s]*)")
+_PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#\s]+)(=[^&;#\s]*)?")
+"""Names without a value too: passed over, or the time for a long one is quadratic."""
 
 
 def redact_url(text: str) -> str:
@@ -34,7 +35,7 @@ def redact_url(text: str) -> str:
 
     def mask(found: re.Match[str]) -> str:
         name = found[1]
-        return f"{name}={MASK}" if SECRET_NAME.search(name) else found[0]
+        return f"{name}={MASK}" if found[2] and SECRET_NAME.search(name) else found[0]
 
     return _PARAMETER.sub(mask, _USERINFO.sub(f"{MASK}@", text))
 
@@ -58,24 +59,30 @@ class Mask:
         secrets: each has `get_secret_value`.
     """
 
-    __slots__ = ("_headers", "secrets", "source")
+    __slots__ = ("_sent", "secrets", "source")
 
     def __init__(self, headers: Mapping[str, Any]) -> None:
-        self._headers = headers
+        from pydantic import SecretStr  # noqa: PLC0415 - `flext-plugins list` does without
+
+        # Now: a plugin may take off again what it put on. Wrapped: the response carries this.
+        self._sent = tuple(SecretStr(each) for each in _credentials(headers))
         self.source, self.secrets = "", tuple[Any, ...]()
 
     def __call__(self, text: str) -> str:
         return redact_url(without(text, self._values()))
 
     def _values(self) -> Iterator[str]:
-        for secret in self.secrets:
+        for secret in (*self.secrets, *self._sent):
             with suppress(FlextError):  # its variable or file is gone
                 yield secret.get_secret_value()
-        for name, value in self._headers.items():
-            if SECRET_NAME.search(name):
-                shown = value.decode("latin-1") if isinstance(value, bytes) else value
-                yield shown
-                yield shown.partition(" ")[2]  # the credential without its scheme
+
+
+def _credentials(headers: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in headers.items():
+        if SECRET_NAME.search(name):
+            shown = value.decode("latin-1") if isinstance(value, bytes) else value
+            yield shown
+            yield shown.partition(" ")[2]  # the credential without its scheme
 
 
 def redact_record(record: logging.LogRecord) -> bool:

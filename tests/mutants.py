@@ -377,6 +377,20 @@ MUTANTS = [
         "still_read",
     ),
     Mutant(
+        "an error does not show what plugins put on a request",
+        "clients/requests.py",
+        "error.request = None",
+        "pass",
+        "further_out",
+    ),
+    Mutant(
+        "a body that broke is closed",
+        "clients/streams.py",
+        "            self.close()",
+        "            pass",
+        "nobody_closes_it",
+    ),
+    Mutant(
         "an answer that comes too late is closed",
         "clients/pool.py",
         "                await self.close(response)\n",
@@ -460,6 +474,8 @@ def survives(mutant: Mutant) -> str:
             "deadline",
             "correlation",
             "problem",
+            "failures",
+            "secrets",
             "properties",
         )
         tests = [f"tests/test_{name}.py" for name in names]

@@ -289,12 +289,15 @@ def test_an_operation_that_is_async_ends_with_it_too(flext_service, flext_async_
     assert str(error) == "service: operates: no time left, waiting for operates's search at ldap"
 
 
-def test_a_cancellation_that_was_put_off_lands_where_the_deadline_is(flext_async_world):
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_cancellation_that_was_put_off_lands_where_the_deadline_is(flext_async_world, broken):
     """httpcore turns once round the loop inside a lock; `Steady` lets nothing be cancelled there."""
 
     async def turns(cancellations):
         while asyncio.current_task().cancelling() < cancellations:
             await asyncio.sleep(0)
+        if broken:
+            raise ConnectionError
 
     async def main(cancellations):
         call = Call("service", deadline=time.monotonic() + 0.05)

@@ -8,8 +8,9 @@ import threading
 
 import pytest
 from certificates import authority
+from requests.exceptions import ChunkedEncodingError
 
-from flext_plugins import Failure, hookimpl
+from flext_plugins import Failure, hookimpl, options
 from flext_plugins.testing import Answer
 
 AFTER_WRITING = {Failure.READ, Failure.PROTOCOL}
@@ -116,3 +117,40 @@ def test_a_proxy_that_makes_no_tunnel_is_a_failure_to_connect(judged, flext_serv
     failure = judged(base_url="https://example.invalid", proxy=flext_service.url)
     assert failure is Failure.CONNECT
     assert [each.method for each in flext_service.received] == ["CONNECT"]
+
+
+# what a broken body leaves behind
+
+
+def read_later(world, host, deadline, wait):
+    """Read a streamed body in the application, which closes nothing."""
+
+    async def read():
+        client = await world.client(host)
+        with options(deadline=deadline):
+            if world.name == "requests":
+                answer = client.plain.get("/", stream=True)
+            else:
+                request = client.plain.build_request("GET", "/")
+                answer = client.plain.send(request, stream=True)
+                answer = await answer if world.asynchronous else answer
+        await world.sleep(wait)
+        if world.name == "requests":
+            return answer.content
+        return await answer.aread() if world.asynchronous else answer.read()
+
+    return world.run(read)
+
+
+@pytest.mark.parametrize(("deadline", "wait"), [(None, 0), (0.2, 0.3)])
+def test_a_body_that_broke_or_came_too_late_gives_its_permit_back_though_nobody_closes_it(
+    flext_service, flext_world, deadline, wait
+):
+    host = flext_world.serve(flext_service, max_connections=1, timeout=2)
+    flext_service.answer = Answer(body=b"0123456789", cut=4)
+    # requests has a kind of its own for a body that breaks off
+    with pytest.raises((flext_world.lib.TransportError, ChunkedEncodingError)):
+        read_later(flext_world, host, deadline, wait)
+
+    flext_service.answer = Answer(200)
+    assert flext_world.get(host).status_code == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import time
 import traceback
 
 import httpx
@@ -212,11 +213,12 @@ def test_a_credential_that_was_sent_is_masked_without_its_scheme_too(flext_servi
     assert error.detail == "token *** is blacklisted"
 
 
-def test_so_is_one_that_a_plugin_took_off_again(flext_service, flext_world):
+@pytest.mark.parametrize("where", [Stage.AUTH, Stage.MESSAGE])
+def test_so_is_one_that_a_plugin_took_off_again(flext_service, flext_world, where):
     """As `auth` does: outside of it nobody sees the request with the credential."""
 
     class Fetches:
-        stage = Stage.AUTH
+        stage = where
 
         @hookimpl
         async def flext_exchange(self, request, send):
@@ -229,7 +231,9 @@ def test_so_is_one_that_a_plugin_took_off_again(flext_service, flext_world):
     error = told(flext_world, flext_world.serve(flext_service, Fetches))
 
     assert error.detail == "token *** is blacklisted"
-    assert "made-here" not in repr(error.response.extensions)
+    carried = error.response.extensions["flext_plugins.mask"]
+    shown = [getattr(carried, name) for name in carried.__slots__]
+    assert "made-here" not in repr([shown, error.response.extensions])
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
@@ -292,6 +296,16 @@ def test_a_long_body_is_not_looked_at(flext_service, flext_world):
 
     assert error.detail is None
     assert "(its body has more than 65536 bytes)" in str(error)
+
+
+def test_what_a_service_says_is_masked_in_no_time(flext_service, flext_world):
+    """Quadratic in its length this took half a minute."""
+    flext_service.answer = Answer(400, {"Content-Type": "text/plain"}, body=b"?" * 65_536)
+    host = flext_world.serve(flext_service)
+
+    began = time.process_time()
+    assert told(flext_world, host).detail == "?" * 65_536
+    assert time.process_time() - began < 5
 
 
 def test_what_a_service_says_cannot_spoil_a_log(flext_service, flext_world):

@@ -22,6 +22,7 @@ from flext_plugins import (
     FlextError,
     Host,
     HostConfig,
+    Refused,
     Secret,
     ServiceConfig,
     ServiceName,
@@ -30,6 +31,7 @@ from flext_plugins import (
 )
 from flext_plugins.config import Timeout
 from flext_plugins.settings import Address
+from flext_plugins.testing import Answer
 
 CANARY = "c4n4ry-s3cr3t-that-is-long-enough-to-be-cut-in-the-middle-of-an-error"
 
@@ -715,3 +717,47 @@ def test_an_empty_secret_is_a_missing_one(tmp_path, monkeypatch, place):
     reference = "env:FLEXT_TEST" if place == "env" else f"file:{tmp_path / 'secret'}"
     with pytest.raises(ConfigError, match=rf"^{reference}: .*is empty$"):
         Secret(reference).get_secret_value()
+
+
+class Marks:
+    @hookimpl
+    def flext_request(self, request):
+        request.headers["Authorization"] = CANARY
+
+
+class Gives:
+    """Notes whose request an error from further in tells of, and refuses."""
+
+    stage = Stage.CALL
+    seen: list
+
+    @hookimpl
+    async def flext_exchange(self, request, send):
+        try:
+            return await send(request)
+        except Exception as error:
+            self.seen += marked(error)
+            raise Refused("not now") from error
+
+
+def marked(error):
+    """The errors behind `error` that tell of a request with the canary."""
+    errors = [error]
+    for each in errors:
+        errors += [found for found in (each.__cause__, each.__context__) if found]
+    requests = [getattr(vars(each).get("request"), "headers", {}) for each in errors]
+    return [each for each, found in zip(errors, requests, strict=True) if CANARY in found.values()]
+
+
+@pytest.mark.parametrize("plugins", [[Marks], [Gives, Marks]])
+@pytest.mark.parametrize("answer", [Answer(delay=1), Answer(reset=True)])
+def test_no_error_tells_further_out_what_plugins_put_on_a_request(
+    flext_service, flext_world, plugins, answer
+):
+    Gives.seen = []
+    flext_service.answer = answer
+    host = flext_world.serve(flext_service, *plugins, deadline=0.3)
+    with pytest.raises(flext_world.lib.TransportError) as caught:
+        flext_world.get(host)
+
+    assert Gives.seen + marked(caught.value) == []

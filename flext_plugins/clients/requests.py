@@ -141,7 +141,7 @@ class Adapter(HTTPAdapter):
         try:
             response = drive(edge(view, line, "requests", composed), composed.layers)
         except requests.RequestException as error:
-            error.request = request  # not the clone, which plugins have marked
+            error.request = request
             raise
         finally:
             if hops is not None and CALL in view.extensions:
@@ -217,7 +217,11 @@ class RequestsWire(GatedWire):
         if _seekable(request.native):
             rewind_body(request.native)
         adapter = self._own if own else self._bare
-        native = adapter.send(request.native, stream=True, **options)
+        try:
+            native = adapter.send(request.native, stream=True, **options)
+        except requests.RequestException as error:
+            error.request = None  # plugins have marked it: neither outer ones nor causes show it
+            raise
         native.raw = Raw(native.raw, self._gate.leave, _body_limit(native.raw, call))
         return ResponseView(native, request)
 

@@ -92,6 +92,7 @@ class Body:
             raise
         except BaseException as error:
             self._end(error)
+            self.close()  # not every client does, and some other call waits for the permit
             raise
         self._end(None)
 
@@ -105,6 +106,7 @@ class Body:
             raise
         except BaseException as error:
             self._end(error)
+            await self.aclose()
             raise
         self._end(None)
 

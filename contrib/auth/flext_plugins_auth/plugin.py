@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flext_plugins import ConfigError, Refused, Stage, events, hookimpl, options
+from flext_plugins import ConfigError, DeadlineExceeded, Refused, Stage, events, hookimpl, options
 
 from .credential import Credential, configured
 from .issuer import fetched
@@ -124,6 +124,10 @@ class ServiceTokens:
                 return await connection.once(self._grant, work)
         except (Refused, ConfigError):
             return token
+        except DeadlineExceeded:  # of the half, unless the whole time is up
+            if connection.call is not None:
+                connection.call.check(self._grant.place)
+            return token
         finally:
             kept.end_renewal()
 
@@ -143,6 +147,9 @@ class ServiceTokens:
             if isinstance(error, Refused):
                 memory.again(str(error.args[0]), error.retry_after)
                 error.retry_after = error.retry_after or memory.left
+                if old is not None and isinstance(error.__cause__, DeadlineExceeded):
+                    # The caller's short time is not that of those who wait: they ask themselves.
+                    raise DeadlineExceeded(error.args[0]) from error
             raise
         kept.keep(token)
         connection.emit(events.TokenFetched(issuer, "fetched", time.perf_counter() - started))

@@ -164,6 +164,31 @@ async def test_a_slow_renewal_leaves_time_for_the_request(
     assert api.sent == ["token-1", "token-1", "token-2"]
 
 
+@both
+async def test_who_waits_for_a_renewal_that_runs_out_of_its_callers_time_asks_anew(
+    flext_world: World, api: Api, auth: dict[str, Any]
+) -> None:
+    host = flext_world.host(api.services(auth))
+    client = await flext_world.client(host, "api")
+    await client.get("/")
+    age(host, auth, 80)
+    api.trouble = Answer(delay=30)
+    roles = count()
+
+    async def call() -> Any:
+        if next(roles) == 0:
+            with options(deadline=3):
+                return (await client.get("/")).status_code
+        while api.asked < 2:
+            await flext_world.sleep(0.01)
+        age(host, auth, 30)  # past its end: the renewal under way is waited for
+        api.trouble = None
+        return (await client.get("/")).status_code
+
+    assert await flext_world.together(2, call) == [200, 200]
+    assert api.asked == 3
+
+
 async def test_a_cancelled_renewal_leaves_it_to_the_next_caller(
     flext_async_world: World, api: Api
 ) -> None:
