@@ -415,17 +415,20 @@ def test_a_refusal_is_an_event(flext_service, flext_world):
         @hookimpl
         def flext_event(self, event):
             if isinstance(event, events.CallRefused):
-                refusals.append((event.plugin, event.reason, event.retry_after))
+                refusals.append((event.plugin, event.reason, event.retry_after, event.kind))
+
+    class Maintained(Refused):
+        pass
 
     class Refuses:
         @hookimpl
         def flext_request(self, request):
-            raise Refused("maintenance", retry_after=30)
+            raise Maintained("maintenance until noon", retry_after=30)
 
     with pytest.raises(Refused):
         flext_world.get(flext_world.serve(flext_service, Hears, Refuses))
 
-    assert refusals == [("refuses", "maintenance", 30)]
+    assert refusals == [("refuses", "maintenance until noon", 30, "Maintained")]
 
 
 def test_how_a_body_ended_is_told_once(flext_service, flext_world):
