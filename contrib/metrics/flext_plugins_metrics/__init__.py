@@ -1,0 +1,6 @@
+"""Measures a service's traffic for Prometheus."""
+
+from .names import NAMES, Name
+from .plugin import Metrics
+
+__all__ = ["NAMES", "Metrics", "Name"]
