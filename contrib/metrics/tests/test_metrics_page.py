@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,17 +52,6 @@ async def page():
 
 asyncio.run(page())
 """
-
-
-@pytest.fixture
-def promtool() -> str:
-    program = shutil.which("promtool")
-    if program is None:
-        wanted = "promtool (package prometheus) is not installed; see tools/servers.sh"
-        if os.environ.get("CI"):
-            pytest.fail(f"{wanted} (nothing is skipped where CI is set)", pytrace=False)
-        pytest.skip(wanted)
-    return program
 
 
 @pytest.fixture
