@@ -108,7 +108,7 @@ class Metrics:
         self, found: _Answered, request: Request, response: Response, connection: Connection
     ) -> None:
         length = request.headers.get("Content-Length")
-        if found.request_size is not None and length is not None:
+        if found.request_size is not None and length is not None and length.isdigit():
             found.request_size.observe(int(length))
         if (sizes := found.response_size) is not None:
             connection.watch(response, lambda _, size: sizes.observe(size))
@@ -165,5 +165,5 @@ class Metrics:
 def _trace(request: Request) -> dict[str, str] | None:
     """The exemplar: which trace this attempt is part of, if it is sampled."""
     header = request.headers.get("traceparent")
-    found = TRACEPARENT.fullmatch(header) if header else None
+    found = TRACEPARENT.fullmatch(header) if isinstance(header, str) else None
     return {"trace_id": found[1], "span_id": found[2]} if found else None

@@ -217,8 +217,10 @@ def test_an_unknown_method_is_other(flext_world: World, serve: Any, registry: An
 
 def test_a_sampled_trace_is_the_exemplar(flext_world: World, serve: Any, registry: Any) -> None:
     host = serve(Traces)
-    flext_world.get(host, headers={"X-Flags": "00"})
+    for flags in ("00", "no such"):
+        flext_world.get(host, headers={"X-Flags": flags})
     assert exemplars(registry) == []
+    assert registry.total(COUNT) == 2
     flext_world.get(host, headers={"X-Flags": "01"})
     assert exemplars(registry) == [{"trace_id": "a" * 32, "span_id": "b" * 16}]
 

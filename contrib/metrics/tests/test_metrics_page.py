@@ -1,7 +1,7 @@
 """The page that Prometheus reads, and what several processes write for it."""
 
-import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,37 +20,28 @@ from flext_plugins.testing import LoopbackService
 from flext_plugins.testing.world import driven
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-WORKERS = """
-import os, sys
+PROGRAM = """
+import os
 from flext_plugins import Host
-from flext_plugins_metrics import app
 
-url = sys.argv[1]
-service = {"base_url": url, "plugins": {"metrics": {}, "circuit-breaker": {}}}
+service = {"base_url": os.environ["SERVICE"], "plugins": {"metrics": {}}}
 host = Host({"services": {"service": service}})
-host.check()                         # before the fork, as gunicorn --preload does
-for number in (1, 2):
-    if os.fork() == 0:
-        client = host.connect("service")
-        for _ in range(3):
-            client.get("/")
-        host.close()
-        os._exit(0)
-assert [os.wait()[1] for _ in range(2)] == [0, 0]
+host.check()
 
-import asyncio
 
-async def page():
-    sent = []
-    async def receive():
-        return {"type": "http.request"}
-    async def send(message):
-        sent.append(message)
-    scope = {"type": "http", "headers": [], "query_string": b""}
-    await app()(scope, receive, send)
-    print(sent[1]["body"].decode())
+def application(environ, start_response):
+    host.connect("service").get("/")
+    start_response("200 OK", [("Content-Length", "0"), ("X-Worker", str(os.getpid()))])
+    return []
+"""
+SETTINGS = """
+from prometheus_client import multiprocess
 
-asyncio.run(page())
+workers, preload_app, accesslog, loglevel = 2, True, None, "error"
+
+
+def child_exit(server, worker):
+    multiprocess.mark_process_dead(worker.pid)
 """
 
 
@@ -138,23 +129,52 @@ def test_the_page_can_be_served_by_itself(registry: Any) -> None:
     assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
-def test_workers_of_one_program_are_added_up(
-    flext_service: LoopbackService, tmp_path: Path
+async def fetched() -> str:
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await app()({"type": "http", "headers": [], "query_string": b""}, receive, send)
+    text: str = sent[1]["body"].decode()
+    return text
+
+
+def test_gunicorns_workers_are_added_up_and_forgotten_when_they_end(
+    flext_service: LoopbackService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WORKERS, flext_service.url],
-        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = dict(line.rsplit(" ", 1) for line in done.stdout.split("\n") if line and line[0] != "#")
-    assert lines['flext_calls_total{outcome="answered",service="service"}'] == "6.0"
-    counted = [
-        float(value)
-        for name, value in lines.items()
-        if name.startswith("http_client_request_duration_seconds_count")
-    ]
-    assert counted == [6.0]
+    (tmp_path / "program.py").write_text(PROGRAM)
+    (tmp_path / "settings.py").write_text(SETTINGS)
+    (tmp_path / "written").mkdir()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "written"))
+    monkeypatch.setenv("SERVICE", flext_service.url)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        descriptor = listening.fileno()
+        bound = ["--bind", f"fd://{descriptor}", "--config", str(tmp_path / "settings.py")]
+        gunicorn = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", *bound, "program"],
+            cwd=tmp_path,
+            pass_fds=[descriptor],
+        )
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        try:
+            sent = 0
+            workers: set[str] = set()
+            while len(workers) < 2:
+                workers.add(httpx.get(url, timeout=20).headers["X-Worker"])
+                sent += 1
+                assert sent < 500
+            text = driven(fetched())
+            gunicorn.terminate()
+            assert gunicorn.wait(20) == 0
+        finally:
+            gunicorn.kill()
+    calls = f'flext_calls_total{{outcome="answered",service="service"}} {float(sent)}'
+    assert calls in text.splitlines()
+    for gauge in ("http_client_active_requests{", "flext_plugin_info{"):
+        assert gauge in text
+        assert gauge not in driven(fetched())
+    assert calls in driven(fetched()).splitlines()
