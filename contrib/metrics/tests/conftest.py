@@ -121,6 +121,12 @@ class Prometheus:
         found: list[Any] = self._client.get("/api/v1/alerts").json()["data"]["alerts"]
         return found
 
+    def exemplars(self, expr: str) -> list[dict[str, str]]:
+        """The labels of those that the series have had."""
+        params = {"query": expr, "start": "0", "end": str(time.time())}
+        found = self._client.get("/api/v1/query_exemplars", params=params).json()["data"]
+        return [each["labels"] for series in found for each in series["exemplars"]]
+
     def close(self) -> None:
         self._client.close()
 
@@ -139,6 +145,7 @@ def running(page: str, rules: str, folder: Path) -> Iterator[Prometheus]:
             f"--config.file={folder / 'prometheus.yml'}",
             f"--web.listen-address=127.0.0.1:{port}",
             f"--storage.tsdb.path={folder / 'data'}",
+            "--enable-feature=exemplar-storage",
             "--log.level=error",
         ]
     )

@@ -29,11 +29,12 @@ MINUTE = 800
 
 
 class Searches:
-    """Does an operation for each request that asks for it."""
+    """Does an operation for each request that asks for it, which is part of a trace."""
 
     @hookimpl
     async def flext_request(self, request: Any, connection: Any) -> None:
         if "X-Search" in request.headers:
+            request.headers["traceparent"] = f"00-{'a' * 32}-{'b' * 16}-01"
             await connection.perform(Operation("ldap", "search", "directory:389"), str)
 
 
@@ -256,6 +257,11 @@ def test_what_is_now(seen: Any) -> None:
     assert asked(ask, "Plugins") == [{("plain",): 4, ("guarded",): 2, ("locked",): 2}]
     (panel,) = [each for each in PANELS if each["title"] == "Attempts under way"]
     assert ask(panel["targets"][0]["expr"]) == {("plain",): 0, ("guarded",): 0, ("locked",): 0}
+
+
+def test_an_attempt_leads_to_its_trace(scene: Scene, seen: Any) -> None:
+    found = scene.prometheus.exemplars(f'{ATTEMPTS}_bucket{{service="plain"}}')
+    assert {"trace_id": "a" * 32, "span_id": "b" * 16} in found
 
 
 def test_no_panel_is_left_out(seen: Any) -> None:
