@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from flext_plugins_metrics.collectors import MOST
 
-from flext_plugins import DeadlineExceeded, Operation, Stage, hookimpl, options
+from flext_plugins import DeadlineExceeded, Operation, Refused, Stage, hookimpl, options
 from flext_plugins.testing import Answer, LoopbackService, World
 
 COUNT = "http_client_request_duration_seconds_count"
@@ -22,18 +22,38 @@ class Answers:
         return connection.respond(204) if request.url.path == "/here" else None
 
 
+class Refuses:
+    """Refuses what asks for it, and every operation but one."""
+
+    stage = Stage.SIGN
+
+    @hookimpl
+    async def flext_exchange(self, request: Any, send: Any) -> Any:
+        if request.url.path == "/here":
+            raise Refused("not now")
+        return await send(request)
+
+    @hookimpl
+    async def flext_operation(self, operation: Any, proceed: Any) -> Any:
+        if operation.name == "search":
+            raise Refused("not now")
+        return await proceed(operation)
+
+
 class Directory:
     """Asks something that does not speak HTTP."""
 
     error: Exception | None = None
 
     @hookimpl
-    async def flext_request(self, connection: Any) -> None:
+    async def flext_request(self, request: Any, connection: Any) -> None:
         def search() -> None:
             if self.error:
                 raise self.error
 
-        await connection.perform(Operation("ldap", "search", "directory:389"), search)
+        for number in range(int(request.headers.get("X-Directories", "1"))):
+            operation = Operation("ldap", "search", f"directory-{number}:389")
+            await connection.perform(operation, search)
 
 
 class Traces:
@@ -51,9 +71,12 @@ def test_an_attempt_is_measured_with_its_method_and_status(
     flext_world.get(host)
     flext_service.answer = Answer(503)
     flext_world.send(host, "POST", "/orders")
+    flext_service.answer = Answer(404)
+    flext_world.get(host)
     assert registry.all(COUNT) == {
         ("", "GET", "200", ""): 1,
         ("503", "POST", "503", ""): 1,
+        ("404", "GET", "404", ""): 1,
     }
     assert registry.get_sample_value(
         COUNT,
@@ -168,6 +191,19 @@ def test_what_another_plugin_answers_was_not_sent(
     assert registry.total(COUNT) == 1
 
 
+def test_what_another_plugin_refuses_was_neither_sent_nor_done(
+    flext_world: World, serve: Any, registry: Any
+) -> None:
+    host = serve(Refuses)
+    with pytest.raises(Refused):
+        flext_world.get(host, "/here")
+    with pytest.raises(Refused):
+        flext_world.get(serve(Refuses, Directory))
+    assert registry.total("flext_refusals_total") == 2
+    assert registry.total(COUNT) == 0
+    assert registry.total("db_client_operation_duration_seconds_count") == 0
+
+
 def test_the_sizes_of_bodies_are_measured(
     flext_world: World, flext_service: LoopbackService, serve: Any, registry: Any
 ) -> None:
@@ -248,8 +284,21 @@ def test_operations_are_measured_also_when_they_fail(
     labels = {"db_system_name": "ldap", "db_operation_name": "search"}
     found = registry.all("db_client_operation_duration_seconds_count", **labels)
     assert found == {("",): 1, ("TimeoutError",): 1}
-    assert "directory:389" in {
+    assert "directory-0:389" in {
         sample.labels.get("server_address")
         for metric in registry.collect()
         for sample in metric.samples
     }
+
+
+def test_however_many_targets_there_are_the_series_stay_few(
+    flext_world: World, serve: Any, registry: Any
+) -> None:
+    flext_world.get(serve(Directory), headers={"X-Directories": str(MOST + 7)})
+    found = {
+        sample.labels["server_address"]: sample.value
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name == "db_client_operation_duration_seconds_count"
+    }
+    assert (len(found), found["_OTHER"]) == (MOST + 1, 7)
