@@ -81,7 +81,6 @@ class Metrics:
     ) -> Response:
         """Measure one attempt, unless another plugin answered or refused in the service's place."""
         call: Any = connection.call
-        before = call.answered_by
         method = request.method if request.method in METHODS else OTHER
         active = self._active.get(method) or self._active_of(method)
         active.inc()
@@ -91,13 +90,13 @@ class Metrics:
         except BaseException as error:
             passed = perf_counter() - started
             active.dec()
-            if call.answered_by in {None, before}:
+            if call.answered_by is None:
                 found = self._of(method, 0, kind_of(error, connection), call.route)
                 found.duration.observe(passed, _trace(request))
             raise
         passed = perf_counter() - started
         active.dec()
-        if call.answered_by in {None, before}:
+        if call.answered_by is None:
             status = response.status_code
             found = self._of(method, status, str(status) if status >= 400 else "", call.route)
             found.duration.observe(passed, _trace(request))

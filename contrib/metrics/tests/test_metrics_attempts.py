@@ -53,7 +53,11 @@ class Directory:
 
         for number in range(int(request.headers.get("X-Directories", "1"))):
             operation = Operation("ldap", "search", f"directory-{number}:389")
-            await connection.perform(operation, search)
+            try:
+                await connection.perform(operation, search)
+            except Refused:
+                if "X-Without" not in request.headers:
+                    raise
 
 
 class Traces:
@@ -202,6 +206,14 @@ def test_what_another_plugin_refuses_was_neither_sent_nor_done(
     assert registry.total("flext_refusals_total") == 2
     assert registry.total(COUNT) == 0
     assert registry.total("db_client_operation_duration_seconds_count") == 0
+
+
+def test_an_attempt_is_measured_also_where_a_plugin_did_without_an_operation(
+    flext_world: World, serve: Any, registry: Any
+) -> None:
+    flext_world.get(serve(Refuses, Directory), "/there", headers={"X-Without": "1"})
+    assert registry.all("flext_refusals_total") == {("refuses", "Refused"): 1}
+    assert registry.all(COUNT) == {("", "GET", "200", ""): 1}
 
 
 def test_the_sizes_of_bodies_are_measured(
