@@ -210,6 +210,7 @@ class Around:
 
 
 async def _to_wire(request: Any, scope: Scope) -> Any:
+    scope.call.answered_by = None  # whoever refused an operation on the way here
     return await _wire(scope).send(request, scope.call)
 
 

@@ -36,6 +36,8 @@ class CallRefused:
     reason: str
     retry_after: float | None
     """Seconds, where the plugin knows."""
+    kind: str = "Refused"
+    """The error's class, such as `CircuitOpen`: `reason`, in words few enough to count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,8 @@ def blame(
         if isinstance(found, Refused) and call and receiver:
             call.answered_by = layer.name
             reason = str(found.args[0]) if found.args else type(found).__name__
-            receiver.emit(CallRefused(call, layer.name, reason, found.retry_after))
+            kind = type(found).__name__
+            receiver.emit(CallRefused(call, layer.name, reason, found.retry_after, kind))
     return found
 
 

@@ -572,7 +572,7 @@ def test_a_refusal_is_one_line_and_the_timeline_says_who_refused(cli, wired):
     steps = [row[:3] for row in rows(done.stdout)]
     assert steps[0] == ("again", 0, "flext_exchange | passed on Refused")
     assert steps[1] == ("closed", 1, "flext_request | refused Refused")
-    told = "flext_event | plugin=closed | reason=maintenance | retry_after=30"
+    told = "flext_event | plugin=closed | reason=maintenance | retry_after=30 | kind=Refused"
     assert ("CallRefused", 1, told) in steps
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import types
 
 import pytest
@@ -415,17 +416,44 @@ def test_a_refusal_is_an_event(flext_service, flext_world):
         @hookimpl
         def flext_event(self, event):
             if isinstance(event, events.CallRefused):
-                refusals.append((event.plugin, event.reason, event.retry_after))
+                refusals.append((event.plugin, event.reason, event.retry_after, event.kind))
+
+    class Maintained(Refused):
+        pass
 
     class Refuses:
         @hookimpl
         def flext_request(self, request):
-            raise Refused("maintenance", retry_after=30)
+            raise Maintained("maintenance until noon", retry_after=30)
 
     with pytest.raises(Refused):
         flext_world.get(flext_world.serve(flext_service, Hears, Refuses))
 
-    assert refusals == [("refuses", "maintenance", 30)]
+    assert refusals == [("refuses", "maintenance until noon", 30, "Maintained")]
+
+
+def test_the_service_has_answered_where_a_plugin_did_without_a_refused_operation(
+    flext_service, flext_world
+):
+    from flext_plugins import Operation, Refused
+
+    class Refuses:
+        @hookimpl
+        async def flext_operation(self):
+            raise Refused("maintenance")
+
+    class Asks:
+        @hookimpl
+        async def flext_request(self, connection):
+            with contextlib.suppress(Refused):
+                await connection.perform(Operation("ldap", "search", "directory:389"), str)
+            assert connection.call.answered_by == "refuses"
+
+    answer = flext_world.get(flext_world.serve(flext_service, Refuses, Asks))
+
+    assert answer.status_code == 200
+    call = getattr(answer, "extensions", {}).get("flext_plugins.call")
+    assert call.answered_by is None
 
 
 def test_how_a_body_ended_is_told_once(flext_service, flext_world):

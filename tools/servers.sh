@@ -4,7 +4,7 @@
 set -u
 
 # command:package
-servers="haproxy:haproxy"
+servers="haproxy:haproxy prometheus:prometheus promtool:prometheus"
 
 PATH="$PATH:/usr/sbin:/sbin"
 missing=""

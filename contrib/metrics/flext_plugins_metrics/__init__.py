@@ -1,0 +1,14 @@
+"""Measures a service's traffic for Prometheus."""
+
+from pathlib import Path
+
+from .exposition import app
+from .names import NAMES, Name
+from .plugin import Metrics
+
+DASHBOARD = Path(__file__).with_name("dashboard.json")
+"""For Grafana."""
+RULES = Path(__file__).with_name("rules.yml")
+"""Alerts and recorded series for Prometheus."""
+
+__all__ = ["DASHBOARD", "NAMES", "RULES", "Metrics", "Name", "app"]

@@ -1,0 +1,45 @@
+"""The page that Prometheus reads."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import REGISTRY, CollectorRegistry, make_asgi_app
+from prometheus_client.multiprocess import MultiProcessCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+def app(registry: CollectorRegistry | None = None) -> Callable[..., Awaitable[None]]:
+    """An ASGI application that serves `registry` at whatever path it is mounted.
+
+    Where `PROMETHEUS_MULTIPROC_DIR` is set it serves what all processes have written there: what a
+    registry holds would be this process's alone.
+
+    Args:
+        registry: by default prometheus-client's own.
+
+    Raises:
+        ValueError: `PROMETHEUS_MULTIPROC_DIR` is not a directory.
+    """
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it takes a registry
+    page: Any = make_asgi_app(REGISTRY if registry is None else registry)
+
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await page(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _live(receive, send)
+
+    return serve
+
+
+async def _live(receive: Any, send: Any) -> None:
+    """Nothing is to be done, but a server that asks shall hear that it is."""
+    for said in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{said}.complete"})
