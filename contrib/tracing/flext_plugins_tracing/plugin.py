@@ -12,6 +12,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from flext_plugins import Stage, hookimpl
 
+from .exporter import Exports, check_installed
 from .moment import told
 from .settings import TracingSettings
 from .span import Current, answered, is_traced, of_operation, of_request
@@ -28,8 +29,8 @@ _trace_context, _baggage = TraceContextTextMapPropagator(), W3CBaggagePropagator
 class Tracing:
     """Makes a CLIENT span for each attempt and each operation, current while it lasts.
 
-    Spans go to the `TracerProvider` that the application provided to the host, or to the global
-    one.
+    Spans go to the `TracerProvider` that the application provided to the host, else to the
+    `exporter` in the settings, else to the global provider.
     """
 
     Settings = TracingSettings
@@ -37,10 +38,31 @@ class Tracing:
     observer = True
 
     def __init__(self, settings: TracingSettings, service: Service) -> None:
-        self._settings = settings
+        self._settings, self._service = settings, service
         provider = _provided(service)
+        self._exports = settings.exporter is not None and provider is None
+        if settings.exporter is not None:
+            check_installed(settings.exporter)
         # Without a provider it is OpenTelemetry's proxy: the global one may be set later.
         self._tracer = trace.get_tracer(__package__, VERSION, provider)
+
+    @hookimpl
+    def flext_connect(self, connection: Connection) -> None:
+        """Begin to export, where the settings say so; closing the connection sends what is left."""
+        exporter = self._settings.exporter
+        if exporter is None or not self._exports:
+            return
+        target, exports = (
+            (exporter, self._settings.endpoint),
+            self._service.shared(Exports, Exports),
+        )
+        provider = exports.acquire(target)
+        self._tracer = trace.get_tracer(__package__, VERSION, provider)
+
+        async def close() -> None:
+            await connection.run(exports.release, target)
+
+        connection.provide(Tracing, self, close=close)
 
     @hookimpl
     async def flext_exchange(

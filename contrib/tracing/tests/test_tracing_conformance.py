@@ -12,3 +12,8 @@ class TestTracing(PluginConformance):
 
     def prepare(self, host: Host) -> None:
         host.provide(TracerProvider, TracerProvider())
+
+
+class TestTracingToTheConsole(PluginConformance):
+    plugin = Tracing
+    settings = {"exporter": "console"}
