@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from flext_plugins_tracing import Tracing
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 
@@ -21,14 +20,19 @@ class Spans(SpanProcessor):
         self.provider = TracerProvider()
         self.provider.add_span_processor(self)
         self.tracer = self.provider.get_tracer("test")
-        self.started = 0
+        self.begun: list[Span] = []
         self.ended: list[ReadableSpan] = []
 
     def on_start(self, span: Span, parent_context: Any = None) -> None:
-        self.started += 1
+        self.begun.append(span)
 
     def on_end(self, span: ReadableSpan) -> None:
         self.ended.append(span)
+
+    @property
+    def started(self) -> int:
+        """How many."""
+        return len(self.begun)
 
     @property
     def text(self) -> str:
@@ -59,6 +63,3 @@ def serve(flext_world: World, flext_service: LoopbackService, spans: Spans) -> S
         return host
 
     return serve
-
-
-__all__ = ["Serve", "Spans", "Tracing"]
