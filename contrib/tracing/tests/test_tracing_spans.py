@@ -2,16 +2,16 @@
 
 import asyncio
 import contextvars
-import gc
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from flext_plugins_tracing import Tracing
 from opentelemetry import baggage, context, trace
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
-from flext_plugins import Connection, Host, Operation, Refused, hookimpl, options
+from flext_plugins import Connection, Host, Operation, Refused, Service, hookimpl, options
 from flext_plugins.testing import Answer, LoopbackService, World
 
 Serve = Callable[..., Host]
@@ -41,6 +41,12 @@ class Lends:
         operation = Operation("ldap", "search", "directory:389", attributes={"password": "canary"})
         work = self.connection.perform(operation, function)
         return work if self.connection.asynchronous else self.connection.drive(work)
+
+
+class Outside:
+    """A connection outside of any call."""
+
+    call = None
 
 
 class Quiet(Tracing):
@@ -248,8 +254,9 @@ async def test_a_cancelled_request_ends_its_span_and_is_no_error(
     assert (span.status.status_code, "error.type" in span.attributes) == (StatusCode.UNSET, False)
 
 
-def test_an_abandoned_coroutine_ends_its_span_whoever_collects_it(
-    caplog: pytest.LogCaptureFixture, spans: Any
+@pytest.mark.parametrize("here", [True, False], ids=["itself", "another task"])
+def test_an_abandoned_coroutine_ends_its_span_whoever_closes_it(
+    caplog: pytest.LogCaptureFixture, spans: Any, here: bool
 ) -> None:
     class Waits:
         def __await__(self) -> Any:
@@ -258,15 +265,16 @@ def test_an_abandoned_coroutine_ends_its_span_whoever_collects_it(
     async def send(request: Any) -> Any:
         await Waits()
 
-    service = type("Service", (), {"resource": lambda self, kind, default: spans.provider})()
-    tracing = Tracing(Tracing.Settings(), service)
-    request = type("Request", (), {"method": "GET", "url": "http://a.example/", "headers": {}})()
-    connection = type("Connection", (), {"call": None})()
-    elsewhere = contextvars.copy_context()
-    work = tracing.flext_exchange(request, send, connection)
-    elsewhere.run(work.send, None)
-    work.close()
-    del work
-    gc.collect()
+    tracing: Any = Tracing(
+        Tracing.Settings(), Service("service", _provided={trace.TracerProvider: spans.provider})
+    )
+    request = httpx.Request("GET", "http://a.example/")
+    work = tracing.flext_exchange(request, send, Outside())
+    task = contextvars.copy_context()
+    task.run(work.send, None)
+    assert task.run(trace.get_current_span).get_span_context() == spans.begun[0].context
+    closing = task if here else contextvars.copy_context()
+    closing.run(work.close)
+    assert not closing.run(trace.get_current_span).get_span_context().is_valid
     assert [event.name for event in spans.ended[0].events] == ["cancelled"]
     assert caplog.records == []
