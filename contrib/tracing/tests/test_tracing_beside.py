@@ -9,13 +9,34 @@ import requests
 from opentelemetry import trace
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.instrumentation.requests import RequestsInstrumentor
-from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.instrumentation.utils import (
+    suppress_http_instrumentation,
+    suppress_instrumentation,
+)
 from opentelemetry.propagate import inject
+from pydantic import BaseModel
 
-from flext_plugins import Host
+from flext_plugins import Connection, Host, Request, ServiceName, hookimpl
 from flext_plugins.testing import LoopbackService, World
 
 Serve = Callable[..., Host]
+
+
+class AsksSettings(BaseModel):
+    service: ServiceName
+
+
+class Asks:
+    """Asks another service while a request is under way."""
+
+    Settings = AsksSettings
+
+    def __init__(self, settings: AsksSettings) -> None:
+        self.service = settings.service
+
+    @hookimpl
+    async def flext_request(self, request: Request, connection: Connection) -> None:
+        await connection.close(await connection.request(self.service, "GET", "key"))
 
 
 @pytest.fixture(params=["httpx", "requests"])
@@ -62,6 +83,28 @@ def test_a_caller_that_carries_its_trace_on_by_hand_gets_a_span_all_the_same(
         inject(headers)
         flext_world.get(serve(), headers=headers)
     assert [span.name for span in spans.ended] == ["GET", "the caller's"]
+
+
+def test_what_an_instrumentation_outside_covers_is_not_traced_again(
+    flext_world: World, serve: Serve, spans: Any
+) -> None:
+    with suppress_http_instrumentation():
+        flext_world.get(serve())
+    assert spans.started == 0
+
+
+def test_a_service_that_is_asked_meanwhile_is_traced_too(
+    flext_world: World, flext_service: LoopbackService, spans: Any
+) -> None:
+    url = flext_service.url
+    asks = {"base_url": url, "plugins": {"asks": {"service": "other"}, "tracing": {}}}
+    other = {"base_url": f"{url}/other", "plugins": {"tracing": {}}}
+    host = flext_world.host({"services": {"service": asks, "other": other}}, asks=Asks)
+    host.provide(trace.TracerProvider, spans.provider)
+    flext_world.get(host)
+    inner, outer = spans.ended
+    assert inner.attributes["url.full"] == f"{url}/other/key"
+    assert inner.parent == outer.context
 
 
 def test_what_sends_spans_is_not_traced(flext_world: World, serve: Serve, spans: Any) -> None:

@@ -24,6 +24,12 @@ class Refuses:
         raise Refused("busy at http://ana:canary-5@busy.example/?token=canary-6")
 
 
+class RefusesInside(Refuses):
+    """The same, inside of the span."""
+
+    stage = Stage.MESSAGE
+
+
 class Raises:
     """Fails further in, with too many words."""
 
@@ -44,7 +50,9 @@ def test_user_info_and_secret_parameters_are_masked(
 
 
 @pytest.mark.parametrize(
-    ("plugin", "expected"), [(Refuses, Refused), (Raises, PluginError)], ids=["refused", "raised"]
+    ("plugin", "expected"),
+    [(Refuses, Refused), (RefusesInside, Refused), (Raises, PluginError)],
+    ids=["refused", "refused inside", "raised"],
 )
 def test_what_a_plugin_says_is_masked(
     plugin: type, expected: Any, flext_world: World, serve: Serve, spans: Any
@@ -69,7 +77,9 @@ def test_what_a_library_says_of_a_request_is_left_out(
     flext_service.refuse()
     with pytest.raises(flext_world.lib.TransportError):
         flext_world.get(host, f"/?{CANARIES}")
-    assert "exception.type" in spans.text
+    *header, reset, refused = [[*each.events[0].attributes] for each in spans.ended]
+    assert reset == refused == ["exception.type", "exception.message"]
+    assert header == ([] if flext_world.name == "requests" else [["exception.type"]])
     assert "canary" not in spans.text
 
 
