@@ -1,6 +1,7 @@
 """Spans over OTLP, to a receiver that reads them, and the service's own span below ours."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -191,3 +192,13 @@ def test_no_sdk_is_loaded_unless_the_settings_ask_for_it() -> None:
     command = [sys.executable, "-c", program]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout == "False\n"
+
+
+@pytest.mark.skipif("FLEXT_OTLP_ENDPOINT" not in os.environ, reason="no FLEXT_OTLP_ENDPOINT")
+def test_a_receiver_of_ones_own_such_as_jaeger_takes_them(
+    flext_world: World, flext_service: LoopbackService, caplog: pytest.LogCaptureFixture
+) -> None:
+    host = flext_world.host(configured(flext_service.url, os.environ["FLEXT_OTLP_ENDPOINT"]))
+    flext_world.get(host, "/orders/7")
+    flext_world.close(host)
+    assert [each.message for each in caplog.records if "export" in each.message] == []
