@@ -1,7 +1,8 @@
 # Two commands do all the set-up: `make demo` and `make test`. Both need Python 3.11+ and a package index.
 
 PYTHON ?= $(firstword $(shell sh tools/interpreters.sh))
-OURS = -e '.[cli,httpx2,requests]' -e contrib/auth -e contrib/circuit-breaker -e contrib/devstack -e contrib/metrics -e contrib/retry
+OURS = -e '.[cli,httpx2,requests]' \
+  $(patsubst %,-e contrib/%,auth circuit-breaker devstack metrics retry tracing)
 INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contrib/*/pyproject.toml)
 OIDC = contrib/auth/tests/oidc
 PIP = -m pip --disable-pip-version-check --quiet

@@ -1,0 +1,89 @@
+"""OpenTelemetry's SDK, for programs that configure nothing."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeAlias
+
+from flext_plugins import ConfigError
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from .settings import Exporter
+
+Target: TypeAlias = "tuple[Exporter, str | None]"
+"""An exporter, and its endpoint."""
+PATH = "/v1/traces"
+NEEDED = {
+    "console": "opentelemetry.sdk.trace.export",
+    "otlp": "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+}
+
+
+class Exports:
+    """A host's providers by their targets, shared by the connections that are open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[Target, tuple[TracerProvider, int]] = {}
+
+    def acquire(self, target: Target) -> TracerProvider:
+        """The provider for `target`, made for the first that asks."""
+        with self._lock:
+            provider, users = self._open.get(target) or (_provider(*target), 0)
+            self._open[target] = provider, users + 1
+            return provider
+
+    def release(self, target: Target) -> None:
+        """Give it back; the last one sends what is left, and waits for it."""
+        with self._lock:
+            provider, users = self._open.pop(target)
+            if users > 1:
+                self._open[target] = provider, users - 1
+                return
+        provider.shutdown()
+
+
+def check_installed(exporter: Exporter) -> None:
+    """See that the SDK is there.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    try:
+        import_module(NEEDED[exporter])
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"exporter = {exporter!r} needs {error.name}: pip install 'flext-plugins-tracing[otlp]'"
+        ) from None
+
+
+def _provider(exporter: Exporter, endpoint: str | None) -> TracerProvider:
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - only if it is asked for
+    from opentelemetry.sdk.trace.export import (  # noqa: PLC0415
+        BatchSpanProcessor,
+        ConsoleSpanExporter,
+        SimpleSpanProcessor,
+    )
+
+    provider = TracerProvider()
+    if exporter == "console":  # where it is in nobody's way
+        console = ConsoleSpanExporter(out=sys.stderr)
+        provider.add_span_processor(SimpleSpanProcessor(console))
+    else:
+        provider.add_span_processor(BatchSpanProcessor(_otlp(endpoint)))
+    return provider
+
+
+def _otlp(endpoint: str | None) -> SpanExporter:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        OTLPSpanExporter,
+    )
+
+    if endpoint is not None and not endpoint.endswith(PATH):
+        endpoint = endpoint.rstrip("/") + PATH
+    return OTLPSpanExporter(endpoint)

@@ -1,0 +1,163 @@
+"""Spans in the words of OpenTelemetry's semantic conventions."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from opentelemetry import context, trace
+
+# The keys that every instrumentation of OpenTelemetry's imports; it has no public name for them.
+from opentelemetry.context import _SUPPRESS_HTTP_INSTRUMENTATION_KEY as HTTP_SUPPRESSED
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as SUPPRESSED
+from opentelemetry.trace import SpanKind, StatusCode, format_span_id
+
+from flext_plugins import FlextError
+
+from .redaction import redacted
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from opentelemetry.trace import Span
+    from opentelemetry.util.types import AttributeValue
+
+    from flext_plugins import Call, Connection, Operation, Request
+
+METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
+)
+PORTS = {"http": 80, "https": 443}
+SYSTEMS = {"oracle": "oracle.db"}
+"""Systems that the conventions have another name for."""
+OURS = "flext_plugins_tracing"
+"""Who suppressed the instrumentation of HTTP; a service that is asked meanwhile is traced."""
+
+
+def is_traced(request: Request) -> bool:
+    """Whether an instrumentation of OpenTelemetry's makes the span of `request`, or nobody may."""
+    if context.get_value(SUPPRESSED):
+        return True
+    if context.get_value(HTTP_SUPPRESSED) not in {None, False, OURS}:
+        return True
+    sent = request.headers.get("traceparent")
+    if not sent:
+        return False
+    span = trace.get_current_span()
+    is_client = getattr(span, "kind", None) is SpanKind.CLIENT
+    return is_client and f"-{format_span_id(span.get_span_context().span_id)}-" in sent
+
+
+def of_request(request: Request, call: Call | None) -> tuple[str, dict[str, AttributeValue]]:
+    """The name and first attributes of an attempt's span."""
+    text = str(request.url)
+    url = urlsplit(text)
+    method = request.method if request.method in METHODS else "HTTP"
+    attributes: dict[str, AttributeValue] = {
+        "http.request.method": request.method if method != "HTTP" else "_OTHER",
+        "url.full": redacted(text),
+        "server.address": url.hostname or "",
+    }
+    if method == "HTTP":
+        attributes["http.request.method_original"] = redacted(request.method)
+    if port := url.port or PORTS.get(url.scheme):
+        attributes["server.port"] = port
+    if call is None:
+        return method, attributes
+    if call.attempt > 1:
+        attributes["http.request.resend_count"] = call.attempt - 1
+    if call.route is None:
+        return method, attributes
+    attributes["url.template"] = call.route
+    return f"{method} {call.route}", attributes
+
+
+def of_operation(operation: Operation) -> tuple[str, dict[str, AttributeValue]]:
+    """The name and first attributes of an operation's span."""
+    attributes: dict[str, AttributeValue] = {
+        "db.system.name": SYSTEMS.get(operation.system, operation.system),
+        "db.operation.name": operation.name,
+    }
+    target = urlsplit(operation.target if "://" in operation.target else f"//{operation.target}")
+    address = target.hostname or ""
+    if address:
+        attributes["server.address"] = address
+    try:
+        port = target.port
+    except ValueError:
+        port = None
+    if port:
+        attributes["server.port"] = port
+    return f"{operation.name} {address}".rstrip(), attributes
+
+
+class Current:
+    """`span` as the current one inside a `with`, which ends it whatever happens.
+
+    Meanwhile OpenTelemetry's own instrumentation of the client library makes no second one, if it
+    `is_http`.
+    """
+
+    __slots__ = ("_connection", "_context", "_span", "_token")
+
+    def __init__(self, span: Span, connection: Connection, *, is_http: bool) -> None:
+        self._span, self._connection = span, connection
+        self._context = trace.set_span_in_context(span)
+        if is_http:
+            self._context = context.set_value(HTTP_SUPPRESSED, OURS, self._context)
+
+    def __enter__(self) -> Span:
+        self._token = context.attach(self._context)
+        return self._span
+
+    def __exit__(
+        self,
+        _: type[BaseException] | None,
+        error: BaseException | None,
+        __: TracebackType | None,
+    ) -> None:
+        try:
+            # What collects an abandoned coroutine closes it in a context that is not its own.
+            if not isinstance(error, GeneratorExit) or context.get_current() is self._context:
+                context.detach(self._token)
+            if isinstance(error, Exception):
+                _failed(self._span, error, self._connection)
+            elif error is not None:
+                self._span.add_event("cancelled")
+        finally:
+            self._span.end()
+
+
+def answered(span: Span, status: int) -> None:
+    """Note the answer."""
+    span.set_attribute("http.response.status_code", status)
+    if status >= 400:
+        span.set_attribute("error.type", str(status))
+        span.set_status(StatusCode.ERROR)
+
+
+def _failed(span: Span, error: Exception, connection: Connection) -> None:
+    """Note the error, without words that may hold what was sent."""
+    failure = connection.failure(error)
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    span.set_attribute("error.type", failure.value if failure else name)
+    span.set_status(StatusCode.ERROR)
+    recorded: dict[str, AttributeValue] = {"exception.type": name}
+    if message := _message(error):
+        recorded["exception.message"] = message
+    span.add_event("exception", recorded)
+
+
+def _message(error: BaseException | None) -> str:
+    """Our own errors' text, which holds no secret, or the operating system's for its number."""
+    if isinstance(error, FlextError):
+        return redacted(str(error))
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        number = getattr(error, "errno", None)
+        if isinstance(error, OSError) and isinstance(number, int) and number > 0:
+            return os.strerror(number)
+        error = error.__cause__ or error.__context__
+    return ""
