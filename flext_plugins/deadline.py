@@ -95,18 +95,9 @@ class Limit:
         trace: TracebackType | None,
     ) -> None:
         timeout, self._timeout = self._timeout, None
-        put_off = None
-        ended = error is None or isinstance(error, Exception)
-        if timeout is not None and timeout.expired() and ended:
-            try:  # a cancellation that `Steady` put off lands here, not at the next await outside
-                await asyncio.sleep(0)
-            except asyncio.CancelledError as landed:
-                put_off = landed
         try:
             if timeout is not None:
-                await timeout.__aexit__(type(put_off) if put_off else kind, put_off or error, trace)
+                await timeout.__aexit__(kind, error, trace)
         except TimeoutError:
-            raise self._late() from (error if put_off else None)
-        if put_off:  # whoever awaits this was cancelled at the same time
-            raise put_off
+            raise self._late() from None
         self.__exit__(kind, error, trace)

@@ -398,11 +398,25 @@ MUTANTS = [
         "trickles_in",
     ),
     Mutant(
-        "a cancellation that was put off lands",
-        "deadline.py",
-        "await asyncio.sleep(0)",
+        "a cancellation that was put off lands where an answer came",
+        "clients/streams.py",
+        "yield from self._land(end.value)",
         "pass",
         "put_off",
+    ),
+    Mutant(
+        "a cancellation that was put off lands where nothing came",
+        "clients/streams.py",
+        "                if put_off:\n                    yield\n",
+        "",
+        "put_off",
+    ),
+    Mutant(
+        "anyio's own cancellations stay its own",
+        "clients/streams.py",
+        "not str(error).startswith(ANYIO)",
+        "True",
+        "anyio",
     ),
     # the correlation id
     Mutant(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import time
 
+import anyio
 import pytest
 from pydantic import BaseModel
 from trickle import HEAD, saying
@@ -315,3 +317,60 @@ def test_a_cancellation_that_was_put_off_lands_where_the_deadline_is(flext_async
             await task
 
     flext_async_world.run(survives)
+
+
+def test_a_cancellation_of_anyios_inside_stays_there(flext_async_world):
+    """Connecting cancels its other attempts; a cancellation of ours would outlive them."""
+
+    async def connects():
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await asyncio.sleep(0)
+        return "connected"
+
+    async def main():
+        assert await Steady(connects()) == "connected"
+        await asyncio.sleep(0.01)
+        assert not asyncio.current_task().cancelling()
+
+    flext_async_world.run(main)
+
+
+def test_an_answer_that_comes_with_a_put_off_cancellation_is_given_up(flext_async_world):
+    given_up = []
+
+    async def answers():
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+        return "answer"
+
+    async def give_up(answer):
+        given_up.append(answer)
+
+    async def main():
+        await Steady(answers(), give_up)
+
+    async def survives():
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(main())
+
+    flext_async_world.run(survives)
+    assert given_up == ["answer"]
+
+
+def test_an_applications_own_time_out_around_what_fails_ends_nothing_else(
+    flext_service, flext_async_world
+):
+    async def impatient(client):
+        for _ in range(20):
+            with contextlib.suppress(TimeoutError, flext_async_world.lib.TransportError):
+                async with asyncio.timeout(0.02):
+                    await client.get("/")
+
+    async def main():
+        client = await flext_async_world.client(flext_async_world.serve(flext_service))
+        tasks = [asyncio.create_task(impatient(client)) for _ in range(30)]
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    flext_service.answer = Answer(reset=True)
+    assert flext_async_world.run(main) == [None] * 30

@@ -29,14 +29,23 @@ def once_plugin(work, key="key"):
 
 
 def test_one_caller_works_for_all_that_ask_at_the_same_time(flext_service, flext_world):
-    worked = []
+    asked, worked = [], []
+
+    class Asks:
+        stage = Stage.RETRY
+
+        @hookimpl
+        def flext_request(self, request):
+            asked.append(1)
 
     async def work(request, connection):
         worked.append(1)
-        await connection.sleep(0.1)
+        while len(asked) < 20:  # a thread may start late
+            await connection.sleep(0.01)
+        await connection.sleep(0.2)
         return len(worked)
 
-    host = flext_world.serve(flext_service, once_plugin(work))
+    host = flext_world.serve(flext_service, Asks, once_plugin(work))
     results = flext_world.all([flext_world.sender(host, "GET", "/")] * 20)
 
     assert [each.json()["headers"]["x-got"] for each in results] == ["1"] * 20

@@ -222,7 +222,7 @@ class HttpxWire(GatedWire):
             limit = Limit(call, body, self._timed_out, shorten, self._timed_out)
         try:
             if self._asynchronous:
-                response = await Steady(pool.handle_async_request(request))
+                response = await Steady(pool.handle_async_request(request), _closed)
             else:
                 response = pool.handle_request(request)
         finally:
@@ -314,6 +314,10 @@ class HttpxWire(GatedWire):
                 await pool.aclose()
             else:
                 pool.close()
+
+
+async def _closed(response: Any) -> None:
+    await response.stream.aclose()
 
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -13,43 +13,70 @@ if TYPE_CHECKING:
 
     from flext_plugins.message import BodyEnd
 
+ANYIO = "Cancelled via cancel scope"
+"""How anyio's own cancellations begin, such as those of connecting; `cancel()` again is not its."""
 NO_LIMIT: Any = nullcontext()
 """For a body that no deadline ends; else a `Limit`."""
 
 
 class Steady:
-    """Awaits something so that a cancellation lands only where it really waits.
+    """Awaits something so that a cancellation lands only where it really waits, or at its end.
 
     A pool that is cancelled at a mere turn of the loop (`sleep(0)` inside a lock) may lose the
     connection that it was about to use: cancelled so, plain httpx with `max_connections=1` never
-    sends again. The cancellation is put off to the next thing that is waited for.
+    sends again. The cancellation is put off to the next thing that is waited for. Where there is
+    none it lands at the end: Python 3.11 and 3.12 would deliver it at whatever is awaited next,
+    past the `asyncio.timeout` that it came from.
+
+    Args:
+        awaited: what is awaited.
+        discard: gives up a result that comes too late.
     """
 
-    __slots__ = ("_awaited",)
+    __slots__ = ("_awaited", "_discard")
 
-    def __init__(self, awaited: Awaitable[Any]) -> None:
-        self._awaited = awaited
+    def __init__(
+        self, awaited: Awaitable[Any], discard: Callable[[Any], Awaitable[Any]] | None = None
+    ) -> None:
+        self._awaited, self._discard = awaited, discard
 
     def __await__(self) -> Generator[Any, Any, Any]:
         inner: Any = self._awaited.__await__()
         step: Callable[[], Any] = partial(inner.send, None)
+        put_off = False
         while True:
             try:
                 waited = step()
             except StopIteration as end:
+                if put_off:
+                    yield from self._land(end.value)
                 return end.value
+            except Exception:
+                if put_off:
+                    yield
+                raise
             step = partial(inner.send, None)
             try:
                 yield waited
             except CancelledError as error:
                 task = current_task()
-                if waited is None and task is not None:
+                if waited is not None or task is None:
+                    put_off = False
+                    step = partial(inner.throw, error)
+                elif not str(error).startswith(ANYIO):  # which comes again by itself
+                    put_off = True
                     task.uncancel()
                     task.cancel()
-                else:
-                    step = partial(inner.throw, error)
             except BaseException as error:
                 step = partial(inner.throw, error)
+
+    def _land(self, result: Any) -> Generator[Any, Any, None]:
+        try:
+            yield
+        except CancelledError:
+            if self._discard is not None:
+                yield from self._discard(result).__await__()
+            raise
 
 
 class Body:
