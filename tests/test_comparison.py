@@ -8,6 +8,8 @@ import flext_plugins
 from benchmarks.compare import libraries, table
 from benchmarks.compare.measurement import measured
 
+pytestmark = pytest.mark.once
+
 RECORDED = table.recorded()
 OURS = [
     pytest.param(group, each, id=each.name)

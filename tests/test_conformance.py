@@ -12,6 +12,8 @@ import pytest
 
 from flext_plugins.testing import PluginConformance
 
+pytestmark = pytest.mark.once
+
 WRONG = sorted(path.stem for path in (Path(__file__).parent / "wrong_plugins").glob("*.py"))
 RULES = [name for name in vars(PluginConformance) if name.startswith("test_")]
 

@@ -17,6 +17,8 @@ from flext_plugins_devstack import Devstack
 import flext_plugins
 from flext_plugins import HostConfig, hookspecs
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
     [

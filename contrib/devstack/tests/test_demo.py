@@ -22,6 +22,8 @@ from rich.console import Console
 
 from flext_plugins import ConfigError, Host
 
+pytestmark = pytest.mark.once
+
 EXAMPLE = Path(__file__).parents[3] / "examples" / "flext.toml"
 PREFIX = "FLEXT__SERVICES__FLEXCORE__PLUGINS__"
 COMMAND = [

@@ -19,6 +19,8 @@ from prometheus_client import CollectorRegistry
 
 from flext_plugins import Host, Operation, Refused, hookimpl
 
+pytestmark = pytest.mark.once
+
 BURST = 40
 PANELS: list[Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
 AUTH = {"scheme": "login", "service": "flext-auth", "username": "admin"}
