@@ -160,7 +160,7 @@ class RequestsWire(GatedWire):
 
     library = "requests"
     _full, _timed_out = PoolTimeout, Timeout
-    _consumed = partial(StreamConsumedError, "the request's body was sent before")
+    _consumed = staticmethod(partial(StreamConsumedError, "the request's body was sent before"))
 
     def __init__(self, service: Service) -> None:
         super().__init__(service, service.max_connections, asynchronous=False)
