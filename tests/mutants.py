@@ -174,7 +174,7 @@ MUTANTS = [
     Mutant(
         "6.5 a cancelled exchange does not wedge the pool",
         "clients/httpx.py",
-        "await Steady(pool.handle_async_request(request))",
+        "await Steady(pool.handle_async_request(request), _closed)",
         "await pool.handle_async_request(request)",
         "test_5_cancellation",
     ),
@@ -343,8 +343,8 @@ MUTANTS = [
     Mutant(
         "6.3 a plugin cannot turn a request to another origin",
         "clients/pool.py",
-        "if not self.owns(request):",
-        "if False:",
+        "        if not own:\n            raise PluginError(",
+        "        if False:\n            raise PluginError(",
         "cannot_take",
     ),
     Mutant(
