@@ -9,7 +9,7 @@
 #   clients, composition    the libraries that send; names -> ordered layers (config, catalog,
 #                           discovery, endpoint, settings, explanation belong to composing)
 #   line, connection        one open connection, and what plugins may use of it
-#   chain, drive, layer     plugins in their places -> one callable, awaited or driven
+#   chain, messages, drive, layer    plugins in their places -> one callable, awaited or driven
 #   flight                  work that concurrent callers share
 #   service, message, events, errors, deadline, redaction    what is talked about
 #   hookspecs               the contract: six hooks, and pluggy

@@ -23,7 +23,8 @@ def late(call: Call, waiting_for: str) -> DeadlineExceeded:
 
 def least(*seconds: float | None) -> float | None:
     """The shortest of several limits; `None` is none."""
-    return min((each for each in seconds if each is not None), default=None)
+    limits = [each for each in seconds if each is not None]
+    return min(limits) if limits else None
 
 
 class Limit:

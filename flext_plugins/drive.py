@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .errors import PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Coroutine, Sequence
 
     from .layer import Layer
 
@@ -21,14 +21,18 @@ def drive(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer] = ()) -> T:
         PluginError: it awaited something that only an event loop can finish. The error is thrown in
             at that await, so that the layers around it unwind; one that awaits again is closed.
     """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    return _unwound(coroutine, layers)
+
+
+def _unwound(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer]) -> T:
+    """What becomes of a suspended `coroutine` that is told so."""
     told: set[int] = set()
-    send: Callable[[], Any] = lambda: coroutine.send(None)  # noqa: E731
     while True:
-        try:
-            send()
-        except StopIteration as end:
-            value: T = end.value
-            return value
         layer, frame, what = _suspended(coroutine, layers)
         error = PluginError(f"awaited {what} in a sync connection; use what `connection` offers")
         if layer is not None:
@@ -37,7 +41,11 @@ def drive(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer] = ()) -> T:
             coroutine.close()
             raise error
         told.add(frame)
-        send = lambda thrown=error: coroutine.throw(thrown)  # type: ignore[misc]  # noqa: E731
+        try:
+            coroutine.throw(error)
+        except StopIteration as end:
+            value: T = end.value
+            return value
 
 
 def _suspended(coroutine: Any, layers: Sequence[Layer]) -> tuple[Layer | None, int, str]:

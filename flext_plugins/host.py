@@ -257,6 +257,10 @@ class Host:
         )
         return made
 
+    def opened(self, service: str, *, asynchronous: bool) -> Line | None:
+        """The connection to `service` in this world, if it is open."""
+        return self._lines.opened(service, asynchronous=asynchronous)
+
     async def line(self, service: str, *, asynchronous: bool) -> Line:
         """The open connection to `service` in this world, opened if it is not."""
         return await self._lines.get(service, asynchronous=asynchronous)

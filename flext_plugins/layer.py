@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import FrameType
 
-    from .service import Call
+    from .service import Call, Scope
 
 
 class Hook(NamedTuple):
@@ -132,3 +132,23 @@ def guarded(layer: Layer, name: str, hook: Hook, receiver: Receiver) -> Hook:
             receiver.report(layer, name, error)
 
     return hook._replace(function=aobserve if hook.asynchronous else observe)
+
+
+def checked(answer: Any, request: Any, layer: Layer, hook: str, scope: Scope) -> Any:
+    """`answer`, if it is a response; to `request`, as whoever sees it next expects."""
+    if hasattr(answer, "status_code"):
+        answer.request = request
+        return answer
+    error = PluginError(f"{hook} returned {type(answer).__name__}, expected a response", hook)
+    raise blame(error, layer, hook, scope.call.service, scope.call)
+
+
+def wire_of(scope: Scope) -> Any:
+    """The exchange's way to the network, which an operation may be without."""
+    return scope.wire
+
+
+async def discard(response: Any, error: BaseException, scope: Scope) -> None:
+    """Close what an error leaves behind; a coroutine that is being closed cannot wait."""
+    if response is not None and not isinstance(error, GeneratorExit):
+        await wire_of(scope).close(response)

@@ -35,6 +35,12 @@ class Lines:
         self._loops = WeakKeyDictionary()
         self.closed = closed
 
+    def opened(self, service: str, *, asynchronous: bool) -> Line | None:
+        """The line to `service` in this world, if it is open."""
+        lines = self._of_this_loop() if asynchronous else self._sync
+        line = lines.get(service)
+        return line if line is not None and (line.is_open or line.is_opening) else None
+
     async def get(self, service: str, *, asynchronous: bool) -> Line:
         """The line to `service` in this world, opened if it is not.
 
@@ -42,10 +48,9 @@ class Lines:
             Refused: the host is closed.
             FlextError: the service cannot be composed or opened.
         """
+        if (opened := self.opened(service, asynchronous=asynchronous)) is not None:
+            return opened
         lines = self._of_this_loop() if asynchronous else self._sync
-        line = lines.get(service)
-        if line is not None and (line.is_open or line.is_opening):
-            return line
         composed = self._composed(service)
         with self._lock:
             if self.closed:

@@ -10,7 +10,7 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .chain import Inner, exchange_chain, operation_chain
+from .chain import exchange_chain, operation_chain
 from .connection import Connection, Resource
 from .errors import ConfigError, DeadlineExceeded, FlextError, PluginError, Refused
 from .events import BodyEnded, CallFinished, CallRefused, Outcome, PluginFailed, StateChanged
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from .flight import Flights
     from .message import Wire
+    from .messages import Inner
     from .service import Service
 
     class Ground(Protocol):
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
         flights: Flights
 
+        def opened(self, service: str, *, asynchronous: bool) -> Line | None: ...
         async def line(self, service: str, *, asynchronous: bool) -> Line: ...
         def wire(self, line: Line, library: str) -> Wire: ...
 
@@ -64,6 +66,7 @@ class Line:
             if "flext_event" in layer.hooks
         ]
         self._chains: dict[tuple[str, frozenset[int]], Inner] = {}
+        self._exchange = self.chain("exchange", frozenset())
         self._reported: dict[tuple[str, str], float] = {}
 
     def wire(self, library: str) -> Wire:
@@ -92,8 +95,9 @@ class Line:
         token = scope.set(current)
         started = time.monotonic()
         outcome: Outcome = "cancelled"
+        chain = self.chain("exchange", absent) if absent else self._exchange
         try:
-            response = await self.chain("exchange", absent)(wire.adopt(request, call), current)
+            response = await chain(wire.adopt(request, call), current)
             outcome = "answered"
         except Exception as error:
             outcome = _outcome(error, wire)
@@ -102,7 +106,9 @@ class Line:
             raise
         finally:
             try:
-                self.emit(CallFinished(call, outcome, time.monotonic() - started, call.attempt))
+                if self._receivers:
+                    passed = time.monotonic() - started
+                    self.emit(CallFinished(call, outcome, passed, call.attempt))
             finally:
                 scope.reset(token)
         if self._receivers:

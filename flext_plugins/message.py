@@ -80,10 +80,10 @@ class Wire(Protocol):
     def owns(self, request: Any) -> bool:
         """Whether `request` goes to the service's own origin."""
 
-    async def bare(self, request: Any, call: Call) -> Any:
+    def bare(self, request: Any, call: Call) -> Awaitable[Any]:
         """Send to any origin, without the service's client certificate."""
 
-    async def send(self, request: Any, call: Call) -> Any:
+    def send(self, request: Any, call: Call) -> Awaitable[Any]:
         """Send `request` to the service; the response's body is unread."""
 
     async def read(self, message: Any) -> bytes:

@@ -216,17 +216,18 @@ def options(
 
 def new_call(service: Service) -> Call:
     """A call on `service`, with what `options` and the call that causes it say."""
-    said = _options.get({})
-    cause = scope.get()
-    seconds = least(said.get("deadline"), service.deadline)
-    call = Call(
-        service.name,
-        route=None if cause else said.get("route"),
-        user=cause.call.user if cause else said.get("user"),
-        correlation_id=cause.call.correlation_id
-        if cause
-        else said.get("correlation_id") or _bound(),
-    )
+    said, cause = _options.get(None), scope.get()
+    call = Call(service.name)
+    seconds = service.deadline
+    if said is not None:
+        seconds = least(said.get("deadline"), seconds)
+    if cause is not None:
+        call.user, call.correlation_id = cause.call.user, cause.call.correlation_id
+    elif said is not None:
+        call.route, call.user = said.get("route"), said.get("user")
+        call.correlation_id = said.get("correlation_id") or _bound() or call.id
+    else:
+        call.correlation_id = _bound() or call.id
     if seconds is not None:
         call.deadline = call.started + seconds
     if cause is not None:

@@ -21,7 +21,7 @@ CLIENTS = sorted((CORE / "clients").rglob("*.py"))
 LAYERS = (
     {"hookspecs"},
     {"service", "message", "events", "errors", "redaction", "deadline"},
-    {"chain", "drive", "flight", "layer"},
+    {"chain", "messages", "drive", "flight", "layer"},
     {"connection"},
     {"line", "lifetimes"},
     {"clients", "composition", "endpoint", "config", "catalog", "discovery", "settings"}

@@ -16,6 +16,7 @@ from flext_plugins.redaction import redact_record
 
 from .pool import CALL, GatedWire, edge, proxy_for
 from .streams import NO_LIMIT, Body, Steady, Upload, seekable
+from .template import templated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +95,7 @@ class Library:
             )
         base = "AsyncBaseTransport" if self.is_async(kind) else "BaseTransport"
         options.setdefault("timeout", self.module.Timeout(**service.timeout._asdict()))
-        return _own_calls(kind)(
+        return _own_calls(kind, self.module)(
             transport=self.transport(getattr(self.module, base), ground, service.name),
             base_url=service.base_url or "",
             **options,
@@ -111,14 +112,15 @@ library_of = cache(Library)
 
 
 @cache
-def _own_calls(kind: type) -> Any:
+def _own_calls(kind: type, module: ModuleType) -> Any:
     """`kind` with each `send` a call of its own, also when it sends the same request again."""
 
     def send(self: Any, request: Any, **options: Any) -> Any:
         request.extensions.pop(CALL, None)
         return kind.send(self, request, **options)  # type: ignore[attr-defined]
 
-    return type(kind.__name__, (kind,), {"send": send, "__module__": kind.__module__})
+    body = {"send": send, **templated(kind, module), "__module__": kind.__module__}
+    return type(kind.__name__, (kind,), body)
 
 
 class Transport:
@@ -129,8 +131,7 @@ class Transport:
 
     def handle_request(self, request: Any) -> Any:
         composed = self._ground.composed(self._service)
-        line = self._ground.line(self._service, asynchronous=False)
-        return drive(edge(request, line, self._library, composed), composed.layers)
+        return drive(edge(request, self._ground, composed, self._library), composed.layers)
 
 
 class AsyncTransport:
@@ -141,8 +142,7 @@ class AsyncTransport:
 
     async def handle_async_request(self, request: Any) -> Any:
         composed = self._ground.composed(self._service)
-        line = self._ground.line(self._service, asynchronous=True)
-        return await edge(request, line, self._library, composed)
+        return await edge(request, self._ground, composed, self._library, asynchronous=True)
 
 
 class HttpxWire(GatedWire):

@@ -137,9 +137,8 @@ class Adapter(HTTPAdapter):
         hops = _hops.get()
         sent = {"timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
         view = RequestView(request, {**(hops or {}), SENT: sent})
-        line = self._ground.line(self._service, asynchronous=False)
         try:
-            response = drive(edge(view, line, "requests", composed), composed.layers)
+            response = drive(edge(view, self._ground, composed, "requests"), composed.layers)
         except requests.RequestException as error:
             error.request = request
             raise

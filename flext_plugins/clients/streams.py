@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from asyncio import CancelledError, current_task
 from contextlib import nullcontext, suppress
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,11 +41,12 @@ class Steady:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         inner: Any = self._awaited.__await__()
-        step: Callable[[], Any] = partial(inner.send, None)
+        step: Any = inner.send
+        given: BaseException | None = None
         put_off = False
         while True:
             try:
-                waited = step()
+                waited = step(given)
             except StopIteration as end:
                 if put_off:
                     yield from self._land(end.value)
@@ -55,20 +55,20 @@ class Steady:
                 if put_off:
                     yield
                 raise
-            step = partial(inner.send, None)
+            step, given = inner.send, None
             try:
                 yield waited
             except CancelledError as error:
                 task = current_task()
                 if waited is not None or task is None:
                     put_off = False
-                    step = partial(inner.throw, error)
+                    step, given = inner.throw, error
                 elif not str(error).startswith(ANYIO):  # which comes again by itself
                     put_off = True
                     task.uncancel()
                     task.cancel()
             except BaseException as error:
-                step = partial(inner.throw, error)
+                step, given = inner.throw, error
 
     def _land(self, result: Any) -> Generator[Any, Any, None]:
         try:
@@ -111,8 +111,7 @@ class Body:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            iterator = iter(self._stream)
-            while (chunk := self._next(iterator)) is not None:
+            for chunk in self._stream if self._limit is NO_LIMIT else self._limited():
                 self._size += len(chunk)
                 yield chunk
         except GeneratorExit:  # who reads no further says why by closing
@@ -126,7 +125,8 @@ class Body:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
             iterator = aiter(self._stream)
-            while (chunk := await self._anext(iterator)) is not None:
+            step = _steady_next if self._limit is NO_LIMIT else self._anext
+            while (chunk := await step(iterator)) is not None:
                 self._size += len(chunk)
                 yield chunk
         except GeneratorExit:  # who reads no further says why by closing
@@ -137,9 +137,14 @@ class Body:
             raise
         self._end(None)
 
-    def _next(self, iterator: Iterator[bytes]) -> bytes | None:
-        with self._limit:
-            return next(iterator, None)
+    def _limited(self) -> Iterator[bytes]:
+        iterator = iter(self._stream)
+        while True:
+            with self._limit:
+                chunk = next(iterator, None)
+            if chunk is None:
+                return
+            yield chunk
 
     async def _anext(self, iterator: AsyncIterator[bytes]) -> bytes | None:
         async with self._limit:
@@ -157,6 +162,10 @@ class Body:
             await Steady(self._stream.aclose())
         finally:
             self._close()
+
+
+def _steady_next(iterator: AsyncIterator[bytes]) -> Awaitable[bytes | None]:
+    return Steady(anext(iterator, None))
 
 
 class Upload:

@@ -1,0 +1,199 @@
+"""A client of ours makes the requests that httpx would make, though it parses less."""
+
+import http.cookiejar
+
+import httpx
+import httpx2
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flext_plugins import Host
+from flext_plugins.clients.template import MOST
+from flext_plugins.testing import Answer
+
+LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+BASES = ["http://127.0.0.1:9", "http://127.0.0.1:9/sub/", "http://127.0.0.1:9/s p/ü"]
+SEGMENT = st.text("aB9-._~!$&'()*+,;=:@%/?#[] üé\n", max_size=12)
+PATH = st.one_of(
+    st.sampled_from(["/health", "/a/../b", "//other/x", "/%2F%zz", "", "?q=1", "/x#y", "a:b"]),
+    SEGMENT.map(lambda text: f"/{text}"),
+    SEGMENT,
+    st.sampled_from(["http://127.0.0.1:9/x", "https://example.org/y", "http://[::1]/z"]),
+)
+CHANGE = st.sampled_from(
+    [
+        lambda client: client.headers.update({"X-Tenant": "ana"}),
+        lambda client: client.headers.pop("X-Tenant", None),
+        lambda client: setattr(client, "headers", {"X-New": "1"}),
+        lambda client: setattr(client, "params", {"page": "2"}),
+        lambda client: client.cookies.set("session", "s"),
+        lambda client: client.cookies.clear(),
+        lambda client: setattr(client, "timeout", 3.0),
+        lambda client: setattr(client.timeout, "read", 4.0),
+        lambda client: setattr(client, "base_url", "http://127.0.0.1:9/other"),
+    ]
+)
+OPTIONS = st.sampled_from(
+    [
+        {},
+        {},
+        {},
+        {"headers": {"X-One": "1"}},
+        {"params": {"q": "ü"}},
+        {"json": {"a": 1}},
+        {"timeout": 9.0},
+        {"cookies": None, "extensions": None},
+        {"extensions": {"sni_hostname": "x"}},
+    ]
+)
+STEP = st.one_of(CHANGE, st.tuples(st.sampled_from(["GET", "post", "HEAD"]), PATH, OPTIONS))
+
+
+def connected(library, base="http://127.0.0.1:9", client=None, **options):
+    host = Host({"services": {"svc": {"base_url": base}}})
+    return host, host.connect("svc", client=client or library.Client, **options)
+
+
+def made(client, method, path, options):
+    """What comes of a request, or the error's class."""
+    try:
+        request = client.build_request(method, path, **options)
+    except Exception as error:
+        return type(error)
+    return (
+        request.method,
+        str(request.url),
+        request.url.raw_path,
+        request.headers.raw,
+        request.extensions,
+        request.content,
+    )
+
+
+@LIBRARIES
+@given(base=st.sampled_from(BASES), steps=st.lists(STEP, min_size=2, max_size=12))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_requests_are_the_librarys_own_whatever_the_client_goes_through(library, base, steps):
+    host, ours = connected(library, base)
+    nowhere = library.MockTransport(print)  # spares a TLS context
+    with host, ours, library.Client(base_url=base, transport=nowhere) as theirs:
+        for step in steps:
+            if callable(step):
+                step(ours)
+                step(theirs)
+            else:
+                for _ in range(2):
+                    assert made(ours, *step) == made(theirs, *step)
+
+
+@LIBRARIES
+def test_what_is_done_to_one_request_does_not_show_in_the_next(library):
+    host, client = connected(library)
+    with host, client:
+        first = client.build_request("GET", "/x")
+        again = client.build_request("GET", "/x")
+        for request in (first, again):
+            request.headers["X-Mark"] = "1"
+            request.extensions["mark"] = 1
+            request.extensions["timeout"]["read"] = 99.0
+            request.url = library.URL("http://127.0.0.1:9/elsewhere")
+        third = client.build_request("GET", "/x")
+        assert "X-Mark" not in third.headers
+        assert "mark" not in third.extensions
+        assert third.extensions["timeout"]["read"] != 99.0
+        assert third.url.path == "/x"
+
+
+@LIBRARIES
+def test_an_option_that_cannot_be_compared_is_passed_on(library):
+    class Incomparable(dict):
+        __hash__ = None
+
+        def __eq__(self, other):
+            raise ValueError("ambiguous")
+
+    host, client = connected(library)
+    with host, client:
+        request = client.build_request("POST", "/x", json=Incomparable(a=1))
+        assert request.content.replace(b" ", b"") == b'{"a":1}'
+        with pytest.raises(TypeError):
+            client.build_request("GET", "/x", unheard_of=None)
+
+
+@LIBRARIES
+def test_a_client_class_that_makes_its_own_requests_goes_on_to_do_so(library):
+    class Numbered(library.Client):
+        number = 0
+
+        def build_request(self, *args, **options):
+            self.number += 1
+            request = super().build_request(*args, **options)
+            request.headers["X-Number"] = str(self.number)
+            return request
+
+    host, client = connected(library, client=Numbered)
+    with host, client:
+        numbers = [client.build_request("GET", "/x").headers["X-Number"] for _ in range(3)]
+    assert numbers == ["1", "2", "3"]
+
+
+@LIBRARIES
+def test_a_client_that_asks_for_ever_new_paths_keeps_few_of_them(library):
+    host, client = connected(library)
+    with host, client:
+        for number in range(3 * MOST):
+            client.build_request("GET", f"/orders/{number}")
+            client.build_request("GET", f"/?token={number}")
+        kept = [value for value in vars(client).values() if hasattr(value, "requests")]
+        paths = [path for each in kept for _, path in each.requests]
+    assert 0 < len(paths) <= MOST
+    assert not [path for path in paths if "token" in path]  # it may be a secret
+
+
+def test_cookies_are_set_kept_replaced_and_sent(flext_world, flext_service):
+    flext_service.answer = Answer(headers={"Set-Cookie": "session=one; Path=/"})
+    host = flext_world.serve(flext_service)
+
+    async def calls():
+        client = await flext_world.client(host)
+        for _ in range(3):
+            await client.get("/x")
+
+    flext_world.run(calls)
+    sent = [each.headers.get("cookie") for each in flext_service.received]
+    assert sent == [None, "session=one", "session=one"]
+
+
+@LIBRARIES
+def test_a_cookie_jar_of_ones_own_hears_of_each_answer(library, flext_service):
+    class Jar(http.cookiejar.CookieJar):
+        heard = 0
+
+        def extract_cookies(self, response, request):
+            self.heard += 1
+            super().extract_cookies(response, request)
+
+    own = Jar()
+    host, client = connected(library, flext_service.url, cookies=own)
+    with host, client:
+        client.get("/")
+        client.get("/")
+        assert client.cookies.jar is own
+        plain = library.Client(cookies=(theirs := Jar()))
+        with plain:
+            plain.get(flext_service.url)
+            plain.get(flext_service.url)
+        assert own.heard == theirs.heard
+
+
+@LIBRARIES
+def test_cookies_can_be_put_in_place_of_others(library, flext_service):
+    host, client = connected(library, flext_service.url)
+    with host, client:
+        client.cookies.set("a", "1")
+        client.cookies = {"b": "2"}
+        client.get("/")
+        assert dict(client.cookies) == {"b": "2"}
+        assert isinstance(client.cookies, library.Cookies)
+    assert flext_service.received[0].headers["cookie"] == "b=2"
