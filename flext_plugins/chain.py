@@ -33,30 +33,31 @@ class Send:
         self.error: BaseException | None = None
 
     async def __call__(self, message: Any) -> Any:
-        around, scope = self._around, self._scope
+        around = self._around
         if self._busy:
             raise PluginError("send was called again before it had returned", around.name)
-        if around.layer.observer:
-            if self.sent:
-                raise PluginError("an observer cannot send twice", around.name)
-            message = self.given
         if self.sent:
             await self._again(message)
+        elif around.observes:
+            message = self.given
         self.sent = self._busy = True
         try:
             if around.clones:
-                self.response = await around.inner(wire_of(scope).clone(message), scope)
-                self.response.request = message  # what is done to the clone stays further in
+                clone = wire_of(self._scope).clone(message)
+                self.response = response = await around.inner(clone, self._scope)
+                response.request = message  # what is done to the clone stays further in
             else:
-                self.response = await around.inner(message, scope)
+                self.response = response = await around.inner(message, self._scope)
+            return response
         except BaseException as error:
             self.error = error
             raise
         finally:
             self._busy = False
-        return self.response
 
     async def _again(self, message: Any) -> None:
+        if self._around.observes:
+            raise PluginError("an observer cannot send twice", self._around.name)
         if self._around.closes:
             if not wire_of(self._scope).replayable(message):
                 raise PluginError("the request's body cannot be replayed", self._around.name)
@@ -71,6 +72,7 @@ class Around:
     """A plugin with `flext_exchange`, or with `flext_operation`, and all inside it."""
 
     __slots__ = ("_connection", "_hook", "_receiver", "clones", "closes", "inner", "layer", "name")
+    observes = False
 
     def __init__(
         self, name: str, inner: Inner, layer: Layer, connection: Any, receiver: Receiver
@@ -84,8 +86,6 @@ class Around:
 
     async def __call__(self, message: Any, scope: Scope) -> Any:
         send = Send(self, message, scope)
-        if self.layer.observer:
-            return await self._observed(send, message, scope)
         try:
             response = await self._hook(message, send, self._connection)
         except BaseException as error:
@@ -105,7 +105,15 @@ class Around:
             scope.call.answered_by = self.layer.name
         return response
 
-    async def _observed(self, send: Send, message: Any, scope: Scope) -> Any:
+
+class Observed(Around):
+    """The same for an observer: whatever it does, what it was given is sent, once."""
+
+    __slots__ = ()
+    observes = True
+
+    async def __call__(self, message: Any, scope: Scope) -> Any:
+        send = Send(self, message, scope)
         try:
             await self._hook(message, send, self._connection)
         except BaseException as error:
@@ -120,6 +128,12 @@ class Around:
         if send.error is not None:
             raise send.error
         return send.response
+
+
+def around(name: str, inner: Inner, layer: Layer, connection: Any, receiver: Receiver) -> Around:
+    """`layer`'s hook `name` around `inner`."""
+    kind = Observed if layer.observer else Around
+    return kind(name, inner, layer, connection, receiver)
 
 
 def _to_wire(request: Any, scope: Scope) -> Awaitable[Any]:
@@ -144,7 +158,7 @@ def exchange_chain(layers: Iterable[tuple[Layer, Any]], receiver: Receiver) -> I
         elif "flext_exchange" in layer.hooks:
             if run:
                 chain, run = unrolled(chain, run, receiver), []
-            chain = Around("flext_exchange", chain, layer, connection, receiver)
+            chain = around("flext_exchange", chain, layer, connection, receiver)
     return unrolled(chain, run, receiver) if run else chain
 
 
@@ -153,5 +167,5 @@ def operation_chain(layers: Iterable[tuple[Layer, Any]], receiver: Receiver) -> 
     chain: Inner = _to_work
     for layer, connection in reversed(list(layers)):
         if "flext_operation" in layer.hooks:
-            chain = Around("flext_operation", chain, layer, connection, receiver)
+            chain = around("flext_operation", chain, layer, connection, receiver)
     return chain

@@ -12,7 +12,7 @@ from .deadline import Limit
 from .drive import drive
 from .errors import DeadlineExceeded, FlextError, PluginError
 from .message import Failure
-from .service import Call, Operation, new_call, scope, within
+from .service import Call, Operation, new_call, scope
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
@@ -234,13 +234,19 @@ class Connection:
         they are here. A read that was cancelled is told as that `CancelledError`.
         """
 
-        def guarded(error: BaseException | None, size: int) -> None:
+        current = scope.get()
+        wire = current.wire if current and current.wire else self._line.wire("httpx")
+
+        def ended(error: BaseException | None, size: int) -> None:
+            token = scope.set(current)
             try:
                 callback(error, size)
             except Exception as raised:
                 self._line.report(self._layer, "watch", raised)
+            finally:
+                scope.reset(token)
 
-        self._wire.watch(response, within(scope.get(), guarded))
+        wire.watch(response, ended)
 
     def emit(self, event: object) -> None:
         """Hand a record to every `flext_event` of this service."""

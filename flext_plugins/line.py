@@ -108,12 +108,12 @@ class Line:
             try:
                 if self._receivers:
                     passed = time.monotonic() - started
-                    self.emit(CallFinished(call, outcome, passed, call.attempt))
+                    self._tell(CallFinished(call, outcome, passed, call.attempt))
             finally:
                 scope.reset(token)
         if self._receivers:
-            ended = within(current, lambda error, size: self.emit(BodyEnded(call, error, size)))
-            wire.watch(response, ended)
+            ended = lambda error, size: self._tell(BodyEnded(call, error, size))  # noqa: E731
+            wire.watch(response, within(current, ended))
         return response
 
     async def operate(
@@ -135,17 +135,20 @@ class Line:
 
     def emit(self, event: object, unless: Layer | None = None) -> None:
         """Tell every receiver but `unless`, and the log."""
+        self._tell(event, unless)
+        if isinstance(event, StateChanged):
+            change = f"{event.old} -> {event.new}"
+            self._logger(event.plugin).warning(f"{event.target}: {change}: {event.reason}")
+        elif isinstance(event, CallRefused) and _log.isEnabledFor(logging.INFO):
+            self._logger(event.plugin).info(f"refused: {event.reason}")
+
+    def _tell(self, event: object, unless: Layer | None = None) -> None:
         for layer, view, receive in self._receivers:
             if layer is not unless:
                 try:
                     receive(event, view)
                 except Exception as error:
                     self.report(layer, "flext_event", error, quiet=isinstance(event, PluginFailed))
-        if isinstance(event, StateChanged):
-            change = f"{event.old} -> {event.new}"
-            self._logger(event.plugin).warning(f"{event.target}: {change}: {event.reason}")
-        elif isinstance(event, CallRefused) and _log.isEnabledFor(logging.INFO):
-            self._logger(event.plugin).info(f"refused: {event.reason}")
 
     def _logger(self, plugin: str | None) -> Any:
         bound = logger().bind(service=self.service.name, plugin=plugin)

@@ -48,9 +48,12 @@ class Secret(SecretStr):
         Raises:
             ConfigError: the variable is not set, the file cannot be read, or it is empty.
         """
-        found = _REFERENCE.fullmatch(self.written())
+        written = self.written()
+        if not written.startswith(("env:", "file:")):
+            return written
+        found = _REFERENCE.fullmatch(written)
         if found is None:
-            return self.written()
+            return written
         if found[1] == "file":
             return self._from_file(found[2])
         if (value := os.environ.get(found[2])) is None:

@@ -181,6 +181,11 @@ class HttpxWire(GatedWire):
         )
 
     def clone(self, request: Any) -> Any:
+        clone = self._copied(request)
+        clone.headers.encoding = request.headers.encoding  # else each copy looks for it again
+        return clone
+
+    def _copied(self, request: Any) -> Any:
         stream = request.stream
         if not isinstance(stream, (self._lib.ByteStream, Upload)) and not seekable(stream):
             stream = self._library.upload(stream, self._begun)

@@ -139,6 +139,10 @@ class GatedWire(Wire):
     def _patience(self, request: Any) -> float | None:
         """Seconds to wait for a free connection."""
 
+    def _copied(self, request: Any) -> Any:
+        """A clone of a request that is the client's, which must not change in the least."""
+        return self.clone(request)
+
     @abstractmethod
     async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
         """Send an admitted request, each wait of `left` seconds at most.
@@ -147,7 +151,7 @@ class GatedWire(Wire):
         """
 
     def adopt(self, request: Any, call: Call) -> Any:
-        clone = self.clone(request)
+        clone = self._copied(request)
         for name, value in self._service.headers.items():
             if clone.headers.get(name) in (None, self._defaults.get(name.lower())):
                 clone.headers[name] = sendable(name, value.get_secret_value())

@@ -43,12 +43,13 @@ class Auth:
         self._settings = settings
         self._header = settings.header or "Authorization"
         self._tokens: ServiceTokens | None = None
+        self._configured: Credential | None = None
         if settings.scheme in GRANTS:
             self._tokens = ServiceTokens(settings, service)
         elif settings.scheme == "mtls":
             _check_certificate(service)
         else:
-            configured(settings)  # what no header can carry is told here, not at the first request
+            self._configured = configured(settings)  # what no header can carry is told here, not at the first request
 
     @hookimpl
     async def flext_exchange(
@@ -63,7 +64,8 @@ class Auth:
         if self._header in request.headers and not self._settings.replace:
             return await send(request)
         if self._tokens is None:
-            return await self._sent(request, send, configured(self._settings))
+            self._configured = configured(self._settings, self._configured)
+            return await self._sent(request, send, self._configured)
         began = time.monotonic()
         token = await self._tokens.get(connection)
         response = await self._sent(request, send, token)
@@ -84,7 +86,9 @@ class Auth:
         credential: Credential,
     ) -> Response:
         header, headers = self._header, request.headers
-        own = Credential(headers[header]) if header in headers else None
+        own = None
+        if self._settings.replace and header in headers:  # else it is not there
+            own = Credential(headers[header])
         headers[header] = credential.value
         try:
             return await send(request)

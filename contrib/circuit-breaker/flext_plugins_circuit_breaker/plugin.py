@@ -136,7 +136,8 @@ class CircuitBreaker(Circuit):
     ) -> tuple[Permit | None, M]:
         """What `go` gives, and the permit to settle if it came from the target."""
         permit, change = breaker.admit()
-        self._tell(breaker, change, connection)
+        if change is not None:
+            self._tell(breaker, change, connection)
         call: Any = connection.call
         before = call.answered_by
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +13,7 @@ from flext_plugins import Stage, hookimpl
 
 from . import names
 from .collectors import OTHER, Bounded, collectors
+from .exemplar import Exemplars
 from .told import Told, kind_of
 
 if TYPE_CHECKING:
@@ -27,14 +27,13 @@ METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
 """RFC 9110's, PATCH and QUERY; any other is `_OTHER`, as OpenTelemetry has it."""
-TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f][13579bdf]")
-"""W3C's header, of a trace that is sampled."""
 
 
 class _Answered(NamedTuple):
     """Where the facts about one kind of answered or failed attempt go."""
 
     duration: Histogram
+    exemplars: Exemplars
     request_size: Histogram | None
     response_size: Histogram | None
 
@@ -92,23 +91,24 @@ class Metrics:
             active.dec()
             if call.answered_by is None:
                 found = self._of(method, 0, kind_of(error, connection), call.route)
-                found.duration.observe(passed, _trace(request))
+                found.duration.observe(passed, found.exemplars(passed, request))
             raise
         passed = perf_counter() - started
         active.dec()
         if call.answered_by is None:
             status = response.status_code
             found = self._of(method, status, str(status) if status >= 400 else "", call.route)
-            found.duration.observe(passed, _trace(request))
+            found.duration.observe(passed, found.exemplars(passed, request))
             self._sizes(found, request, response, connection)
         return response
 
     def _sizes(
         self, found: _Answered, request: Request, response: Response, connection: Connection
     ) -> None:
-        length = request.headers.get("Content-Length")
-        if found.request_size is not None and length is not None and length.isdigit():
-            found.request_size.observe(int(length))
+        if found.request_size is not None and "Content-Length" in request.headers:
+            length = request.headers["Content-Length"]
+            if length.isdigit():
+                found.request_size.observe(int(length))
         if (sizes := found.response_size) is not None:
             connection.watch(response, lambda _, size: sizes.observe(size))
 
@@ -146,6 +146,7 @@ class Metrics:
         of = self._metrics.histogram
         made = _Answered(
             of(names.DURATION, *http, kind, template),
+            Exemplars(names.SECONDS),
             of(names.REQUEST_SIZE, *http) if status else None,
             of(names.RESPONSE_SIZE, *http) if status else None,
         )
@@ -159,10 +160,3 @@ class Metrics:
             return found
         made = self._metrics.histogram(names.OPERATION, self._service, *key)
         return self._operations.setdefault(key, made)
-
-
-def _trace(request: Request) -> dict[str, str] | None:
-    """The exemplar: which trace this attempt is part of, if it is sampled."""
-    header = request.headers.get("traceparent")
-    found = TRACEPARENT.fullmatch(header) if isinstance(header, str) else None
-    return {"trace_id": found[1], "span_id": found[2]} if found else None

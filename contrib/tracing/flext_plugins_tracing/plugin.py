@@ -10,12 +10,12 @@ from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.trace import SpanKind, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from flext_plugins import Stage, hookimpl
+from flext_plugins import Stage, events, hookimpl
 
 from .exporter import Exports, check_installed
 from .moment import told
 from .settings import TracingSettings
-from .span import Current, answered, is_traced, of_operation, of_request
+from .span import Current, answered, is_traced, of_operation, of_request, server_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -39,6 +39,7 @@ class Tracing:
 
     def __init__(self, settings: TracingSettings, service: Service) -> None:
         self._settings, self._service = settings, service
+        self._server = server_of(service.base_url or "")
         provider = _provided(service)
         self._exports = settings.exporter is not None and provider is None
         if settings.exporter is not None:
@@ -74,7 +75,7 @@ class Tracing:
         """Send inside a span, which ends at the headers."""
         if is_traced(request):
             return await send(request)
-        name, attributes = of_request(request, connection.call)
+        name, attributes = of_request(request, connection.call, self._server)
         span = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
         with Current(span, connection, is_http=True):
             if span.get_span_context().is_valid:
@@ -99,13 +100,16 @@ class Tracing:
     @hookimpl
     def flext_event(self, event: object, connection: Connection) -> None:
         """Note on the current span, the caller's, what happens around attempts."""
+        if isinstance(event, events.CallFinished):
+            return  # each call ends in one, and spans tell it anyway
         span = trace.get_current_span()
         if span.is_recording() and (found := told(event, connection)):
             span.add_event(*found)
 
     def _mark(self, request: Request) -> None:
         """Put the current span's trace into the headers."""
-        request.headers.pop("tracestate", None)  # of a trace that the caller named
+        if "tracestate" in request.headers:  # of a trace that the caller named
+            del request.headers["tracestate"]
         _trace_context.inject(request.headers)
         if self._settings.baggage:
             _baggage.inject(request.headers)

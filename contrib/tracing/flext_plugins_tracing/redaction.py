@@ -23,6 +23,9 @@ _PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#\s]+)=([^&;#\s]*)")
 def redacted(text: str) -> str:
     """`text`, with what is secret in any address in it masked, and not too long."""
 
+    if "@" not in text and "=" not in text:
+        return text[:LONGEST]
+
     def user(found: re.Match[str]) -> str:
         return f"{MASK}:{MASK}@" if ":" in found[0] else f"{MASK}@"
 

@@ -18,6 +18,7 @@ from flext_plugins import FlextError
 from .redaction import redacted
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from opentelemetry.trace import Span
@@ -37,32 +38,38 @@ OURS = "flext_plugins_tracing"
 
 def is_traced(request: Request) -> bool:
     """Whether an instrumentation of OpenTelemetry's makes the span of `request`, or nobody may."""
-    if context.get_value(SUPPRESSED):
+    here = context.get_current()
+    if here.get(SUPPRESSED) or here.get(HTTP_SUPPRESSED) not in {None, False, OURS}:
         return True
-    if context.get_value(HTTP_SUPPRESSED) not in {None, False, OURS}:
-        return True
-    sent = request.headers.get("traceparent")
-    if not sent:
+    if "traceparent" not in request.headers:
         return False
+    sent = request.headers["traceparent"]
     span = trace.get_current_span()
     is_client = getattr(span, "kind", None) is SpanKind.CLIENT
     return is_client and f"-{format_span_id(span.get_span_context().span_id)}-" in sent
 
 
-def of_request(request: Request, call: Call | None) -> tuple[str, dict[str, AttributeValue]]:
+def server_of(address: str) -> dict[str, AttributeValue]:
+    """The attributes of the service at `address`, which are those of each attempt."""
+    url = urlsplit(address)
+    attributes: dict[str, AttributeValue] = {"server.address": url.hostname or ""}
+    if port := url.port or PORTS.get(url.scheme):
+        attributes["server.port"] = port
+    return attributes
+
+
+def of_request(
+    request: Request, call: Call | None, server: Mapping[str, AttributeValue]
+) -> tuple[str, dict[str, AttributeValue]]:
     """The name and first attributes of an attempt's span."""
-    text = str(request.url)
-    url = urlsplit(text)
     method = request.method if request.method in METHODS else "HTTP"
     attributes: dict[str, AttributeValue] = {
         "http.request.method": request.method if method != "HTTP" else "_OTHER",
-        "url.full": redacted(text),
-        "server.address": url.hostname or "",
+        "url.full": redacted(str(request.url)),
+        **server,
     }
     if method == "HTTP":
         attributes["http.request.method_original"] = redacted(request.method)
-    if port := url.port or PORTS.get(url.scheme):
-        attributes["server.port"] = port
     if call is None:
         return method, attributes
     if call.attempt > 1:

@@ -1,0 +1,43 @@
+"""Which attempt's trace stands for those in its bucket."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flext_plugins import Request
+
+TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f][13579bdf]")
+"""W3C's header, of a trace that is sampled."""
+SECONDS = 1.0
+"""How long an exemplar stays before another takes its place."""
+
+
+class Exemplars:
+    """The exemplars of one histogram: a new one in each bucket once a second.
+
+    Only the latest is ever scraped, and to note one costs as much as eight observations.
+    """
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._until = [0.0] * (len(bounds) + 1)
+
+    def __call__(self, seconds: float, request: Request) -> dict[str, str] | None:
+        """The trace of a `request` that took so long, if it is sampled and its bucket wants one."""
+        if "traceparent" not in request.headers:
+            return None
+        bucket, now = bisect_left(self._bounds, seconds), monotonic()
+        if now < self._until[bucket]:
+            return None
+        header = request.headers["traceparent"]
+        found = TRACEPARENT.fullmatch(header) if isinstance(header, str) else None
+        if found is None:
+            return None
+        self._until[bucket] = now + SECONDS
+        return {"trace_id": found[1], "span_id": found[2]}
