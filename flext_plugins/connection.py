@@ -233,7 +233,6 @@ class Connection:
         It is called where the application reads, and finds the exchange's `call` and `failure` as
         they are here. A read that was cancelled is told as that `CancelledError`.
         """
-
         current = scope.get()
         wire = current.wire if current and current.wire else self._line.wire("httpx")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import ssl
 import threading
@@ -44,7 +45,7 @@ def connect(flext_service):
         {"services": {"service": {"base_url": flext_service.url, "plugins": {"marks": {}}}}}
     )
     made.register(Marks, "marks")
-    yield lambda **given: made.connect("service", requests.Session, **given)
+    yield lambda client=requests.Session, **given: made.connect("service", client, **given)
     made.close()
 
 
@@ -244,3 +245,37 @@ def test_a_redirect_to_no_address_is_requests_own_error(flext_service, connect):
     flext_service.answer = Answer(302, {"Location": "http://127.0.0.1:port/"})
     with pytest.raises(requests.exceptions.InvalidURL):
         connect().get("/")
+
+
+def test_what_a_session_is_told_between_two_requests_holds_from_the_second_on(
+    connect, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+
+    class Told(requests.Session):
+        def send(self, message, **options):
+            self.seen = {name: options[name] for name in ("proxies", "verify", "cert", "stream")}
+            return super().send(message, **{**options, "proxies": {}})
+
+    def both(change):
+        for session in (ours, theirs):
+            change(session)
+            with contextlib.suppress(requests.RequestException):
+                session.get(f"{ours.flext_base_url}/x")
+        assert dict(ours.seen["proxies"]) == dict(theirs.seen["proxies"])
+        assert ours.seen == theirs.seen
+
+    certificate = str(authority(tmp_path).server)
+    ours, theirs = connect(client=Told), Told()
+    with ours, theirs:
+        both(lambda session: None)
+        both(lambda session: None)
+        assert ours.seen["proxies"]["http"] == "http://127.0.0.1:1"
+        both(lambda session: session.seen["proxies"].clear())
+        both(lambda session: session.proxies.update(http="http://127.0.0.1:2"))
+        both(lambda session: setattr(session, "verify", False))
+        both(lambda session: setattr(session, "cert", certificate))
+        both(lambda session: setattr(session, "stream", True))
+        both(lambda session: setattr(session, "trust_env", False))
+        assert ours.seen["verify"] is False

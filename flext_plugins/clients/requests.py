@@ -80,7 +80,8 @@ class Library:
                 f"takes {', '.join(sorted(SESSION_OPTIONS))}, the configuration says the rest"
             )
         session = _joining(kind)()
-        session.flext_base_url = service.base_url
+        session.flext_base_url, session.flext_settings = service.base_url, None
+        session.flext_origin = _beginning(service.base_url)
         for name, value in options.items():
             current = getattr(session, name)
             if name == "headers" or (isinstance(value, Mapping) and hasattr(current, "update")):
@@ -113,7 +114,25 @@ def _joining(kind: type) -> Any:
         finally:
             _hops.reset(token)
 
-    return type(kind.__name__, (kind,), {"request": request, "send": send})
+    def merge_environment_settings(
+        self: Any, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> dict[str, Any]:
+        # requests goes twice through all variables for each request; httpx looks once, as this.
+        if proxies or not url.startswith(self.flext_origin):
+            found: dict[str, Any] = base.merge_environment_settings(
+                self, url, proxies, stream, verify, cert
+            )
+            return found
+        own = (self.trust_env, dict(self.proxies), self.stream, self.verify, self.cert)
+        state = (*own, stream, verify, cert)
+        if self.flext_settings is None or self.flext_settings[0] != state:
+            found = base.merge_environment_settings(self, url, proxies, stream, verify, cert)
+            self.flext_settings = state, found
+        found = self.flext_settings[1]
+        return {**found, "proxies": found["proxies"].copy()}
+
+    methods = (request, send, merge_environment_settings)
+    return type(kind.__name__, (kind,), {each.__name__: each for each in methods})
 
 
 class Adapter(HTTPAdapter):
@@ -169,8 +188,11 @@ class RequestsWire(GatedWire):
         self._bare = HTTPAdapter(pool_maxsize=size)
         base = service.base_url
         self._origin = origin(parse_url(base)) if base else None
+        self._beginning = _beginning(base) if base else ()
 
     def owns(self, request: Any) -> bool:
+        if request.native.url.startswith(self._beginning):
+            return True
         try:
             return origin(request.url) == self._origin
         except exceptions.LocationParseError:
@@ -264,6 +286,12 @@ class RequestsWire(GatedWire):
         self._closed = True
         self._own.close()
         self._bare.close()
+
+
+def _beginning(address: str | None) -> str:
+    """What only URLs of the same origin begin with: it ends where a host and port can but end."""
+    url = parse_url(address or "")
+    return f"{url.scheme}://{url.netloc}/"
 
 
 def _shortened(timeout: Any, left: float) -> Seconds:

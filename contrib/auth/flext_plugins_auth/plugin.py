@@ -49,7 +49,8 @@ class Auth:
         elif settings.scheme == "mtls":
             _check_certificate(service)
         else:
-            self._configured = configured(settings)  # what no header can carry is told here, not at the first request
+            # What no header can carry is told here, not at the first request.
+            self._configured = configured(settings)
 
     @hookimpl
     async def flext_exchange(

@@ -22,7 +22,6 @@ _PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#\s]+)=([^&;#\s]*)")
 
 def redacted(text: str) -> str:
     """`text`, with what is secret in any address in it masked, and not too long."""
-
     if "@" not in text and "=" not in text:
         return text[:LONGEST]
 
