@@ -123,6 +123,25 @@ def test_services_with_the_same_receiver_share_an_exporter(
     assert len(exported(receiver)) == 2
 
 
+def test_a_programs_own_spans_go_where_those_of_its_requests_go(
+    flext_world: World, flext_service: LoopbackService, receiver: LoopbackService
+) -> None:
+    async def lent() -> Any:
+        return await host.aresource("service", trace.TracerProvider)
+
+    host = flext_world.host(configured(flext_service.url, receiver.url))
+    if flext_world.asynchronous:
+        provider = flext_world.run(lent)
+    else:
+        provider = host.resource("service", trace.TracerProvider)  # type: ignore[type-abstract]
+    with provider.get_tracer("orders").start_as_current_span("check"):
+        flext_world.get(host)
+    flext_world.close(host)
+    request, check = exported(receiver)
+    assert (check.name, request.parent_span_id) == ("check", check.span_id)
+    assert request.trace_id == check.trace_id
+
+
 def test_a_receiver_that_is_away_harms_nobody(
     flext_world: World,
     flext_service: LoopbackService,
