@@ -69,7 +69,7 @@ def _check_toml(text, file):
 
 
 def _check_console(text, stack):
-    """Each command prints what the page says, numbers and dates apart."""
+    """Each command prints what the page says, numbers, ids and dates apart."""
     for command, shown in re.findall(r"^\$ ([^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", text, re.MULTILINE):
         if command.startswith("export "):
             os.environ.update(pair.split("=", 1) for pair in shlex.split(command)[1:])
@@ -93,7 +93,8 @@ def _plain(text, urls):
     lines = []
     for line in text.splitlines():
         if not line.lower().startswith("date:"):
-            short = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|\d+(\.\d+)?", "#", line)
+            ids = r"[0-9a-f]{8}-[0-9a-f-]{27}|\b([0-9a-f]{16}){1,2}\b"
+            short = re.sub(rf"{ids}|\d+(\.\d+)?", "#", line)
             lines.append(re.sub(r"\s+", " ", short).strip())
     return [line for line in lines if line]
 
