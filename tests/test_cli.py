@@ -155,6 +155,14 @@ class Elsewhere:
     def flext_request(self):
         root = trace.set_span_in_context(trace.INVALID_SPAN)
         trace.get_tracer("acme").start_span("on its own", root).end()
+
+
+class Silent:
+    """Makes none."""
+
+    @hookimpl
+    def flext_request(self):
+        pass
 '''
 EXPORTING = """
 import sys
@@ -229,7 +237,8 @@ def installed(tmp_path):
     folder = tmp_path / "site"
     points = {name: f"acme_plugins:{kind}" for name, kind in POINTS.items()}
     install(folder, "acme-plugins", "1.2.3", plugins=points, module=PLUGINS)
-    points = {"spanned": "acme_traces:Spanned", "elsewhere": "acme_traces:Elsewhere"}
+    kinds = ("Spanned", "Elsewhere", "Silent")
+    points = {kind.lower(): f"acme_traces:{kind}" for kind in kinds}
     install(folder, "acme-traces", plugins=points, module=TRACES)
     return folder
 
@@ -744,9 +753,8 @@ def test_what_is_shown_is_exported_as_ever_and_the_whole_with_it(cli, wired, bef
     path = wired("tracing")
     done = cli("request", "api", "GET", "/", path=path, before=before, **variables)
     trace_id, lines = tree(done.stdout)
-    exported = {(name, trace_id, each) for name, trace_id, each in written(done.stderr)}
-    assert exported == {(line[1], trace_id, line[-1]) for line in lines}
-    assert len(exported) == 2
+    root, attempt = lines
+    assert written(done.stderr) == [(each[1], trace_id, each[-1]) for each in (attempt, root)]
 
 
 def test_a_login_that_is_exported_elsewhere_is_in_the_tree_all_the_same(cli, wired):
@@ -773,9 +781,13 @@ def test_a_service_that_nobody_traces_has_no_tree_and_loads_no_sdk(cli, wired):
     assert text.endswith("\nFalse\n")
 
 
-def test_a_trace_that_the_sampler_leaves_out_is_not_shown(cli, wired):
-    path = wired("tracing")
-    done = cli("request", "api", "GET", "/", path=path, OTEL_TRACES_SAMPLER="always_off")
+@pytest.mark.parametrize(
+    ("plugin", "variables"),
+    [("silent", {}), ("tracing", {"OTEL_TRACES_SAMPLER": "always_off"})],
+    ids=["no spans", "not sampled"],
+)
+def test_where_there_is_nothing_to_see_there_is_no_tree(cli, wired, plugin, variables):
+    done = cli("request", "api", "GET", "/", path=wired(plugin), **variables)
     assert ("\ntrace " in done.stdout, done.stderr) == (False, "")
 
 
