@@ -122,6 +122,56 @@ class Broken:
     def flext_request(self):
         raise ValueError("canary-token-4711")
 '''
+TRACES = '''
+from opentelemetry import trace
+
+from flext_plugins import Stage, hookimpl
+
+
+class Spanned:
+    """Makes spans as any library may: of several kinds, one inside the other, with secrets."""
+
+    stage = Stage.ATTEMPT
+
+    @hookimpl
+    async def flext_exchange(self, request, send):
+        tracer = trace.get_tracer("acme")
+        kind = trace.SpanKind.PRODUCER
+        with tracer.start_as_current_span("sends http://me:pw-canary@a.example", kind=kind):
+            with tracer.start_as_current_span("looks\\x1b up") as span:
+                span.add_event("found", {"acme.token": "canary-token-4711", "acme.size": 0.25})
+                span.add_event("stops", {"acme.at": "http://a.example/?token=canary-token-4711"})
+                try:
+                    raise LookupError("canary-token-4711")
+                except LookupError as error:
+                    span.record_exception(error)
+            return await send(request)
+
+
+class Elsewhere:
+    """Makes a trace of its own."""
+
+    @hookimpl
+    def flext_request(self):
+        root = trace.set_span_in_context(trace.INVALID_SPAN)
+        trace.get_tracer("acme").start_span("on its own", root).end()
+
+
+class Silent:
+    """Makes none."""
+
+    @hookimpl
+    def flext_request(self):
+        pass
+'''
+EXPORTING = """
+import sys
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider, export
+console = export.ConsoleSpanExporter(out=sys.stderr)
+trace.set_tracer_provider(TracerProvider())
+trace.get_tracer_provider().add_span_processor(export.SimpleSpanProcessor(console))
+"""
 POINTS = {
     "login": "Login",
     "again": "Again",
@@ -187,6 +237,9 @@ def installed(tmp_path):
     folder = tmp_path / "site"
     points = {name: f"acme_plugins:{kind}" for name, kind in POINTS.items()}
     install(folder, "acme-plugins", "1.2.3", plugins=points, module=PLUGINS)
+    kinds = ("Spanned", "Elsewhere", "Silent")
+    points = {kind.lower(): f"acme_traces:{kind}" for kind in kinds}
+    install(folder, "acme-traces", plugins=points, module=TRACES)
     return folder
 
 
@@ -264,6 +317,29 @@ def rows(text):
         depth = (len(line[at:]) - len(line[at:].lstrip())) // 2
         found.append((who, depth, " | ".join(rest), [float(x) for x in line[:at].split()]))
     return found
+
+
+def tree(text):
+    """The trace's id, and its lines as (depth, name, where, ...), durations left out."""
+    _, _, shown = text.partition("\ntrace ")
+    trace_id, *lines = shown.splitlines()
+    found = []
+    for line in lines:
+        guides, words = re.fullmatch(r"([│├└─ ]*)(.*)", line).groups()
+        said = [each for each in words.split("  ") if not re.fullmatch(r"[\d.]+ ms", each)]
+        found.append((len(guides) // 4, *said))
+    return trace_id, found
+
+
+def written(text):
+    """The spans that OpenTelemetry's own exporter wrote, as (name, trace id, id)."""
+    decoder, spans, rest = json.JSONDecoder(), [], text.strip()
+    while rest:
+        span, end = decoder.raw_decode(rest)
+        rest = rest[end:].lstrip()
+        ids = span["context"]
+        spans.append((span["name"], ids["trace_id"][2:], ids["span_id"][2:]))
+    return spans
 
 
 # The command itself
@@ -607,3 +683,128 @@ def test_a_terminal_gets_a_table_with_the_same_steps(cli, wired):
     text = cli("request", "api", "GET", "/", path=wired("tenant"), FORCE_COLOR="1").stdout
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert "marked +x-tenant" in plain
+
+
+# request: the trace
+
+
+def test_login_attempts_and_what_happened_are_one_tree_with_the_ids_that_were_sent(
+    cli, wired, server
+):
+    path = wired("login", "retry")
+    text = cli("request", "api", "GET", "/flaky", path=path, FLEXT__PLUGINS__TRACING="{}").stdout
+    trace_id, lines = tree(text)
+    (depth, name, kind, root), *below = lines
+    assert (depth, name, kind) == (0, "flext-plugins request", "internal")
+    sent = [each[1]["traceparent"].split("-")[1:3] for each in server.received]
+    assert [each[0] for each in sent] == [trace_id] * 4
+    login, first, again, second = (each[1] for each in sent)
+    assert root not in (login, first, again, second)
+    fetched = (1, "flext.token_fetched", "issuer=http://***@issuer")
+    assert [each[:3] if each[1].startswith("flext.") else each for each in below] == [
+        (1, "POST", "client issuer", "200", login),
+        fetched,
+        (1, "GET", "client api", "error 503", first),
+        (1, "flext.retried", "reason=status 503"),
+        (1, "POST", "client issuer", "200", again),
+        fetched,
+        (1, "GET", "client api", "200", "resend_count=1", second),
+    ]
+
+
+def test_any_plugins_spans_are_shown_with_their_secrets_masked(cli, wired):
+    text = cli("request", "api", "GET", "/", path=wired("spanned")).stdout
+    _, lines = tree(text)
+    (root, sends, looks) = (each for each in lines if re.fullmatch("[0-9a-f]{16}", each[-1]))
+    assert sends[:-1] == (1, "sends http://***@a.example", "producer api")
+    assert looks[:-1] == (2, "looks? up", "internal api")
+    assert [each for each in lines if each not in (root, sends, looks)] == [
+        (3, "found", "token=***", "size=0.250"),
+        (3, "stops", "at=http://a.example/?token=***"),
+        (3, "exception", "type=LookupError", "escaped=False"),
+    ]
+
+
+def test_an_error_is_told_on_the_attempt_and_on_the_whole(cli, configure):
+    configure('[services.api]\nbase_url = "http://127.0.0.1:9"\nplugins = { tracing = {} }\n')
+    done = cli("request", "api", "GET", "/", expect=1)
+    _, (root, attempt, event) = tree(done.stdout)
+    assert root[1:-1] == ("flext-plugins request", "internal", "error ConnectError")
+    assert attempt[:-1] == (1, "GET", "client api", "error connect")
+    assert event == (2, "exception", "type=httpx.ConnectError")
+    assert re.fullmatch(r"ConnectError: .*refused\n", done.stderr)
+
+
+def test_a_call_that_is_refused_has_a_trace_with_the_refusal(cli, wired):
+    path = wired("closed", "tracing")
+    _, (_, event) = tree(cli("request", "api", "GET", "/", path=path, expect=1).stdout)
+    assert event[:4] == (1, "flext.refused", "plugin=closed", "reason=maintenance")
+
+
+@pytest.mark.parametrize(
+    ("before", "variables"),
+    [
+        ("", {"FLEXT__SERVICES__API__PLUGINS__TRACING__EXPORTER": "console"}),
+        (EXPORTING, {}),
+    ],
+    ids=["the settings'", "the process's"],
+)
+def test_what_is_shown_is_exported_as_ever_and_the_whole_with_it(cli, wired, before, variables):
+    path = wired("tracing")
+    done = cli("request", "api", "GET", "/", path=path, before=before, **variables)
+    trace_id, lines = tree(done.stdout)
+    root, attempt = lines
+    assert written(done.stderr) == [(each[1], trace_id, each[-1]) for each in (attempt, root)]
+
+
+def test_a_login_that_is_exported_elsewhere_is_in_the_tree_all_the_same(cli, wired):
+    exporter = {"FLEXT__SERVICES__ISSUER__PLUGINS__TRACING__EXPORTER": "console"}
+    done = cli("request", "api", "GET", "/", path=wired("login", "tracing"), **exporter)
+    trace_id, lines = tree(done.stdout)
+    assert [each[1:3] for each in lines if len(each) > 3 and each[2].startswith("client")] == [
+        ("POST", "client issuer"),
+        ("GET", "client api"),
+    ]
+    assert [each[:2] for each in written(done.stderr)] == [("POST", trace_id)]
+
+
+def test_another_trace_has_a_tree_of_its_own(cli, wired):
+    text = cli("request", "api", "GET", "/", path=wired("tracing", "elsewhere")).stdout
+    assert len(set(re.findall(r"^trace ([0-9a-f]{32})$", text, re.MULTILINE))) == 2
+    assert re.search(r"^on its own  internal api  ", text, re.MULTILINE)
+
+
+def test_a_service_that_nobody_traces_has_no_tree_and_loads_no_sdk(cli, wired):
+    look = "import atexit, sys\natexit.register(lambda: print('opentelemetry' in sys.modules))"
+    text = cli("request", "api", "GET", "/", path=wired("again"), before=look).stdout
+    assert "\ntrace " not in text
+    assert text.endswith("\nFalse\n")
+
+
+@pytest.mark.parametrize(
+    ("plugin", "variables"),
+    [("silent", {}), ("tracing", {"OTEL_TRACES_SAMPLER": "always_off"})],
+    ids=["no spans", "not sampled"],
+)
+def test_where_there_is_nothing_to_see_there_is_no_tree(cli, wired, plugin, variables):
+    done = cli("request", "api", "GET", "/", path=wired(plugin), **variables)
+    assert ("\ntrace " in done.stdout, done.stderr) == (False, "")
+
+
+def test_without_the_sdk_a_line_says_what_to_install_if_a_plugin_would_trace(cli, wired):
+    absent = "import sys; sys.modules['opentelemetry.sdk'] = None"
+    done = cli("request", "api", "GET", "/", path=wired("tracing"), before=absent)
+    assert done.stderr == "no spans without OpenTelemetry's SDK: pip install opentelemetry-sdk\n"
+    assert rows(done.stdout)[-1][0] == "BodyEnded"
+    assert cli("request", "api", "GET", "/", path=wired("again"), before=absent).stderr == ""
+
+
+def test_a_terminal_gets_the_same_tree(cli, wired):
+    path = wired("spanned")
+    piped, drawn = (
+        cli("request", "api", "GET", "/", path=path, **more).stdout
+        for more in ({}, {"FORCE_COLOR": "1", "COLUMNS": "120"})
+    )
+    assert "\x1b[" in drawn
+    lines = [each[1:3] for each in tree(piped)[1]]
+    assert [each[1:3] for each in tree(re.sub(r"\x1b\[[0-9;]*m", "", drawn))[1]] == lines

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -15,6 +16,10 @@ import flext_plugins
 from flext_plugins.errors import ConfigError, FlextError
 
 from . import display
+
+if TYPE_CHECKING:
+    from .spans import Spans
+    from .timeline import RecordingHost
 
 
 class _Light:
@@ -154,19 +159,44 @@ def request(
     headers, content = _message(header or [], data, json_data)
     with RecordingHost.from_file(config, env) as host, flext_plugins.options(deadline=deadline):
         try:
-            with host.connect(service, follow_redirects=follow) as client:
+            host.composed(service)  # imports its plugins
+            host.spans = _spans()
+            with (
+                host.connect(service, follow_redirects=follow) as client,
+                host.spans.root("flext-plugins request") if host.spans else nullcontext(),
+            ):
                 response = client.request(method, path, headers=headers, content=content)
         except Exception as error:
             library = type(error).__module__.partition(".")[0]
             if library not in clients.LIBRARIES and not isinstance(error, FlextError):
                 raise
-            display.timeline(service, host.timeline.steps)
+            _happened(service, host)
             display.complain(_told(error))
             raise typer.Exit(1) from None
     display.answer(response)
-    display.timeline(service, host.timeline.steps)
+    _happened(service, host)
     if fail and response.status_code >= 400:
         raise typer.Exit(1)
+
+
+def _happened(service: str, host: RecordingHost) -> None:
+    display.timeline(service, host.timeline.steps)
+    if host.spans is not None:
+        display.traces(host.spans.trees())
+
+
+def _spans() -> Spans | None:
+    """What listens to spans, if anything makes them: the plugins have been imported."""
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    try:
+        from .spans import Spans  # noqa: PLC0415 - for those who have it
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        display.complain("no spans without OpenTelemetry's SDK: pip install opentelemetry-sdk")
+        return None
+    return Spans()
 
 
 def _message(

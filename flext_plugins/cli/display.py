@@ -14,10 +14,11 @@ from rich.tree import Tree
 from flext_plugins.redaction import MASK, SECRET_NAME, redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from flext_plugins.explanation import Explanation, Setting
 
+    from .spans import Branch
     from .timeline import Step
 
 _out = Console(highlight=False, markup=False, emoji=False)
@@ -132,3 +133,30 @@ def timeline(service: str, steps: Sequence[Step]) -> None:
         start, what = f"{1000 * (step.at - steps[0].at):.1f}", redact_url(step.outcome)
         rows.append([start, *times, "  " * step.depth + who, step.hook, what])
     table(["at ms", "self ms", "total ms", "who", "hook", "what"], rows)
+
+
+def traces(trees: Mapping[str, Sequence[Branch]]) -> None:
+    """Print each trace as a tree of its spans, with their events, under its id."""
+    for trace_id, roots in trees.items():
+        say(f"\ntrace {trace_id}")
+        for root in roots:
+            tree = Tree(_label(root))
+            _grow(tree, root.below)
+            _out.print(tree, soft_wrap=True)
+
+
+def _grow(tree: Tree, branches: Iterable[Branch]) -> None:
+    for each in branches:
+        _grow(tree.add(_label(each)), each.below)
+
+
+def _label(branch: Branch) -> Text:
+    time = "" if branch.seconds is None else f"{1000 * branch.seconds:.1f} ms"
+    words = (branch.name, branch.where, branch.what, time, branch.id)
+    styles = ("bold", "cyan", "", "", "dim")
+    shown = [
+        (_CONTROL.sub("?", redact_url(word).replace("\n", " ")), style)
+        for word, style in zip(words, styles, strict=True)
+        if word
+    ]
+    return Text("  ").join(Text(*each) for each in shown)

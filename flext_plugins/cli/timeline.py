@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
     from flext_plugins.composition import Composition
     from flext_plugins.config import HostConfig
+    from flext_plugins.line import Line
 
-_current: ContextVar[Step | None] = ContextVar("flext_plugins.cli.timeline", default=None)
+    from .spans import Spans
+
+current: ContextVar[Step | None] = ContextVar("flext_plugins.cli.timeline", default=None)
+"""What is running."""
 
 
 @dataclass(eq=False)
@@ -78,7 +82,7 @@ class Timeline:
         self._started = perf_counter()
 
     def _begun(self, service: str, who: str, hook: str) -> Step:
-        outer = _current.get()
+        outer = current.get()
         depth = 0 if outer is None else outer.depth + 1
         self.steps.append(Step(service, who, hook, perf_counter() - self._started, depth))
         return self.steps[-1]
@@ -86,15 +90,15 @@ class Timeline:
     @contextmanager
     def step(self, service: str, who: str, hook: str) -> Iterator[Step]:
         """Time what happens in the block."""
-        outer, step = _current.get(), self._begun(service, who, hook)
-        token, started = _current.set(step), perf_counter()
+        outer, step = current.get(), self._begun(service, who, hook)
+        token, started = current.set(step), perf_counter()
         try:
             yield step
         except BaseException as error:
             step.error = error
             raise
         finally:
-            _current.reset(token)
+            current.reset(token)
             step.total = perf_counter() - started
             if outer is not None:
                 outer.inside += step.total
@@ -103,14 +107,14 @@ class Timeline:
     def sending(self, step: Step) -> Iterator[None]:
         """None of what happens in the block is `step`'s own, whoever else counts it."""
         step.sent += 1
-        token, started = _current.set(replace(step)), perf_counter()
+        token, started = current.set(replace(step)), perf_counter()
         try:
             yield
         except BaseException as error:
             step.sent_error = error
             raise
         finally:
-            _current.reset(token)
+            current.reset(token)
             step.inside += perf_counter() - started
 
     def note(self, service: str, event: object) -> None:
@@ -127,11 +131,16 @@ class Timeline:
 
 
 class RecordingHost(Host):
-    """A host with a timeline of what its plugins do."""
+    """A host with a timeline of what its plugins do.
+
+    Attributes:
+        spans: hears of all that plugins lend, for a provider of OpenTelemetry's may be among it.
+    """
 
     def __init__(self, config: HostConfig) -> None:
         super().__init__(config)
         self.timeline = Timeline()
+        self.spans: Spans | None = None
         self._watched: dict[str, Composition] = {}
 
     def composed(self, name: str) -> Composition:
@@ -142,6 +151,14 @@ class RecordingHost(Host):
             layers.append(_Wire(name, self.timeline).layer)
             self._watched[name] = replace(plain, layers=tuple(layers))
         return self._watched[name]
+
+    async def line(self, service: str, *, asynchronous: bool) -> Line:
+        """The open connection, what it lends made known."""
+        found = await super().line(service, asynchronous=asynchronous)
+        if self.spans is not None:
+            for each in found.resources:
+                self.spans.hear(each.value)
+        return found
 
 
 class _Wire:

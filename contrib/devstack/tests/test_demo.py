@@ -16,7 +16,7 @@ import httpx
 import pytest
 from flext_plugins_devstack import Devstack
 from flext_plugins_devstack.auth import USERS
-from flext_plugins_devstack.demo import acts, outage, performance
+from flext_plugins_devstack.demo import acts, outage, performance, trace
 from flext_plugins_devstack.demo.checks import CONFIG, PATIENCE, Since, Unmet, environment
 from rich.console import Console
 
@@ -70,7 +70,7 @@ def test_each_act_keeps_its_promise_and_says_so_in_plain_text(
     assert (done.returncode, done.stderr) == (0, "")
     kept = re.findall(r"^   ✓ (.*)$", done.stdout, re.MULTILINE)
     assert kept == [act.promise for act in performance.ACTS]
-    assert done.stdout.endswith("\n7 of 7\n")
+    assert done.stdout.endswith("\n8 of 8\n")
     for number, act in enumerate(performance.ACTS, 1):
         assert f"\n{number}. {act.title}\n" in done.stdout
     assert "\x1b" not in done.stdout
@@ -88,8 +88,8 @@ def test_no_secret_is_printed(done: "subprocess.CompletedProcess[str]") -> None:
 def test_without_its_auth_plugin_the_acts_that_need_it_fail_and_the_others_go_on() -> None:
     done = demo(**{f"{PREFIX}AUTH": "false"})
     assert done.returncode == 1
-    assert done.stdout.endswith("\n2 of 7\n")
-    assert marks(done.stdout) == ["✓", "✗", "✗", "✗", "✗", "✓", "✗"]
+    assert done.stdout.endswith("\n2 of 8\n")
+    assert marks(done.stdout) == ["✓", "✗", "✗", "✗", "✗", "✓", "✗", "✗"]
     for unmet in (
         "layers, outermost first: expected ['auth', 'circuit-breaker'], saw ['circuit-breaker']",
         "status: expected 200, saw 401",
@@ -102,16 +102,16 @@ def test_without_its_auth_plugin_the_acts_that_need_it_fail_and_the_others_go_on
 def test_a_circuit_that_lets_everybody_probe_is_noticed() -> None:
     done = demo(**{f"{PREFIX}CIRCUIT_BREAKER__HALF_OPEN_CALLS": "20"})
     assert done.returncode == 1
-    assert marks(done.stdout) == ["✓", "✓", "✓", "✓", "✓", "✗", "✓"]
+    assert marks(done.stdout) == ["✓", "✓", "✓", "✓", "✓", "✗", "✓", "✓"]
     assert "   ✗ what 20 callers get: expected {'200': 1, 'CircuitOpen': 19}, saw" in done.stdout
 
 
 def test_what_is_no_unmet_promise_but_an_error_fails_its_act_alone() -> None:
     done = demo(**{f"{PREFIX}CIRCUIT_BREAKER__FAILURE_TRESHOLD": "3"})
     assert done.returncode == 1
-    assert marks(done.stdout) == ["✓", *"✗" * 6]
+    assert marks(done.stdout) == ["✓", *"✗" * 7]
     assert done.stdout.count("expected no error, saw ConfigError: ") == 6
-    assert "did you mean 'failure_threshold'?" in done.stdout
+    assert done.stdout.count("did you mean 'failure_threshold'?") == 7
     assert done.stderr == ""
 
 
@@ -129,7 +129,7 @@ def test_a_terminal_gets_colours_unless_it_wants_none(option: list[str]) -> None
             said = b"".join(chunks(terminal)).decode()
             assert process.wait(60) == 0
     assert ("\x1b[" in said) is (not option)
-    assert "7 of 7" in said
+    assert "8 of 8" in said
 
 
 def chunks(terminal: io.FileIO) -> Iterator[bytes]:
@@ -223,6 +223,58 @@ def test_a_machine_slower_than_the_circuit_stays_open_gets_more_time(
     seen = list(outage.outage(protected))
     assert sum(line.startswith("this machine took longer") for line in seen) == 1
     assert seen[-1] == "heard: half-open -> closed, successful probes: 1"
+
+
+@pytest.mark.parametrize("absent", ["RETRY", "TRACING", "AUTH"])
+def test_a_trace_of_something_else_is_noticed(
+    absent: str, protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(trace.VARIABLES, f"{PREFIX}{absent}", "false")
+    with pytest.raises(Unmet, match=r"^spans: name, status, resends: expected \["):
+        list(trace.trace(protected))
+
+
+@pytest.mark.parametrize(
+    ("stream", "before", "after", "unmet"),
+    [
+        ("stdout", r"(?m)^trace .*$", f"trace {'1' * 32}", "the spans' traces: "),
+        ("stdout", r"[0-9a-f]{16}\n\Z", f"{'1' * 16}\n", "spans that are drawn: "),
+        ("stdout", r"flext\.retried", "flext.other", "events that are drawn: "),
+        ("stderr", r'"parent_id": "0x.', '"parent_id": "0x', "parents: "),
+    ],
+)
+def test_a_drawing_that_does_not_show_what_was_is_noticed(
+    stream: str,
+    before: str,
+    after: str,
+    unmet: str,
+    protected: Devstack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = f"""
+import re, subprocess, sys
+done = subprocess.run([*{trace.COMMAND!r}, *sys.argv[1:]], capture_output=True, encoding="utf-8")
+done.{stream} = re.sub({before!r}, {after!r}, done.{stream}, count=1)
+sys.stdout.write(done.stdout)
+sys.stderr.write(done.stderr)
+"""
+    monkeypatch.setattr(trace, "COMMAND", [sys.executable, "-c", program])
+    with pytest.raises(Unmet, match=f"^{re.escape(unmet)}"):
+        list(trace.trace(protected))
+
+
+def test_a_traceparent_that_is_not_the_spans_is_noticed(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = """
+from opentelemetry.trace.propagation import tracecontext
+from flext_plugins.cli import main
+tracecontext.format_span_id = lambda _: "1" * 16
+main()
+"""
+    monkeypatch.setattr(trace, "COMMAND", [sys.executable, "-c", program])
+    with pytest.raises(Unmet, match=r"^traceparent on the wire: "):
+        list(trace.trace(protected))
 
 
 def test_a_plugin_that_has_been_imported_is_noticed(protected: Devstack) -> None:

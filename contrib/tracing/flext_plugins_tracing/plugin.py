@@ -30,7 +30,7 @@ class Tracing:
     """Makes a CLIENT span for each attempt and each operation, current while it lasts.
 
     Spans go to the `TracerProvider` that the application provided to the host, else to the
-    `exporter` in the settings, else to the global provider.
+    `exporter` in the settings, whose provider it lends, else to the global provider.
     """
 
     Settings = TracingSettings
@@ -63,7 +63,8 @@ class Tracing:
         async def close() -> None:
             await connection.run(exports.release, target)
 
-        connection.provide(Tracing, self, close=close)
+        # So that an application's own spans, and what else is to hear of these, come along.
+        connection.provide(TracerProvider, provider, close=close)  # type: ignore[type-abstract]
 
     @hookimpl
     async def flext_exchange(

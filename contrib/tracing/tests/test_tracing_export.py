@@ -1,6 +1,7 @@
 """Spans over OTLP, to a receiver that reads them, and the service's own span below ours."""
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -50,6 +51,17 @@ def configured(url: str, *receivers: str) -> dict[str, Any]:
             for name, receiver in zip(names, receivers, strict=True)
         }
     }
+
+
+def lent(world: World, host: Host) -> Any:
+    """The provider that the settings of `service` made."""
+
+    async def found() -> Any:
+        return await host.aresource("service", trace.TracerProvider)
+
+    if world.asynchronous:
+        return world.run(found)
+    return host.resource("service", trace.TracerProvider)  # type: ignore[type-abstract]
 
 
 @pytest.fixture
@@ -121,6 +133,18 @@ def test_services_with_the_same_receiver_share_an_exporter(
     assert (before < one, threading.active_count()) == (True, one)
     flext_world.close(host)
     assert len(exported(receiver)) == 2
+
+
+def test_a_programs_own_spans_go_where_those_of_its_requests_go(
+    flext_world: World, flext_service: LoopbackService, receiver: LoopbackService
+) -> None:
+    host = flext_world.host(configured(flext_service.url, receiver.url))
+    with lent(flext_world, host).get_tracer("orders").start_as_current_span("check"):
+        flext_world.get(host)
+    flext_world.close(host)
+    request, check = exported(receiver)
+    assert (check.name, request.parent_span_id) == ("check", check.span_id)
+    assert request.trace_id == check.trace_id
 
 
 def test_a_receiver_that_is_away_harms_nobody(
@@ -196,9 +220,21 @@ def test_no_sdk_is_loaded_unless_the_settings_ask_for_it() -> None:
 
 @pytest.mark.skipif("FLEXT_OTLP_ENDPOINT" not in os.environ, reason="no FLEXT_OTLP_ENDPOINT")
 def test_a_receiver_of_ones_own_such_as_jaeger_takes_them(
-    flext_world: World, flext_service: LoopbackService, caplog: pytest.LogCaptureFixture
+    flext_world: World,
+    flext_service: LoopbackService,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    host = flext_world.host(configured(flext_service.url, os.environ["FLEXT_OTLP_ENDPOINT"]))
-    flext_world.get(host, "/orders/7")
+    """There it is a trace of the service `flext-plugins-tests`: the world, and two attempts below."""
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "flext-plugins-tests")
+    caplog.set_level(logging.DEBUG, "urllib3")  # which tells each answer to the exporter
+    config = configured(flext_service.url, os.environ["FLEXT_OTLP_ENDPOINT"])
+    config["services"]["service"]["plugins"]["retry"] = {"backoff": 0.001}
+    answers = iter([Answer(503), Answer(200)])
+    flext_service.answer = lambda received: next(answers)
+    host = flext_world.host(config)
+    with lent(flext_world, host).get_tracer("tests").start_as_current_span(flext_world.name):
+        flext_world.get(host, "/orders/7")
     flext_world.close(host)
-    assert [each.message for each in caplog.records if "export" in each.message] == []
+    (answer,) = [each for each in caplog.messages if "/v1/traces" in each]
+    assert re.search(r'"POST \S*/v1/traces HTTP/1.1" 200 ', answer)

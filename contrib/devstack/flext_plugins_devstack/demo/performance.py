@@ -12,6 +12,7 @@ from flext_plugins_devstack.stack import Devstack
 from . import acts
 from .checks import CONFIG, Unmet, environment
 from .outage import outage
+from .trace import trace
 
 
 class Act(NamedTuple):
@@ -68,6 +69,12 @@ ACTS = (
         'host.connect("flexcore", follow_redirects=True).get("/api/v1/flexcore/plugins")',
         "the request followed, the secrets did not",
         acts.redirection,
+    ),
+    Act(
+        "A trace, drawn by the command",
+        "flext-plugins request flexcore GET /api/v1/flexcore/plugins    # and flexcore is unwell",
+        "login, attempt and resend are one trace; its ids were on the wire and are those exported",
+        trace,
     ),
 )
 
