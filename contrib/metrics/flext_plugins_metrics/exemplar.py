@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from bisect import bisect_left
-from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from flext_plugins import Request
 
@@ -24,16 +25,16 @@ class Exemplars:
     Only the latest is ever scraped, and to note one costs as much as eight observations.
     """
 
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._until = [0.0] * (len(bounds) + 1)
+    def __init__(
+        self, bounds: Sequence[float], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._bounds, self._clock = bounds, clock
+        self._until = [-math.inf] * (len(bounds) + 1)
 
     def __call__(self, seconds: float, request: Request) -> dict[str, str] | None:
         """The trace of a `request` that took so long, if it is sampled and its bucket wants one."""
-        if "traceparent" not in request.headers:
-            return None
-        bucket, now = bisect_left(self._bounds, seconds), monotonic()
-        if now < self._until[bucket]:
+        bucket, now = bisect_left(self._bounds, seconds), self._clock()
+        if now < self._until[bucket] or "traceparent" not in request.headers:
             return None
         header = request.headers["traceparent"]
         found = TRACEPARENT.fullmatch(header) if isinstance(header, str) else None

@@ -35,7 +35,7 @@ class _Answered(NamedTuple):
     duration: Histogram
     exemplars: Exemplars
     request_size: Histogram | None
-    response_size: Histogram | None
+    response_ended: Callable[[BaseException | None, int], None] | None
 
 
 class Metrics:
@@ -109,8 +109,8 @@ class Metrics:
             length = request.headers["Content-Length"]
             if length.isdigit():
                 found.request_size.observe(int(length))
-        if (sizes := found.response_size) is not None:
-            connection.watch(response, lambda _, size: sizes.observe(size))
+        if found.response_ended is not None:
+            connection.watch(response, found.response_ended)
 
     @hookimpl
     async def flext_operation(
@@ -148,7 +148,7 @@ class Metrics:
             of(names.DURATION, *http, kind, template),
             Exemplars(names.SECONDS),
             of(names.REQUEST_SIZE, *http) if status else None,
-            of(names.RESPONSE_SIZE, *http) if status else None,
+            _ended(of(names.RESPONSE_SIZE, *http)) if status else None,
         )
         return self._answered.setdefault(key, made)
 
@@ -160,3 +160,7 @@ class Metrics:
             return found
         made = self._metrics.histogram(names.OPERATION, self._service, *key)
         return self._operations.setdefault(key, made)
+
+
+def _ended(sizes: Histogram) -> Callable[[BaseException | None, int], None]:
+    return lambda _, size: sizes.observe(size)

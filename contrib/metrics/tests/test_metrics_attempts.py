@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import httpx
 import pytest
 from flext_plugins_metrics.collectors import MOST
+from flext_plugins_metrics.exemplar import Exemplars
 
 from flext_plugins import DeadlineExceeded, Operation, Refused, Stage, hookimpl, options
 from flext_plugins.testing import Answer, LoopbackService, World
@@ -271,6 +273,19 @@ def test_a_sampled_trace_is_the_exemplar(flext_world: World, serve: Any, registr
     assert registry.total(COUNT) == 2
     flext_world.get(host, headers={"X-Flags": "01"})
     assert exemplars(registry) == [{"trace_id": "a" * 32, "span_id": "b" * 16}]
+
+
+def test_an_exemplar_stays_in_its_bucket_for_a_second() -> None:
+    now = 7.0
+    chosen = Exemplars((0.1, 1.0), lambda: now)
+    request = httpx.Request(
+        "GET", "http://a", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    )
+    given = [chosen(seconds, request) is not None for seconds in (0.1, 0.05, 0.5, 0.6, 2.0, 3.0)]
+    assert given == [True, False, True, False, True, False]
+    now += 1.0
+    assert chosen(0.05, httpx.Request("GET", "http://a")) is None
+    assert chosen(0.05, request) == {"trace_id": "a" * 32, "span_id": "b" * 16}
 
 
 def exemplars(registry: Any) -> list[dict[str, str]]:
