@@ -6,7 +6,7 @@ import math
 import re
 import time
 from bisect import bisect_left
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,7 @@ class Exemplars:
         bucket, now = bisect_left(self._bounds, seconds), self._clock()
         if now < self._until[bucket] or "traceparent" not in request.headers:
             return None
-        header = request.headers["traceparent"]
+        header: Any = request.headers["traceparent"]  # bytes, of a session of requests
         found = TRACEPARENT.fullmatch(header) if isinstance(header, str) else None
         if found is None:
             return None
