@@ -7,7 +7,7 @@
 #   host, lifetimes         owns services and connections, closes them
 #   problem                 what an error status means
 #   clients, composition    the libraries that send; names -> ordered layers (config, catalog,
-#                           discovery, endpoint, settings, explanation belong to composing)
+#                           discovery, endpoint, settings, provenance, explanation belong to it)
 #   line, connection        one open connection, and what plugins may use of it
 #   chain, messages, drive, layer    plugins in their places -> one callable, awaited or driven
 #   flight                  work that concurrent callers share

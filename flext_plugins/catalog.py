@@ -28,11 +28,37 @@ ASYNC = {"flext_exchange": True, "flext_operation": True, "flext_event": False}
 
 
 class Source(NamedTuple):
-    """A plugin class and where it came from."""
+    """A plugin class, what is called of it, and where it came from."""
 
     kind: type
     distribution: str | None
     version: str | None
+    hooks: tuple[Form, ...]
+    takes: tuple[str, ...]
+    """What its constructor asks for."""
+
+
+class Form(NamedTuple):
+    """How a hook of a plugin class is called."""
+
+    name: str
+    arguments: tuple[str, ...]
+    asynchronous: bool
+
+
+def _source(kind: type, distribution: str | None = None, version: str | None = None) -> Source:
+    hooks = tuple(
+        Form(
+            name,
+            tuple(each.name for each in arguments_of(kind, name)),
+            inspect.iscoroutinefunction(getattr(kind, name)),
+        )
+        for name in SPECS
+        if getattr(kind, name, None)
+    )
+    wanted = inspect.signature(kind).parameters
+    takes = tuple(name for name in ("settings", "service") if name in wanted)
+    return Source(kind, distribution, version, hooks, takes)
 
 
 class Catalog:
@@ -60,7 +86,7 @@ class Catalog:
         if name in self._registered:
             raise PluginConflict(f"a plugin named {name!r} is registered already")
         self._check(kind, name, None)
-        self._registered[name] = Source(kind, None, None)
+        self._registered[name] = _source(kind)
 
     def source(self, name: str, use: str | None) -> Source:
         """The class that a configuration means by `name`.
@@ -81,7 +107,7 @@ class Catalog:
                 PluginError(f"importing {record.target} raised {_said(error)}"), record
             ) from error
         self._check(kind, use or name, record)
-        found = Source(kind, record.distribution, record.version)
+        found = _source(kind, record.distribution, record.version)
         self._sources[use or name] = found
         return found
 

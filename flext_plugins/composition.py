@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, SecretStr, ValidationError, field_validator
 
-from .catalog import SPECS, Catalog, Source, arguments_of
 from .config import report
 from .endpoint import (
     ServiceURL,
@@ -21,22 +19,15 @@ from .endpoint import (
 from .errors import ConfigError, FlextError, PluginError
 from .hookspecs import Stage
 from .layer import Hook, Layer
+from .provenance import Place, Where
 from .redaction import SECRET_NAME
 from .service import PluginInfo, Service
-from .settings import (
-    Place,
-    Secret,
-    ServiceName,
-    Where,
-    is_secret,
-    leaves,
-    nearest,
-    problems_of,
-)
+from .settings import Secret, ServiceName, is_secret, leaves, nearest, problems_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from .catalog import Catalog, Source
     from .config import HostConfig, ServiceConfig
 
 
@@ -87,7 +78,7 @@ def compose(
     if problems:
         raise _together(problems, name)
     drafts.sort(key=lambda each: settings.order.index(each.name) if settings.order else each.stage)
-    plugins = tuple(PluginInfo(each.name, *each.source[1:]) for each in drafts)
+    plugins = tuple(PluginInfo(each.name, *each.source[1:3]) for each in drafts)
     service = service_of(name, settings, plugins, provided, shared)
     edges = frozenset().union(*(each.edges for each in drafts))
     secrets = tuple(_secrets(settings, service, drafts))
@@ -102,8 +93,8 @@ def _secrets(
     for address in (settings.base_url, settings.proxy):
         if address:
             yield from (each for each in address.split()[1:] if each is not None)
-    held = [service.headers, *(each.settings for each in drafts)]
-    yield from (value for _, value in leaves(held) if isinstance(value, SecretStr))
+    found = [*leaves(service.headers), *(each for draft in drafts for each in draft.values)]
+    yield from (value for _, value in found if isinstance(value, SecretStr))
 
 
 def _together(problems: list[FlextError], service: str) -> FlextError:
@@ -142,6 +133,8 @@ class _Draft(NamedTuple):
     settings: Any
     observer: bool
     where: Where
+    values: tuple[tuple[Place, Any], ...]
+    """The leaves of `settings`."""
 
     @property
     def stage(self) -> Stage:
@@ -150,31 +143,27 @@ class _Draft(NamedTuple):
 
     @property
     def edges(self) -> frozenset[str]:
-        values = [value for _, value in leaves(self.settings)]
-        named = {str(each) for each in values if isinstance(each, ServiceName)}
+        named = {str(each) for _, each in self.values if isinstance(each, ServiceName)}
         return frozenset(named | {url.origin for url in self.urls.values()})
 
     @property
     def urls(self) -> dict[Place, ServiceURL]:
         """The addresses beside the configured services that it may send to."""
-        found = leaves(self.settings)
-        return {key: value for key, value in found if isinstance(value, ServiceURL)}
+        return {key: value for key, value in self.values if isinstance(value, ServiceURL)}
 
     @property
     def sends_secrets(self) -> bool:
         """Whether it may put secrets into messages, as far as can be told."""
-        secrets = (value for _, value in leaves(self.settings) if isinstance(value, Secret))
-        sends = any(hasattr(self.source.kind, name) for name in ("flext_request", "flext_exchange"))
-        return sends and not self.observer and next(secrets, None) is not None
+        if self.observer or not any(isinstance(value, Secret) for _, value in self.values):
+            return False
+        return any(hasattr(self.source.kind, name) for name in ("flext_request", "flext_exchange"))
 
     def layer(self, service: Service) -> Layer:
-        kind = self.source.kind
         plugin = self._made(service)
-        hooks = {}
-        for name in SPECS:
-            if function := getattr(plugin, name, None):
-                arguments = tuple(each.name for each in arguments_of(kind, name))
-                hooks[name] = Hook(function, arguments, inspect.iscoroutinefunction(function))
+        hooks = {
+            name: Hook(getattr(plugin, name), arguments, asynchronous)
+            for name, arguments, asynchronous in self.source.hooks
+        }
         return Layer(
             self.name,
             plugin,
@@ -185,15 +174,14 @@ class _Draft(NamedTuple):
             self.source.version,
             self.edges,
             self.settings,
-            {place: self.where.origin(place) for place, _ in leaves(self.settings)},
+            {place: self.where.origin(place) for place, _ in self.values},
         )
 
     def _made(self, service: Service) -> object:
         offered = {"settings": self.settings, "service": service}
-        wanted = inspect.signature(self.source.kind).parameters
         failed: FlextError
         try:
-            return self.source.kind(**{key: offered[key] for key in offered if key in wanted})
+            return self.source.kind(**{key: offered[key] for key in self.source.takes})
         except FlextError as error:
             failed = error
         except Exception as error:
@@ -210,7 +198,7 @@ def _draft(
 ) -> _Draft:
     """The plugin that a table means, its settings validated."""
     reserved = {key: table.pop(key) for key in _Reserved.model_fields if key in table}
-    said, found = _validated(_Reserved, reserved, where)
+    said, found = _validated(_Reserved, reserved, where) if reserved else (_Reserved(), [])
     if found:
         raise report(found)
     try:
@@ -224,15 +212,17 @@ def _draft(
     settings, found = _validated(model or _NoSettings, table, where)
     if said.observer and getattr(source.kind, "fail_closed", False):
         found.append(where.problem(("observer",), "this plugin has to fail closed"))
-    found += reference_problems(settings, where, inline=config.allow_inline_secrets)
-    for key, value in leaves(settings):
+    settings = settings if model else None
+    values = tuple(leaves(settings))
+    found += reference_problems(values, where, inline=config.allow_inline_secrets)
+    for key, value in values:
         if isinstance(value, ServiceName) and value not in config.services:
             what = f"no service is named {str(value)!r}{nearest(value, config.services)}"
             found.append(where.problem(key, what))
     if found:
         raise report(found)
     observer = getattr(source.kind, "observer", False) if said.observer is None else said.observer
-    return _Draft(name, source, settings if model else None, observer, where)
+    return _Draft(name, source, settings, observer, where, values)
 
 
 def _validated(

@@ -26,7 +26,8 @@ from pydantic import (
 )
 
 from .errors import ConfigError
-from .settings import CODE, PREFIX, Address, Place, Secret, Where, leaves, nearest, problems_of
+from .provenance import CODE, PREFIX, Origins, Place, Where
+from .settings import Address, Secret, leaves, nearest, problems_of
 
 NAMING = ("services", "plugins", "headers")
 """The tables whose keys are names rather than settings."""
@@ -136,12 +137,13 @@ class HostConfig(_Quiet):
     """For every service."""
     services: dict[str, ServiceConfig] = Field(default_factory=dict)
     allow_inline_secrets: bool = False
-    _origins: Mapping[Place, str] = PrivateAttr(default_factory=dict)
+    _origins: Origins = PrivateAttr(default_factory=Origins)
 
     @model_validator(mode="after")
     def _remember(self, info: ValidationInfo) -> Self:
         said = self.model_dump(exclude_unset=True)
-        self._origins = info.context or dict.fromkeys((place for place, _ in leaves(said)), CODE)
+        given = info.context or dict.fromkeys((place for place, _ in leaves(said)), CODE)
+        self._origins = Origins(given)
         return self
 
     @property

@@ -15,15 +15,16 @@ from pydantic_core import core_schema
 
 from .errors import ConfigError
 from .service import PluginInfo, Service, Timeout
-from .settings import Address, Basic, Secret, Where, leaves
+from .settings import Address, Basic, Secret, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
     from .config import ServiceConfig
+    from .provenance import Place, Where
 
 
 class ServiceURL(str):
@@ -62,9 +63,11 @@ class ServiceURL(str):
         return cls(text)
 
 
-def reference_problems(values: Any, where: Where, *, inline: bool) -> Iterator[str]:
+def reference_problems(
+    values: Iterable[tuple[Place, Any]], where: Where, *, inline: bool
+) -> Iterator[str]:
     """References that lead nowhere, and secrets that stand in a file."""
-    for key, value in leaves(values):
+    for key, value in values:
         if not isinstance(value, Secret):
             continue
         try:
@@ -92,7 +95,7 @@ def address_of(settings: ServiceConfig) -> tuple[str, bool]:
 def endpoint_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
     """What is wrong with the address and the way to it, before anything is sent."""
     values = {key: getattr(settings, key) for key in ("base_url", "headers", "proxy")}
-    yield from reference_problems(values, where, inline=True)
+    yield from reference_problems(leaves(values), where, inline=True)
     yield from _transport_problems(settings, where)
     url, _ = address_of(settings)
     if url and not url.lower().startswith(("http://", "https://")):
@@ -104,12 +107,13 @@ def endpoint_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
 def _transport_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
     """What would only fail when something is sent."""
     verify, cert = settings.verify, settings.cert
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if isinstance(verify, str):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         kind = "capath" if Path(verify).is_dir() else "cafile"
         load = partial(context.load_verify_locations, **{kind: verify})
         yield from _loading("verify", load, "certificates, in PEM", where)
     if cert:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         chain, key = (cert, None) if isinstance(cert, str) else cert
         load = partial(context.load_cert_chain, chain, key, "")
         yield from _loading("cert", load, "a certificate and its key, in PEM", where)

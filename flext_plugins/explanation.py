@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from .discovery import installed_version
 from .redaction import MASK, SECRET_NAME, redact_url
-from .settings import Address, Basic, Place, Secret, leaves
+from .settings import Address, Basic, Secret, leaves
 
 if TYPE_CHECKING:
     from .composition import Composition
     from .layer import Layer
+    from .provenance import Place
 
 
 SHOWN = (

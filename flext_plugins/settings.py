@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import BaseModel, GetCoreSchemaHandler, SecretStr, ValidationError
@@ -19,12 +19,9 @@ from pydantic_core import CoreSchema, ErrorDetails, core_schema
 from .errors import ConfigError
 from .redaction import SECRET_NAME, redact_url, without
 
-Place: TypeAlias = tuple[str, ...]
-"""The keys that lead to a value: `("services", "flexcore", "base_url")`."""
-PREFIX = "FLEXT__"
-"""How environment variables begin that set a value."""
-CODE = "code"
-"""The origin of what was given as an object."""
+if TYPE_CHECKING:
+    from .provenance import Place, Where
+
 _REFERENCE = re.compile(r"(env|file):(.+)", re.DOTALL)
 
 
@@ -218,44 +215,6 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-class Where:
-    """Where the values of a table stand: at a place, or at several that are laid on each other."""
-
-    def __init__(self, origins: Mapping[Place, str], *roots: Place) -> None:
-        self._origins, self._roots = origins, roots or ((),)
-
-    def _origin(self, place: Place, least: int) -> str:
-        """Of the value at `place`, of what it is a part of, or of a part of it."""
-        for end in range(len(place), least, -1):
-            if (origin := self._origins.get(place[:end])) is not None:
-                return origin
-        parts = (each for inner, each in self._origins.items() if inner[: len(place)] == place)
-        return next(parts, "")
-
-    def _find(self, key: Place) -> tuple[Place, str]:
-        for root in self._roots:
-            if origin := self._origin((*root, *key), len(root)):
-                return (*root, *key), origin
-        return (*self._roots[0], *key), ""
-
-    def origin(self, key: Place) -> str:
-        """A file, a variable, `code`, or `default`."""
-        return self._find(key)[1] or "default"
-
-    def in_file(self, key: Place) -> bool:
-        """Whether the value came from a file."""
-        origin = self.origin(key)
-        return origin not in {CODE, "default"} and not origin.startswith(PREFIX)
-
-    def problem(self, key: Place, what: str) -> str:
-        """One sentence: where it came from, which key, what is wrong."""
-        place, _ = self._find(key)
-        around = (self._origin(place[:end], 0) for end in range(len(place), -1, -1))
-        origin = next((each for each in around if each), CODE)
-        said = ("" if origin == CODE else origin, ".".join(place), what)
-        return ": ".join(part for part in said if part)
-
-
 def problems_of(
     error: ValidationError | None, model: type[BaseModel], raw: Any, where: Where
 ) -> list[str]:
@@ -323,6 +282,8 @@ def _without(message: str, raw: Any) -> str:
 
 def _unknown(kind: Any, raw: Any, place: Place) -> Iterator[tuple[Place, str]]:
     """The keys in `raw` that `kind`, a model or a type with models in it, does not take."""
+    if not raw:
+        return
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         yield from _unknown(args[0], raw, place)

@@ -25,7 +25,7 @@ LAYERS = (
     {"connection"},
     {"line", "lifetimes"},
     {"clients", "composition", "endpoint", "config", "catalog", "discovery", "settings"}
-    | {"explanation"},
+    | {"explanation", "provenance"},
     {"host", "problem"},
     {"cli"},
     {"testing"},
