@@ -122,8 +122,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Callable[[Record], None]]:
         "wb", dir=target.parent, prefix=f".{target.name}.", delete=False
     ) as file:
         try:
-            file.write(b"version: 1\n")
-            yield partial(_put, file)
+            yield partial(_put, file)  # no `version: 1`, at which slapadd stops
             file.close()
             Path(file.name).replace(target)
         except BaseException:
@@ -150,7 +149,7 @@ def _put(file: IO[bytes], record: Record) -> None:
         lines = operation_to_ldif("modifyRequest", request)
     else:
         lines = operation_to_ldif("delRequest", {"entry": record.dn, "controls": None})
-    file.write("\n".join(["", *lines]).rstrip("\n").encode("ascii") + b"\n")
+    file.write("\n".join(lines).rstrip("\n").encode("ascii") + b"\n\n")
 
 
 def _checked(name: str) -> str:

@@ -1,9 +1,12 @@
 """LDIF as slapd's own tools write and read it, and as nobody should write it."""
 
 import os
+import shutil
 import stat
+import subprocess
 import threading
 import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -178,14 +181,26 @@ def test_whatever_the_values_are_they_come_back(
         (b" canary\n", 1, "begins with a blank"),
         (b"dn: cn=a\ncontrol: 1.2.3 true\nchangetype: delete\n", 2, "controls are not supported"),
         (b"dn: cn=a\nchangetype: canary\n", 2, "expected changetype add, modify or delete"),
-        (b"dn: cn=a\nchangetype: modrdn\nnewrdn: cn=canary\ndeleteoldrdn: 1\n", 2, "changetype add"),
+        (
+            b"dn: cn=a\nchangetype: modrdn\nnewrdn: cn=canary\ndeleteoldrdn: 1\n",
+            2,
+            "changetype add",
+        ),
         (b"dn: cn=a\nchangetype: delete\nsn: canary\n", 3, "expected nothing more"),
         (b"dn: cn=a\nchangetype: modify\n", 1, "nothing is modified"),
         (b"dn: cn=a\nchangetype: modify\nsn: canary\n-\n", 3, "expected one of `add:`, `delete:`"),
         (b"dn: cn=a\nchangetype: modify\nadd: can ary\n-\n", 3, "with an attribute's name"),
         (b"dn: cn=a\nchangetype: modify\nadd: sn\n-\n", 3, "expected a value of sn to add"),
-        (b"dn: cn=a\nchangetype: modify\nincrement: n\nn: 1\nn: 2\n-\n", 3, "expected one value of n"),
-        (b"dn: cn=a\nchangetype: modify\nadd: sn\ncn: canary\n-\n", 4, "expected a value of sn, or `-`"),
+        (
+            b"dn: cn=a\nchangetype: modify\nincrement: n\nn: 1\nn: 2\n-\n",
+            3,
+            "expected one value of n",
+        ),
+        (
+            b"dn: cn=a\nchangetype: modify\nadd: sn\ncn: canary\n-\n",
+            4,
+            "expected a value of sn, or `-`",
+        ),
         (b"dn: cn=a\nchangetype: modify\nadd: sn\nsn: canary\n", 3, "expected a line `-`"),
     ],
 )
@@ -322,3 +337,109 @@ def test_a_value_of_many_lines_takes_time_in_proportion(tmp_path: Path) -> None:
     assert isinstance(found, Entry)
     assert found.attributes["jpegPhoto"] == (photo,)
     assert len(found.attributes["member"]) == 50_000
+
+
+# With slapd and its tools
+
+Run = Callable[..., Any]
+
+HOSTILE: tuple[str | bytes, ...] = (
+    " begins with a blank",
+    "ends with one ",
+    ": begins with a colon",
+    "< begins with a bracket",
+    "# is no comment",
+    "two\nlines",
+    "a carriage\r return",
+    "tab\tand \x7f",
+    "Jürgen, 日本 🎉",
+    "long " * 100,
+)
+
+
+def tool(slapd: Any, name: str, *arguments: str) -> None:
+    """One of slapd's own, while it is stopped."""
+    path = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    assert path is not None
+    done = subprocess.run(
+        [path, "-f", "slapd.conf", *arguments], cwd=slapd.folder, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def crowd_of(base: str, count: int) -> Iterator[Entry]:
+    for number in range(count):
+        uid = f"made-{number:04}"
+        yield Entry(
+            f"uid={uid},{base}",
+            {
+                "objectClass": ("inetOrgPerson",),
+                "uid": (uid,),
+                "cn": (uid, HOSTILE[number % len(HOSTILE)]),
+                "sn": ("Crowd",),
+                "description": (*HOSTILE[: number % len(HOSTILE)], f"number {number}"),
+                "jpegPhoto": (bytes([255, number % 256, number // 256]) * 50,),
+                "cn;lang-pt": (f"Pessoa nº {number}",),
+            },
+        )
+
+
+def plain(entries: Iterable[Entry]) -> dict[str, dict[str, set[str | bytes]]]:
+    """What people have put there, by name; neither attributes nor values have an order."""
+    return {
+        each.dn: {name: set(values) for name, values in each.attributes.items() if name in OURS}
+        for each in entries
+    }
+
+
+OURS = {"objectClass", "uid", "cn", "sn", "description", "jpegPhoto", "cn;lang-pt"}
+UIDS = "(uid=made-*)"
+
+
+def test_slapd_reads_what_is_written_and_its_own_files_are_read(run_slapd: Run) -> None:
+    slapd = run_slapd()
+    slapd.stop()
+    made, dumped = slapd.folder / "made.ldif", slapd.folder / "dumped.ldif"
+    ldif.write(made, crowd_of(slapd.crowd_base, 5_000))
+    tool(slapd, "slapadd", "-l", str(made))
+    tool(slapd, "slapcat", "-l", str(dumped), "-a", UIDS)
+    assert b"\n " in dumped.read_bytes()  # it folds
+    assert b"jpegPhoto:: " in dumped.read_bytes()
+    expected = plain(crowd_of(slapd.crowd_base, 5_000))
+    assert plain(ldif.entries(dumped)) == expected
+    assert plain(ldif.entries(made)) == expected
+
+
+CHANGES = (
+    Change("add", "description", ("added", *HOSTILE[7:])),
+    Change("delete", "description", ("number 7",)),
+    Change("replace", "sn", ("Ä" * 100,)),
+    Change("delete", "cn;lang-pt"),
+    Change("replace", "jpegPhoto"),
+)
+
+
+def changes_of(base: str) -> list[ldif.Record]:
+    return [Modify(f"uid=made-0007,{base}", CHANGES), Delete(f"uid=made-0008,{base}")]
+
+
+def changed(base: str) -> dict[str, dict[str, set[str | bytes]]]:
+    expected = plain(crowd_of(base, 10))
+    del expected[f"uid=made-0008,{base}"]
+    seventh = expected[f"uid=made-0007,{base}"]
+    seventh["description"] = {*HOSTILE, "added"}
+    seventh["sn"] = {"Ä" * 100}
+    del seventh["cn;lang-pt"], seventh["jpegPhoto"]
+    return expected
+
+
+def test_slapd_makes_the_changes_that_are_written(run_slapd: Run) -> None:
+    slapd = run_slapd()
+    slapd.stop()
+    made, changes, dumped = (slapd.folder / f"{each}.ldif" for each in ("made", "changes", "all"))
+    ldif.write(made, crowd_of(slapd.crowd_base, 10))
+    tool(slapd, "slapadd", "-l", str(made))
+    ldif.write(changes, changes_of(slapd.crowd_base))
+    tool(slapd, "slapmodify", "-l", str(changes))
+    tool(slapd, "slapcat", "-l", str(dumped), "-a", UIDS)
+    assert plain(ldif.entries(dumped)) == changed(slapd.crowd_base)
