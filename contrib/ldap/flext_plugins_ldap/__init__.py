@@ -1,6 +1,7 @@
 """A directory beside each service, and the call's user named to it."""
 
-from .directory import AsyncDirectory, Entry, Upserted, User
+from .directory import AsyncDirectory
+from .entry import Entry, Upserted, User
 from .errors import (
     AccountExpired,
     AccountLocked,
@@ -12,12 +13,14 @@ from .errors import (
 )
 from .plugin import Ldap
 from .settings import DirectorySettings, LdapSettings
+from .twin import Directory
 
 __all__ = [
     "AccountExpired",
     "AccountLocked",
     "AsyncDirectory",
     "AuthenticationFailed",
+    "Directory",
     "DirectoryError",
     "DirectorySettings",
     "DirectoryUnavailable",

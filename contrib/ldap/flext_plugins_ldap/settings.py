@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from flext_plugins import Secret
+from flext_plugins import Secret  # noqa: TC001 - pydantic reads it
 
 from .identity import IdentitySettings
 
@@ -59,7 +59,7 @@ class _Takes:
 
 
 Url: TypeAlias = Annotated[str, AfterValidator(_url)]
-Several: TypeAlias = BeforeValidator(_several)
+_SEVERAL = BeforeValidator(_several)
 
 
 class DirectorySettings(BaseModel):
@@ -69,7 +69,7 @@ class DirectorySettings(BaseModel):
         frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
     )
 
-    url: Annotated[tuple[Url, ...], Several] = ()
+    url: Annotated[tuple[Url, ...], _SEVERAL] = ()
     """One address or several, of servers with the same content: the next where one fails."""
     starttls: bool | None = None
     """TLS over `ldap://`; on unless it says otherwise."""
@@ -87,9 +87,9 @@ class DirectorySettings(BaseModel):
     """Finds a user's groups; without it the user's own `memberOf` tells them."""
     group_base: str | None = None
     """Where groups are, if not below `search_base`."""
-    attributes: Annotated[tuple[str, ...], Several] = ("*",)
+    attributes: Annotated[tuple[str, ...], _SEVERAL] = ("*",)
     """What is read of a user."""
-    referral_hosts: Annotated[tuple[str, ...], Several] = ()
+    referral_hosts: Annotated[tuple[str, ...], _SEVERAL] = ()
     """`HOST` or `HOST:PORT` of other servers that may be asked, and given `bind_password`."""
     pool_size: PositiveInt = 4
     """Connections to each server at most."""
@@ -137,8 +137,9 @@ class LdapSettings(DirectorySettings, IdentitySettings):
     @property
     def directories(self) -> dict[str | None, DirectorySettings]:
         """All of them by name; the unnamed one's is `None`."""
-        unnamed: dict[str | None, DirectorySettings] = {None: self} if self.url else {}
-        return {**unnamed, **self.connections}
+        found: dict[str | None, DirectorySettings] = {None: self} if self.url else {}
+        found.update(self.connections)
+        return found
 
     @model_validator(mode="after")
     def _has_a_directory(self) -> Self:

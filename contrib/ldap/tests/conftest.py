@@ -67,7 +67,8 @@ def _certificates() -> Any:
     """`tests/certificates.py`, which is beside no package."""
     path = Path(__file__).parents[3] / "tests" / "certificates.py"
     spec = importlib.util.spec_from_file_location("certificates", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -109,7 +110,7 @@ def _seed(crowd: int) -> Iterator[str]:
         userPassword=PASSWORD,
         pwdPolicySubentry=f"cn=service,{policies}",
     )
-    common = {"objectClass": policy, "pwdAttribute": "userPassword"}
+    common: dict[str, Any] = {"objectClass": policy, "pwdAttribute": "userPassword"}
     yield _entry(f"cn=service,{policies}", cn="service", **common)
     locking = {"pwdLockout": "TRUE", "pwdMaxFailure": "3"}
     yield _entry(f"cn=default,{policies}", cn="default", pwdMustChange="TRUE", **common, **locking)
@@ -201,7 +202,12 @@ class Slapd:
 
     def _run(self, name: str, *arguments: str) -> None:
         done = subprocess.run(
-            [program(name), *arguments], cwd=self.folder, capture_output=True, text=True, timeout=30
+            [program(name), *arguments],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
 
