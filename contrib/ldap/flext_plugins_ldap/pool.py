@@ -79,7 +79,7 @@ class Pool:
         Raises:
             AuthenticationFailed: it is not.
         """
-        idle = self._slot(patience)
+        idle = self._slot(patience, another=True)
         if idle is not None:
             idle.close()  # its place is wanted
         session = self._open(patience, own=False)
@@ -131,14 +131,14 @@ class Pool:
         for session in idle:
             self.drop(session)
 
-    def _slot(self, patience: Patience) -> Session | None:
-        """An idle one, the latest used; or the right to open another."""
+    def _slot(self, patience: Patience, *, another: bool = False) -> Session | None:
+        """An idle one, the latest used, or the right to open another, which may come first."""
         until = patience.until(patience.pool)
         with self._changed:
             while True:
                 if self._closed:
                     raise Refused("the directory is closed")
-                if self._idle:
+                if self._idle and not (another and self._count < self._size):
                     return self._idle.pop()
                 if self._count < self._size:
                     self._count += 1

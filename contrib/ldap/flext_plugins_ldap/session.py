@@ -25,7 +25,12 @@ from .policy import POLICY, verdict
 with warnings.catch_warnings():  # of pyasn1, that ldap3 asks it for names which it has renamed
     warnings.simplefilter("ignore", DeprecationWarning)
     import ldap3
-    from ldap3.core.exceptions import LDAPCommunicationError, LDAPException, LDAPInvalidFilterError
+    from ldap3.core.exceptions import (
+        LDAPCommunicationError,
+        LDAPException,
+        LDAPInvalidDnError,
+        LDAPInvalidFilterError,
+    )
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -280,6 +285,8 @@ class Session:
             yield
         except LDAPInvalidFilterError:
             raise DirectoryError(f"{what}: the filter is empty or malformed") from None
+        except LDAPInvalidDnError:
+            raise DirectoryError(f"{what}: {HINTS[34]}", 34) from None
         except TimeoutError:
             raise Late(f"{self._target} did not answer in time") from None
         except (LDAPCommunicationError, OSError) as error:

@@ -12,6 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flext_plugins_ldap import AsyncDirectory, Directory
+
+from flext_plugins import Host
+from flext_plugins.testing import World
 
 BASE = "dc=flext,dc=test"
 PEOPLE = f"ou=people,{BASE}"
@@ -52,6 +56,7 @@ maxsize 268435456
 rootdn "cn=root,{base}"
 index objectClass,uid,member,entryCSN eq
 limits dn.exact="cn=service,{base}" size.soft=500 size.hard=500 size.prtotal=unlimited
+{access}
 access to attrs=userPassword by dn.exact="cn=service,{base}" =wx by anonymous auth by * none
 access to * by dn.exact="cn=service,{base}" write by users read by anonymous auth
 overlay memberof
@@ -97,7 +102,7 @@ def _entry(dn: str, **attributes: str | list[str]) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def _seed(crowd: int) -> Iterator[str]:
+def _seed(crowd: int, numbers: bool) -> Iterator[str]:
     policy = ["device", "pwdPolicy"]
     policies = f"ou=policies,{BASE}"
     yield _entry(BASE, objectClass=["dcObject", "organization"], o="Flext", dc="flext")
@@ -136,6 +141,7 @@ def _seed(crowd: int) -> Iterator[str]:
                 f"cn={escaped(cn)},{GROUPS}" for cn, members in MEMBERS.items() if uid in members
             ],
             **more.get(uid, {}),
+            **({"telephoneNumber": "+351 1 234"} if numbers else {}),
         )
     for cn, members in MEMBERS.items():
         yield _entry(
@@ -162,6 +168,8 @@ class Slapd:
         certificate: PEM with certificate and key; by default of the authority for 127.0.0.1.
         options: more lines of configuration before the database.
         overlays: more lines of the database's configuration.
+        access: who may what, asked before the rest.
+        numbers: whether people have telephone numbers.
     """
 
     base, people, groups, crowd_base = BASE, PEOPLE, GROUPS, CROWD
@@ -174,6 +182,8 @@ class Slapd:
         certificate: Path | None = None,
         options: str = "",
         overlays: str = "",
+        access: str = "",
+        numbers: bool = False,
     ) -> None:
         self.folder = folder
         (folder / "data").mkdir(parents=True)
@@ -193,9 +203,10 @@ class Slapd:
                 certificate=certificate or signed.server,
                 options=options,
                 overlays=overlays,
+                access=access,
             )
         )
-        (folder / "seed.ldif").write_text("".join(_seed(crowd)))
+        (folder / "seed.ldif").write_text("".join(_seed(crowd, numbers)))
         self._run("slapadd", "-q", "-f", "slapd.conf", "-l", "seed.ldif")
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -268,6 +279,14 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     made.stop()
 
 
+@pytest.fixture(scope="session")
+def writable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    """For tests that put it back as it was."""
+    made = Slapd(tmp_path_factory.mktemp("slapd") / "writable")
+    yield made
+    made.stop()
+
+
 @pytest.fixture
 def run_slapd(tmp_path: Path) -> Iterator[Run]:
     """Makes others, for tests that stop, change or set them up: see `Slapd`."""
@@ -281,3 +300,65 @@ def run_slapd(tmp_path: Path) -> Iterator[Run]:
     yield run
     for each in made:
         each.stop()
+
+
+class Asked:
+    """A directory in one of two worlds; its methods are the directory's, sync or not."""
+
+    def __init__(self, world: World, host: Host, name: str | None = None) -> None:
+        self.world, self.host, self._name = world, host, name
+
+    @property
+    def directory(self) -> Any:
+        kind = AsyncDirectory if self.world.asynchronous else Directory
+        return self.world.resource(self.host, kind, self._name)
+
+    def work(self, method: str, *args: Any, **options: Any) -> Callable[[], Any]:
+        """What `method` does, as a function for `world.all`."""
+        directory = self.directory
+        if method != "search":
+            return lambda: getattr(directory, method)(*args, **options)
+        if not self.world.asynchronous:
+            return lambda: list(directory.search(*args, **options))
+
+        async def found() -> list[Any]:
+            return [each async for each in directory.search(*args, **options)]
+
+        return found
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return lambda *args, **options: self.world.run(self.work(method, *args, **options))
+
+
+@pytest.fixture(params=["httpx sync", "httpx async"])
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """Threads, and an event loop."""
+    with World(request.param) as made:
+        yield made
+
+
+Ask = Callable[..., Asked]
+
+
+@pytest.fixture
+def ask(world: World, slapd: Slapd) -> Ask:
+    """A host's directory at `slapd`, or at another server.
+
+    Settings are those that work there, and what is given besides; `service` is more of the
+    service's configuration, `plugins` are other plugins' tables.
+    """
+
+    def ask(
+        server: Slapd = slapd,
+        service: dict[str, Any] | None = None,
+        plugins: dict[str, Any] | None = None,
+        provide: dict[type, Any] | None = None,
+        **settings: Any,
+    ) -> Asked:
+        tables = {"ldap": server.settings(**settings), **(plugins or {})}
+        host = world.host({"services": {"service": {"plugins": tables, **(service or {})}}})
+        for kind, value in (provide or {}).items():
+            host.provide(kind, value)
+        return Asked(world, host)
+
+    return ask
