@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from .change import changes, upsert
 from .entry import Entry, Upserted, User, common_name, filled, in_dn, in_filter
 from .errors import DirectoryError, InvalidCredentials, UserNotFound
+from .ldif import Delete
 from .pool import Reader
 from .route import Asked, Route
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from flext_plugins import Connection
 
     from .entry import Values
+    from .ldif import Record
     from .pool import Patience, Pool
     from .server import Servers
     from .session import Session
@@ -75,13 +77,14 @@ class AsyncDirectory:
             raise self._route.told(InvalidCredentials())
         return User(username, dn, found[0].attributes)
 
-    async def user(self, username: str) -> User:
-        """The user of that name, with the `attributes` in the settings.
+    async def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
+        """The user of that name, with these attributes, or those of the settings.
 
         Raises:
             UserNotFound: nobody has it, or several have.
         """
-        return await self._user(username, self._settings.attributes, Asked())
+        wanted = self._settings.attributes if attributes is None else attributes
+        return await self._user(username, wanted, Asked())
 
     async def groups(self, username: str) -> list[str]:
         """The common names of the user's groups, in the directory's order.
@@ -184,6 +187,23 @@ class AsyncDirectory:
     async def delete(self, dn: str, values: Mapping[str, str] | None = None) -> None:
         """An entry less; `values` are for placeholders in `dn`."""
         await self._change("delete", dn, values, lambda session, dn: session.delete(dn))
+
+    async def apply(self, record: Record) -> None:
+        """Do what a record of `ldif.read` says: an `Entry` is added."""
+        if isinstance(record, Entry):
+            await self.add(record.dn, record.attributes)
+        elif isinstance(record, Delete):
+            await self.delete(record.dn)
+        else:
+            wanted = record.by_attribute()
+            is_idempotent = all(each.kind == "replace" for each in record.changes)
+            await self._change(
+                "modify",
+                record.dn,
+                None,
+                lambda session, dn: session.modify(dn, wanted),
+                idempotent=is_idempotent,
+            )
 
     async def upsert(self, entries: Iterable[Entry]) -> list[Upserted]:
         """Add what is not there, and give what is there these attributes; others stay as they are.

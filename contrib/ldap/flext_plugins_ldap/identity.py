@@ -16,14 +16,15 @@ from flext_plugins import ConfigError, DeadlineExceeded, Refused
 from .errors import UserNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from flext_plugins import Connection, Request
 
-    from .directory import AsyncDirectory, User
+    from .directory import AsyncDirectory
 
 MOST_USERS = 10_000
 """How many users' headers a service keeps at a time."""
+_ATTRIBUTE = r"^[A-Za-z][A-Za-z0-9-]*$"
 _NAME = r"^[A-Za-z0-9!#$%&'*+.^`|~-]+$"
 
 
@@ -35,8 +36,10 @@ class IdentitySettings(BaseModel):
     user_header: str = Field("X-User", pattern=_NAME)
     department_header: str = Field("X-Department", pattern=_NAME)
     groups_header: str = Field("X-Groups", pattern=_NAME)
-    department_attribute: str = Field("departmentNumber", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
-    """Where the directory has a user's department."""
+    user_attribute: str = Field("uid", pattern=_ATTRIBUTE)
+    """Where the directory has a user's name, as services are to know it."""
+    department_attribute: str = Field("departmentNumber", pattern=_ATTRIBUTE)
+    """Where it has the department."""
     ttl: float = Field(60.0, ge=0, allow_inf_nan=False)
     """Seconds for which what the directory said about a user is sent without asking it again."""
     longest_header: int = Field(4096, ge=1)
@@ -106,7 +109,7 @@ class Identity:
         if (found := self._valid(user)) is not None:  # another flight has landed since
             return found
         until = time.monotonic() + self._settings.ttl  # counted from before it was asked
-        headers = dict(self._told(*await _asked(user, directory)))
+        headers = dict(await self._asked(user, directory))
         with self._lock:
             self._kept.pop(user, None)
             if len(self._kept) >= MOST_USERS:
@@ -114,32 +117,40 @@ class Identity:
             self._kept[user] = _Kept(headers, until)
         return headers
 
-    def _told(self, user: User, groups: Iterable[str]) -> Iterator[tuple[str, str]]:
-        attribute = self._settings.department_attribute.lower()
-        named = {name.lower(): values for name, values in user.attributes.items()}
-        all_values = ((user.username,), named.get(attribute, ()), sorted(set(groups)))
-        for header, values in zip(self._settings.headers, all_values, strict=True):
+    async def _asked(self, user: str, directory: AsyncDirectory) -> Iterable[tuple[str, str]]:
+        """What the directory says.
+
+        What went wrong at the directory leaves as `Refused`: it is no failure of the HTTP service.
+        """
+        settings = self._settings
+        try:
+            asked = settings.user_attribute, settings.department_attribute
+            found = await directory.user(user, asked)
+            groups = await directory.groups(user)
+        except UserNotFound as error:
+            raise Refused(f"the directory knows no user {user!r}") from error
+        except (ConfigError, DeadlineExceeded, Refused):
+            raise
+        except Exception as error:
+            raise Refused("the directory cannot be asked who the user is") from error
+        named = {name.lower(): values for name, values in found.attributes.items()}
+        name, department = (named.get(each.lower(), ()) for each in asked)
+        return self._told(_spelled(user, name), department, sorted(set(groups)))
+
+    def _told(self, *told: Iterable[str | bytes]) -> Iterator[tuple[str, str]]:
+        for header, values in zip(self._settings.headers, told, strict=True):
             value = ",".join(_encoded(each) for each in values)
-            if len(value) > self._settings.longest_header:
-                longest = self._settings.longest_header
+            longest = self._settings.longest_header
+            if len(value) > longest:
                 raise Refused(f"the user's {header} would be longer than {longest} bytes")
             if value:
                 yield header, value
 
 
-async def _asked(user: str, directory: AsyncDirectory) -> tuple[User, Iterable[str]]:
-    """What the directory says.
-
-    What went wrong at the directory leaves as `Refused`: it is no failure of the HTTP service.
-    """
-    try:
-        return await directory.user(user), await directory.groups(user)
-    except UserNotFound as error:
-        raise Refused(f"the directory knows no user {user!r}") from error
-    except (ConfigError, DeadlineExceeded, Refused):
-        raise
-    except Exception as error:
-        raise Refused("the directory cannot be asked who the user is") from error
+def _spelled(user: str, names: Sequence[str | bytes]) -> Sequence[str | bytes]:
+    """One of `names`: people have one, however they spell it, and directories overlook case."""
+    same = [each for each in names if str(each).lower() == user.lower()]
+    return (*same, *names, user)[:1]
 
 
 def _encoded(value: str | bytes) -> str:

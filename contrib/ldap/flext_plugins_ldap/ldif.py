@@ -16,7 +16,7 @@ from ldap3.core.exceptions import LDAPInvalidDnError
 from ldap3.protocol.rfc2849 import operation_to_ldif
 from ldap3.utils.dn import parse_dn
 
-from .directory import Entry
+from .entry import Entry
 
 if TYPE_CHECKING:
     import os
@@ -43,6 +43,13 @@ class Modify:
 
     dn: str
     changes: tuple[Change, ...]
+
+    def by_attribute(self) -> dict[str, list[tuple[str, tuple[str | bytes, ...]]]]:
+        """As ldap3 has them."""
+        found: dict[str, list[tuple[str, tuple[str | bytes, ...]]]] = {}
+        for kind, attribute, values in self.changes:
+            found.setdefault(attribute, []).append((f"MODIFY_{kind.upper()}", values))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class Ldap:
 
     Settings = LdapSettings
     stage = Stage.MESSAGE
+    fail_closed = True
 
     def __init__(self, settings: LdapSettings) -> None:
         self._directories: list[tuple[str | None, DirectorySettings, ssl.SSLContext]] = [

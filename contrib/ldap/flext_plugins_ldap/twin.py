@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from .directory import AsyncDirectory
     from .entry import Entry, Upserted, User, Values
+    from .ldif import Record
 
 T = TypeVar("T")
 
@@ -30,9 +31,9 @@ class Directory:
         """See `AsyncDirectory.authenticate`."""
         return self._driven(self._asked.authenticate(username, password))
 
-    def user(self, username: str) -> User:
+    def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
         """See `AsyncDirectory.user`."""
-        return self._driven(self._asked.user(username))
+        return self._driven(self._asked.user(username, attributes))
 
     def groups(self, username: str) -> list[str]:
         """See `AsyncDirectory.groups`."""
@@ -82,6 +83,10 @@ class Directory:
     def delete(self, dn: str, values: Mapping[str, str] | None = None) -> None:
         """See `AsyncDirectory.delete`."""
         self._driven(self._asked.delete(dn, values))
+
+    def apply(self, record: Record) -> None:
+        """See `AsyncDirectory.apply`."""
+        self._driven(self._asked.apply(record))
 
     def upsert(self, entries: Iterable[Entry]) -> list[Upserted]:
         """See `AsyncDirectory.upsert`."""

@@ -65,7 +65,7 @@ uidNumber: 1
 dn: cn=gone,dc=flext,dc=test
 changetype: delete
 """
-RECORDS = [
+RECORDS: list[ldif.Record] = [
     Entry(
         "cn=Ana Silva,dc=flext,dc=test",
         {
@@ -119,7 +119,6 @@ def test_a_file_without_records_has_none(tmp_path: Path) -> None:
 
 names = st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,9}(;[a-z-]{1,5})?", fullmatch=True)
 values = st.binary(max_size=200) | st.text(st.characters(codec="utf-8"), max_size=100)
-folded = {"unique_by": lambda pair: pair[0].lower()}
 attributes = st.lists(
     st.tuples(
         names.filter(lambda name: name.lower() not in {"dn", "control", "changetype", "version"}),
@@ -127,7 +126,7 @@ attributes = st.lists(
     ),
     min_size=1,
     max_size=5,
-    **folded,
+    unique_by=lambda pair: pair[0].lower(),
 ).map(dict)
 people = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=60).map("cn={}".format)
 
