@@ -7,11 +7,12 @@ import subprocess
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flext_plugins_ldap import Entry, ldif
+from flext_plugins_ldap import AsyncDirectory, DirectoryError, Entry, ldif
 from flext_plugins_ldap.ldif import Change, Delete, LdifError, Modify
 from hypothesis import given
 from hypothesis import strategies as st
@@ -442,3 +443,103 @@ def test_slapd_makes_the_changes_that_are_written(run_slapd: Run) -> None:
     tool(slapd, "slapmodify", "-l", str(changes))
     tool(slapd, "slapcat", "-l", str(dumped), "-a", UIDS)
     assert plain(ldif.entries(dumped)) == changed(slapd.crowd_base)
+
+
+# With a directory
+
+
+@pytest.mark.once
+def test_a_directory_goes_out_and_in_again_and_is_the_same(
+    ask: Any, run_slapd: Run, tmp_path: Path
+) -> None:
+    one, other = run_slapd(), run_slapd()
+    one.stop()
+    ldif.write(tmp_path / "made.ldif", crowd_of(one.crowd_base, 5_000))
+    tool(one, "slapadd", "-l", str(tmp_path / "made.ldif"))
+    one.start()
+    source, target = ask(one), ask(other)
+
+    ldif.write(tmp_path / "out.ldif", source.search(UIDS))
+    reports = target.upsert(ldif.entries(tmp_path / "out.ldif"))
+    assert [each.outcome for each in reports] == ["added"] * 5_000
+    ldif.write(tmp_path / "again.ldif", target.search(UIDS))
+    assert plain(ldif.entries(tmp_path / "again.ldif")) == plain(crowd_of(one.crowd_base, 5_000))
+
+    some = islice(ldif.entries(tmp_path / "again.ldif"), 50)
+    assert [each.outcome for each in target.upsert(some)] == ["modified"] * 50
+    assert plain(target.search(UIDS)) == plain(crowd_of(one.crowd_base, 5_000))
+
+
+async def written(directory: AsyncDirectory, file: Path) -> None:
+    with ldif.writing(file) as put:
+        async for entry in directory.search("(objectClass=*)"):
+            put(entry)
+
+
+def test_an_export_is_written_as_its_pages_come(ask: Any, slapd: Any, tmp_path: Path) -> None:
+    asked, file = ask(), tmp_path / "all.ldif"
+    if asked.world.asynchronous:
+        directory = asked.directory
+        asked.world.run(lambda: written(directory, file))
+    else:
+        ldif.write(file, asked.directory.search("(objectClass=*)"))
+    found = {each.dn: each.attributes for each in ldif.entries(file)}
+    assert len(found) > 5_000
+    assert found[f"uid=ana,{slapd.people}"]["cn"] == ("Ana Silva",)
+    assert not [name for each in found.values() for name in each if name == "userPassword"]
+
+
+def test_a_directory_makes_the_changes_that_are_read(
+    ask: Any, run_slapd: Run, tmp_path: Path
+) -> None:
+    slapd = run_slapd()
+    directory, base = ask(slapd), slapd.crowd_base
+    changes = tmp_path / "changes.ldif"
+    ldif.write(changes, [*crowd_of(base, 10), *changes_of(base)])
+    for record in ldif.read(changes):
+        directory.apply(record)
+    assert plain(directory.search(UIDS)) == changed(base)
+
+
+def test_the_changes_of_a_record_happen_in_their_order_or_not_at_all(
+    ask: Any, run_slapd: Run, tmp_path: Path
+) -> None:
+    slapd = run_slapd()
+    directory, dn = ask(slapd), f"uid=ana,{slapd.people}"
+    file = tmp_path / "changes.ldif"
+
+    def apply(*lines: str) -> tuple[Any, ...]:
+        file.write_text("\n".join([f"dn: {dn}", "changetype: modify", *lines, "-", ""]))
+        (record,) = ldif.read(file)
+        try:
+            directory.apply(record)
+        finally:
+            (found,) = directory.search("(uid=ana)")
+        return found.attributes.get("title"), found.attributes["sn"]
+
+    assert apply("add: title", "title: a", "-", "replace: title", "title: b") == (
+        ("b",),
+        ("Silva",),
+    )
+    assert apply("replace: title", "title: b", "-", "add: title", "title: c")[0] == ("b", "c")
+    assert apply("delete: title", "-", "add: title", "title: d")[0] == ("d",)
+    with pytest.raises(DirectoryError, match="modify: "):
+        apply("replace: sn", "sn: Changed", "-", "delete: title", "title: is not there")
+    assert apply("replace: title") == (None, ("Silva",))
+    with pytest.raises(DirectoryError, match="modify: "):
+        apply("delete: title")
+
+
+def test_a_number_is_incremented(ask: Any, run_slapd: Run, tmp_path: Path) -> None:
+    slapd = run_slapd(options="include /etc/ldap/schema/nis.schema")
+    directory, file = ask(slapd), tmp_path / "changes.ldif"
+    dn = f"uid=number,{slapd.crowd_base}"
+    file.write_text(
+        f"dn: {dn}\nchangetype: add\nobjectClass: account\nobjectClass: posixAccount\n"
+        "uid: number\ncn: number\nuidNumber: 41\ngidNumber: 1\nhomeDirectory: /\n\n"
+        f"dn: {dn}\nchangetype: modify\nincrement: uidNumber\nuidNumber: 1\n-\n"
+    )
+    for record in ldif.read(file):
+        directory.apply(record)
+    (found,) = directory.search("(uid=number)")
+    assert found.attributes["uidNumber"] == ("42",)
