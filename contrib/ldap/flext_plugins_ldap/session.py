@@ -125,6 +125,7 @@ class _Server(ldap3.Server):
     def candidate_addresses(self) -> Any:
         """In the system's order."""
         for each in super().candidate_addresses():  # type: ignore[no-untyped-call]
+            self._session.hang_up()  # of the address before
             self.connect_timeout = self._session.left()
             yield each
 
@@ -189,6 +190,12 @@ class Session:
             self._connection.unbind()
         with suppress(Exception):
             self._connection.strategy.close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the socket, which ldap3 leaves open where no connection came about."""
+        with suppress(Exception):
+            self._connection.socket.close()
 
     def bind(self, dn: str, password: str) -> None:
         """Become `dn`.
