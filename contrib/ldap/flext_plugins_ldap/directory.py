@@ -11,7 +11,7 @@ from .entry import Entry, Upserted, User, common_name, filled, in_dn, in_filter
 from .errors import DirectoryError, InvalidCredentials, UserNotFound
 from .ldif import Delete
 from .pool import Reader
-from .route import Asked, Route
+from .route import Asked, Route, leave
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -255,11 +255,15 @@ class AsyncDirectory:
 
         reader = Reader(read)
         try:
-            yield await self._route.ask("search", work, base, idempotent=True, asked=asked)
+            yield await self._route.ask(
+                "search", work, base, idempotent=True, asked=asked, reader=reader
+            )
             while not reader.is_over:
-                yield await self._route.on(reader.pool, "search", work, place[0], asked)
+                yield await self._route.on(reader, "search", work, place[0], asked)
         finally:
             reader.close()
+            if reader.place is not None:
+                leave(reader.place, reader)
 
     async def _change(
         self,

@@ -16,6 +16,7 @@ from .session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .server import Server
     from .session import Address
 
 T = TypeVar("T")
@@ -122,6 +123,11 @@ class Pool:
         else:
             self.drop(session)
 
+    def exhausted(self) -> Exhausted:
+        """The error of who waited for a connection."""
+        said = f"{self.address.target}: all {self._size} connections are busy"
+        return Exhausted(f"{said}; pool_size allows no more")
+
     def close(self) -> None:
         """Close what is idle now, and the others when they come back."""
         with self._changed:
@@ -145,10 +151,7 @@ class Pool:
                     return None
                 left = until - time.monotonic()
                 if left <= 0:
-                    target = self.address.target
-                    raise Exhausted(
-                        f"{target}: all {self._size} connections are busy; see pool_size"
-                    )
+                    raise self.exhausted()
                 self._changed.wait(None if left == math.inf else left)
 
     def _open(self, patience: Patience, *, own: bool) -> Session:
@@ -172,6 +175,8 @@ class Reader(Generic[T]):
 
     def __init__(self, work: Callable[[Session, bytes], tuple[T, bytes]]) -> None:
         self.pool: Pool | None = None
+        self.place: Server | None = None
+        """Where the application has entered and not left."""
         self._work = work
         self._session: Session | None = None
         self._cookie = b""

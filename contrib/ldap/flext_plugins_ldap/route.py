@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from flext_plugins import DeadlineExceeded, Failure, FlextError, Operation, Refused, options
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from flext_plugins import Connection
 
-    from .pool import Pool
+    from .pool import Pool, Reader
     from .server import Server, Servers
     from .settings import DirectorySettings
 
@@ -72,13 +72,26 @@ class Route:
         idempotent: bool = False,
         asked: Asked | None = None,
         size: int | None = None,
+        reader: Reader[Any] | None = None,
     ) -> T:
-        """What the first server that answers says, or one that it refers to."""
+        """What the first server that answers says, or one that it refers to.
+
+        Args:
+            name: of the operation.
+            work: what is done at the server.
+            dn: below or to which.
+            idempotent: whether it may be done again, and at another server.
+            asked: what the operation is part of.
+            size: how many entries it is about.
+            reader: keeps its place at the server until it is over.
+        """
         places = [(server, dn) for server in self._servers.own]
         asked = asked or Asked()
         for hops in range(MOST_HOPS + 1):
             try:
-                return await self._at(places, name, work, asked, idempotent=idempotent, size=size)
+                return await self._at(
+                    places, name, work, asked, idempotent=idempotent, size=size, reader=reader
+                )
             except Referred as referred:
                 found = self._servers.referred(referred.urls)
                 if not found or hops == MOST_HOPS:
@@ -86,9 +99,10 @@ class Route:
                 places = [(server, named or places[0][1]) for server, named in found]
         raise AssertionError  # the last one returned or raised
 
-    async def on(self, pool: Pool | None, name: str, work: Work[T], dn: str, asked: Asked) -> T:
-        """What the server that `pool` belongs to says; it is asked once."""
-        return await self._at([(self._servers.of(pool), dn)], name, work, asked)
+    async def on(self, reader: Reader[Any], name: str, work: Work[T], dn: str, asked: Asked) -> T:
+        """What the server says at which `reader` has its place; it is asked once."""
+        assert reader.place is not None  # noqa: S101 - its first page has come
+        return await self._at([(reader.place, dn)], name, work, asked, reader=reader)
 
     async def _at(
         self,
@@ -99,6 +113,7 @@ class Route:
         *,
         idempotent: bool = False,
         size: int | None = None,
+        reader: Reader[Any] | None = None,
     ) -> T:
         """What the first of these servers that answers says."""
         attributes = {} if size is None else {"size": size}
@@ -107,7 +122,7 @@ class Route:
             try:
                 with asked.limited():
                     found: T = await self._connection.perform(
-                        operation, self._run, server, work, dn, asked
+                        operation, self._run, server, work, dn, asked, reader
                     )
                 return found
             except Refused as error:
@@ -121,14 +136,24 @@ class Route:
                 raise self.told(error) from error.__cause__
         raise AssertionError  # the last one returned or raised
 
-    async def _run(self, server: Server, work: Work[T], dn: str, asked: Asked) -> T:
+    async def _run(
+        self, server: Server, work: Work[T], dn: str, asked: Asked, reader: Reader[Any] | None
+    ) -> T:
         call = self._connection.call
         assert call is not None  # noqa: S101 - operations have one
         asked.deadline = call.deadline
         call.check(f"the directory at {server.target}")
         patience = self._patience._replace(deadline=call.deadline)
         try:
-            return await server.run(lambda pool, patience: work(pool, patience, dn), patience)
+            if reader is None or reader.place is None:
+                await server.enter(patience)
+            if reader is not None:
+                reader.place = server
+            try:
+                return await server.run(lambda pool, patience: work(pool, patience, dn), patience)
+            finally:
+                if reader is None or reader.is_over:
+                    leave(server, reader)
         except (Late, Exhausted, Unreachable):
             call.check(f"the directory at {server.target}")  # it was the deadline that came
             raise
@@ -139,3 +164,10 @@ class Route:
             error.plugin, error.distribution = "ldap", "flext-plugins-ldap"
         error.service = error.service or self._connection.service.name
         return error
+
+
+def leave(server: Server, reader: Reader[Any] | None) -> None:
+    """Have no place at `server` any more."""
+    if reader is not None:
+        reader.place = None
+    server.leave()

@@ -38,11 +38,31 @@ class Server:
         self.target = address.target
         self.pool = Pool(address, settings.pool_size, partial(_enter, settings, address.target))
         self._threads: ThreadPoolExecutor | None = None
+        self._places = asyncio.Semaphore(settings.pool_size)
         if asynchronous:
             self._threads = ThreadPoolExecutor(settings.pool_size, f"ldap {self.target}")
 
+    async def enter(self, patience: Patience) -> None:
+        """Wait for a connection that nobody uses, without a thread that others need to end theirs.
+
+        Raises:
+            Exhausted: none became free in time.
+        """
+        if self._threads is None:  # the pool makes the thread wait
+            return
+        try:
+            async with asyncio.timeout(patience.pool):
+                await self._places.acquire()
+        except TimeoutError:
+            raise self.pool.exhausted() from None
+
+    def leave(self) -> None:
+        """Let the next one have it."""
+        if self._threads is not None:
+            self._places.release()
+
     async def run(self, work: Callable[[Pool, Patience], T], patience: Patience) -> T:
-        """What `work` gives."""
+        """What `work` gives, for somebody who has entered."""
         if self._threads is None:
             return work(self.pool, patience)
         loop = asyncio.get_running_loop()
@@ -76,10 +96,6 @@ class Servers:
             if parts.scheme in PORTS and names & {*self._settings.referral_hosts}:
                 found.append((self._of(url), _dn(parts.path)))
         return tuple(found)
-
-    def of(self, pool: Pool | None) -> Server:
-        """The server that `pool` belongs to."""
-        return next(each for each in self._known.values() if each.pool is pool)
 
     def close(self) -> None:
         """Close them all."""

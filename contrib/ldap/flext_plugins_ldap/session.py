@@ -157,13 +157,14 @@ class Session:
                 self._connection.socket = _Watched(self._connection.socket, self)
             if address.tls is not None and not address.at_once:
                 self._connection.start_tls(read_server_info=False)
-        except (LDAPException, OSError) as error:
+        except BaseException as error:
             self.close()
-            told = _told(error)
+            if not isinstance(error, Exception):
+                raise
+            told = "the answer is not LDAP"  # which ldap3 notices in many ways
+            if isinstance(error, (LDAPException, OSError)):
+                told = _told(error)
             raise Unreachable(f"{self._target} cannot be reached: {told}") from None
-        except BaseException:
-            self.close()
-            raise
 
     def left(self) -> float | None:
         """Seconds that may still be waited; `None` for ever.

@@ -1,11 +1,14 @@
 """A real slapd with TLS, people, groups and a password policy."""
 
 import importlib.util
+import math
 import os
+import select
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,8 +48,7 @@ moduleload memberof
 moduleload refint
 moduleload ppolicy
 pidfile {folder}/slapd.pid
-TLSCertificateFile {certificate}
-TLSCertificateKeyFile {certificate}
+{encryption}
 {options}
 database mdb
 suffix "{base}"
@@ -80,7 +82,7 @@ def _certificates() -> Any:
     return module
 
 
-authority = _certificates().authority
+certificates = _certificates()
 
 
 def program(name: str) -> str:
@@ -165,29 +167,33 @@ class Slapd:
     Args:
         folder: for its files.
         crowd: how many people there are in `ou=crowd`.
-        certificate: PEM with certificate and key; by default of the authority for 127.0.0.1.
         options: more lines of configuration before the database.
         overlays: more lines of the database's configuration.
         access: who may what, asked before the rest.
         numbers: whether people have telephone numbers.
+        authority: that of another one, in place of its own.
+        referral: where all of `ou=away` is; `self` is right here.
+        tls: whether it can.
     """
 
-    base, people, groups, crowd_base = BASE, PEOPLE, GROUPS, CROWD
+    base, people, groups, crowd_base, users = BASE, PEOPLE, GROUPS, CROWD, USERS
     bind_dn, bind_password = SERVICE, PASSWORD
 
     def __init__(
         self,
         folder: Path,
         crowd: int = 0,
-        certificate: Path | None = None,
         options: str = "",
         overlays: str = "",
         access: str = "",
         numbers: bool = False,
+        authority: Any = None,
+        referral: str = "",
+        tls: bool = True,
     ) -> None:
-        self.folder = folder
+        self.folder, self._tls = folder, tls
         (folder / "data").mkdir(parents=True)
-        signed = authority(folder / "tls")
+        self.authority = signed = authority or certificates.authority(folder / "tls")
         self.ca_file = str(signed.path)
         self.port, self.tls_port = _free(), _free()
         self.url, self.tls_url = (
@@ -195,18 +201,24 @@ class Slapd:
             f"ldaps://127.0.0.1:{self.tls_port}",
         )
         self.target = f"127.0.0.1:{self.port}"
+        encryption = f"TLSCertificateFile {signed.server}\nTLSCertificateKeyFile {signed.server}"
         (folder / "slapd.conf").write_text(
             CONFIGURATION.format(
                 folder=folder,
                 base=BASE,
                 modules="/usr/lib/ldap",
-                certificate=certificate or signed.server,
+                encryption=encryption if tls else "",
                 options=options,
                 overlays=overlays,
                 access=access,
             )
         )
-        (folder / "seed.ldif").write_text("".join(_seed(crowd, numbers)))
+        seed = [*_seed(crowd, numbers)]
+        if referral:
+            ref = f"{self.url}/ou=away,{BASE}" if referral == "self" else referral
+            away = ["referral", "extensibleObject"]
+            seed.append(_entry(f"ou=away,{BASE}", objectClass=away, ou="away", ref=ref))
+        (folder / "seed.ldif").write_text("".join(seed))
         self._run("slapadd", "-q", "-f", "slapd.conf", "-l", "seed.ldif")
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
@@ -224,7 +236,8 @@ class Slapd:
 
     def start(self) -> None:
         """Until it accepts connections."""
-        addresses = f"{self.url}/ {self.tls_url}/"
+        addresses = f"{self.url}/ {self.tls_url}/" if self._tls else f"{self.url}/"
+        last = self.tls_port if self._tls else self.port
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [program("slapd"), "-f", "slapd.conf", "-h", addresses, "-d", "0"],
@@ -235,7 +248,7 @@ class Slapd:
         end = time.monotonic() + PATIENCE
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.tls_port), 1).close()
+                socket.create_connection(("127.0.0.1", last), 1).close()
                 return
             except OSError:
                 said = (self.folder / "log").read_text()
@@ -268,7 +281,125 @@ def _free() -> int:
         return port
 
 
+class Peer:
+    """Listens on loopback, keeps what it is sent, and does with each connection what it is told.
+
+    Args:
+        answer: given the socket; the connection is closed when it returns.
+    """
+
+    def __init__(self, answer: Callable[[socket.socket], None]) -> None:
+        self._answer = answer
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port = self._server.getsockname()[1]
+        self.url = f"ldap://127.0.0.1:{self.port}"
+        self.target = f"127.0.0.1:{self.port}"
+        self.received = b""
+        self.most = self.count = 0
+        self.ended = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                accepted, _ = self._server.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
+
+    def _serve(self, accepted: socket.socket) -> None:
+        self.count += 1
+        self.most = max(self.most, self._established())
+        try:
+            self._answer(accepted)
+        except OSError:
+            pass
+        finally:
+            accepted.close()
+
+    def _established(self) -> int:
+        """How many connections the other side has not closed, whether we know or not."""
+        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        return sum(row[1].endswith(f":{self.port:04X}") and row[3] == "01" for row in rows)
+
+    def close(self) -> None:
+        self.ended.set()
+        self._server.close()
+
+
+class Relay(Peer):
+    """Passes everything on to `port`, and back; on hold it passes nothing more.
+
+    Attributes:
+        refuses: how many of the next connections it closes at once.
+        cut_after: how many bytes have passed when it closes the connection, once.
+    """
+
+    refuses = 0
+    cut_after: float = math.inf
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self.passed = b""
+        self.on_hold = threading.Event()
+        super().__init__(self._passed)
+
+    def _passed(self, accepted: socket.socket) -> None:
+        if self.refuses:
+            self.refuses -= 1
+            return
+        with socket.create_connection(("127.0.0.1", self._to)) as onward:
+            while True:
+                ready, _, _ = select.select([accepted, onward], [], [], 0.1)
+                while self.on_hold.is_set() and not self.ended.is_set():
+                    time.sleep(0.01)
+                for one in ready:
+                    data = one.recv(65536)
+                    if not data:
+                        return
+                    self.passed += data
+                    if len(self.passed) > self.cut_after:
+                        self.cut_after = math.inf
+                        return
+                    (onward if one is accepted else accepted).sendall(data)
+                if self.ended.is_set():
+                    return
+
+
 Run = Callable[..., Slapd]
+
+
+@pytest.fixture
+def peer() -> Iterator[Callable[..., Peer]]:
+    """Makes a `Peer`; without anything to do it keeps what it hears and says nothing."""
+    made: list[Peer] = []
+
+    def run(answer: Callable[[Peer, socket.socket], None] | None = None) -> Peer:
+        def silent(accepted: socket.socket) -> None:
+            while data := accepted.recv(65536):
+                found.received += data
+
+        found = Peer(silent if answer is None else lambda accepted: answer(found, accepted))
+        made.append(found)
+        return found
+
+    yield run
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def relay() -> Iterator[Callable[[int], Relay]]:
+    """Makes a `Relay` to a port."""
+    made: list[Relay] = []
+
+    def run(port: int) -> Relay:
+        made.append(Relay(port))
+        return made[-1]
+
+    yield run
+    for each in made:
+        each.close()
 
 
 @pytest.fixture(scope="session")
@@ -285,6 +416,21 @@ def writable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     made = Slapd(tmp_path_factory.mktemp("slapd") / "writable")
     yield made
     made.stop()
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    """One that cannot do TLS."""
+    made = Slapd(tmp_path_factory.mktemp("slapd") / "plain", tls=False)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def authority_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority that no server's certificate is of."""
+    found: Path = certificates.authority(tmp_path_factory.mktemp("authority")).path
+    return found
 
 
 @pytest.fixture

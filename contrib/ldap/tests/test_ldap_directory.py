@@ -41,10 +41,15 @@ INJECTIONS = [
     "ana)%00",
     "",
     " ",
-    "ＡＮＡ*",
+    "\uff21\uff2e\uff21*",
     "a" * 5000,
 ]
 DNS = ["x,ou=people", "x+cn=y", "#x", " x ", 'x"y', "x<y>z;=", "x\\,y", "x\\", "x\x00y", "é,x"]
+
+
+def named(value: str) -> bool:
+    """Whether slapd has such names."""
+    return bool(value.strip()) and "\x00" not in value and len(value) < 1000
 
 
 def person(uid: str, people: str, **more: tuple[str, ...]) -> Entry:
@@ -171,7 +176,13 @@ def test_why_nobody_was_authenticated_is_in_the_class_and_nowhere_else(
         with pytest.raises(InvalidCredentials):
             directory.authenticate("eve", "wrong")
     said = set()
-    tries = [("ana", "wrong"), ("nobody", "wrong"), ("ana", ""), ("eve", "x"), ("old", "old-passw0rd")]
+    tries = [
+        ("ana", "wrong"),
+        ("nobody", "wrong"),
+        ("ana", ""),
+        ("eve", "x"),
+        ("old", "old-passw0rd"),
+    ]
     for username, password in tries:
         with pytest.raises(AuthenticationFailed) as caught:
             directory.authenticate(username, password)
@@ -216,7 +227,9 @@ def test_a_user_who_proves_it_lends_nobody_that_identity(ask: Any, run_slapd: An
 
     def alternating(number: int) -> Any:
         if number % 2:
-            return directory.work("authenticate", *[("ana", "ana-passw0rd"), ("bob", "bob-passw0rd")][number % 4 // 2])
+            return directory.work(
+                "authenticate", *[("ana", "ana-passw0rd"), ("bob", "bob-passw0rd")][number % 4 // 2]
+            )
         return directory.work("user", ("ana", "bob")[number % 4 // 2])
 
     found = directory.world.all([alternating(number) for number in range(48)])
@@ -309,19 +322,17 @@ def test_a_value_in_a_filter_is_a_value_and_nothing_else(ask: Any, value: str) -
     assert directory.search("(|(uid={one})(mail={one}))", {"one": value}) == []
 
 
-@pytest.mark.parametrize("value", [each for each in DNS + INJECTIONS if each.strip()])
-def test_a_value_in_a_dn_is_a_value_and_nothing_else(
-    ask: Any, writable: Any, value: str
-) -> None:
-    if "\x00" in value or len(value) > 1000:
-        pytest.skip("slapd has no such names")
+@pytest.mark.parametrize("value", [each for each in DNS + INJECTIONS if named(each)])
+def test_a_value_in_a_dn_is_a_value_and_nothing_else(ask: Any, writable: Any, value: str) -> None:
     directory = ask(writable)
     dn = f"ou={{ou}},{writable.base}"
     directory.add(dn, {"objectClass": "organizationalUnit"}, {"ou": value})
     try:
         (found,) = directory.search("(ou={ou})", {"ou": value})
         folded = re.sub(r" +", " ", value.strip() or value)
-        assert [re.sub(r" +", " ", str(each).strip()) for each in found.attributes["ou"]] == [folded]
+        assert [re.sub(r" +", " ", str(each).strip()) for each in found.attributes["ou"]] == [
+            folded
+        ]
         assert len(directory.search("(objectClass=*)", {"ou": value}, base=dn)) == 1
     finally:
         directory.delete(dn, {"ou": value})
@@ -371,11 +382,19 @@ def test_an_upsert_tells_of_each_entry(ask: Any, writable: Any) -> None:
         ("search", [""], "search: the filter is empty or malformed"),
         ("search", ["(uid=ana"], "search: the filter is empty or malformed"),
         ("search", ["uid=ana)("], "search: the filter is empty or malformed"),
-        ("search", ["(mial=x)"], "no attribute 'mial', asked for by the filter; did you mean 'mail'"),
+        (
+            "search",
+            ["(mial=x)"],
+            "no attribute 'mial', asked for by the filter; did you mean 'mail'",
+        ),
         ("delete", ["nonsense"], "delete: the DN is malformed; check search_base, or the DN"),
         ("delete", ["uid=nobody,dc=flext,dc=test"], r"delete: noSuchObject \(32\).*; nothing has"),
         ("modify", ["uid=ana,ou=people,dc=flext,dc=test", {"mial": "x"}], r"\(17\).*mial"),
-        ("modify", ["uid=ana,ou=people,dc=flext,dc=test", {"mail": 5}], "the values cannot be sent"),
+        (
+            "modify",
+            ["uid=ana,ou=people,dc=flext,dc=test", {"mail": 5}],
+            "the values cannot be sent",
+        ),
         ("add", ["uid=y,ou=people,dc=flext,dc=test", {}], "add: "),
     ],
 )
