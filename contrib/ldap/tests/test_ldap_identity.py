@@ -11,11 +11,11 @@ from urllib.parse import unquote
 
 import pytest
 from flext_plugins_circuit_breaker import CircuitBreaker, State
-from flext_plugins_ldap import Entry, identity, ldif
+from flext_plugins_ldap import Entry, Ldap, identity, ldif
 from flext_plugins_ldap.ldif import Change, Modify
 
 from flext_plugins import ConfigError, DeadlineExceeded, Host, Refused, options
-from flext_plugins.testing import Answer, LoopbackService, Record, World
+from flext_plugins.testing import Answer, LoopbackService, PluginConformance, Record, World
 
 Run = Callable[..., Any]
 Serve = Callable[..., Host]
@@ -259,13 +259,21 @@ def test_a_header_that_would_be_too_long_is_refused_and_never_cut(
 # Who is not known
 
 
-@pytest.mark.parametrize("user", ["nobody", "*", "ana)(uid=*", "", "an\x00a", "\udc80", "a" * 5000])
+@pytest.mark.parametrize("user", ["nobody", "*", "ana)(uid=*", "", "an\x00a", "a" * 5000])
 def test_a_user_that_the_directory_does_not_know_is_refused(
     flext_world: World, flext_service: LoopbackService, serve: Serve, slapd: Any, user: str
 ) -> None:
     host = serve(slapd, identity="ana")
     with options(user=user), pytest.raises(Refused, match="ldap: the directory knows no user"):
         flext_world.get(host)
+    assert flext_service.received == []
+
+
+def test_a_user_whom_no_directory_can_be_asked_about_is_refused(
+    flext_world: World, flext_service: LoopbackService, serve: Serve, slapd: Any
+) -> None:
+    with options(user="half of a \udc80"), pytest.raises(Refused, match="ldap: the directory "):
+        flext_world.get(serve(slapd))
     assert flext_service.received == []
 
 
@@ -491,3 +499,14 @@ def test_settings_that_cannot_be_are_told(
     with pytest.raises(ConfigError) as caught, Host({"services": {"service": service}}) as host:
         host.check("service")
     assert problem in str(caught.value.problems)
+
+
+# The contract
+
+
+class TestNamed(PluginConformance):
+    plugin = Ldap
+
+    @pytest.fixture(autouse=True)
+    def _somebody(self, slapd: Any) -> None:
+        type(self).settings = slapd.settings(identity="ana", ttl=0.05)
