@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import aclosing
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from .change import changes, upsert
-from .entry import Entry, Upserted, User, common_name, filled, in_dn, in_filter
+from .entry import Entry, Upserted, User, common_name, filled, in_dn, in_filter, is_text
 from .errors import DirectoryError, InvalidCredentials, UserNotFound
 from .ldif import Delete
 from .pool import Reader
@@ -61,7 +62,8 @@ class AsyncDirectory:
             AccountLocked: too many wrong passwords, or an administrator locked it.
             AccountExpired: the password is right and has to be changed first.
         """
-        if not password:  # a bind without one succeeds, as nobody in particular
+        # A bind without a password succeeds, as nobody in particular.
+        if not password or not is_text(password):
             raise self._route.told(InvalidCredentials())
         asked = Asked()
         found = await self._found(username, self._settings.attributes, asked)
@@ -75,7 +77,7 @@ class AsyncDirectory:
         await self._route.ask("bind", work, dn, asked=asked)
         if not is_known:
             raise self._route.told(InvalidCredentials())
-        return User(username, dn, found[0].attributes)
+        return self._spelled(username, found[0], self._settings.attributes)
 
     async def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
         """The user of that name, with these attributes, or those of the settings.
@@ -101,12 +103,10 @@ class AsyncDirectory:
         values = {"dn": user.dn, "username": username}
         base = settings.group_base or settings.search_base
         wanted = self._filled(settings.group_filter, values, in_filter)
-        names: list[str] = []
-        async for page in self._paged(wanted, base, ("cn",), asked):
-            for entry in page:
-                said = next(iter(entry.attributes.values()), ())
-                names.extend(str(name) for name in said[:1])
-        return names
+        async with aclosing(self._paged(wanted, base, ("cn",), asked)) as pages:
+            found = [entry async for page in pages for entry in page]
+        names = (next(iter(entry.attributes.values()), ()) for entry in found)
+        return [str(each[0]) for each in names if each]
 
     async def search(
         self,
@@ -127,11 +127,13 @@ class AsyncDirectory:
             base: below which to look, in place of `search_base`.
             attributes: to be read.
         """
-        async for page in self.pages(ldap_filter, values, base=base, attributes=attributes):
-            for entry in page:
-                yield entry
+        pages = self.pages(ldap_filter, values, base=base, attributes=attributes)
+        async with aclosing(pages):
+            async for page in pages:
+                for entry in page:
+                    yield entry
 
-    async def pages(
+    def pages(
         self,
         ldap_filter: str,
         values: Mapping[str, str] | None = None,
@@ -144,8 +146,7 @@ class AsyncDirectory:
         where = self._settings.search_base
         if base is not None:
             where = self._filled(base, values, in_dn)
-        async for page in self._paged(wanted, where, attributes, Asked()):
-            yield page
+        return self._paged(wanted, where, attributes, Asked())
 
     async def add(
         self,
@@ -227,10 +228,26 @@ class AsyncDirectory:
         found = await self._found(username, attributes, asked)
         if len(found) != 1:
             raise self._route.told(UserNotFound())
-        return User(username, found[0].dn, found[0].attributes)
+        return self._spelled(username, found[0], attributes)
+
+    def _spelled(self, username: str, entry: Entry, wanted: Sequence[str]) -> User:
+        """The user, under the name as the directory has it: whoever is ANA is ana."""
+        name, asked = self._settings.name_attribute, {each.lower() for each in wanted}
+        kept = dict(entry.attributes)
+        for key in [each for each in kept if each.lower() == name]:
+            folded = {str(value).casefold(): str(value) for value in kept[key]}
+            username = folded.get(username.strip().casefold(), username)
+            if not asked & {name, "*"}:
+                del kept[key]
+        return User(username, entry.dn, kept)
 
     async def _found(self, username: str, attributes: Sequence[str], asked: Asked) -> list[Entry]:
         """Who has that name; two are as good as many."""
+        if not is_text(username):
+            return []
+        name = self._settings.name_attribute
+        if name and "*" not in attributes:
+            attributes = [*attributes, name]
         wanted = self._filled(self._settings.user_filter, {"username": username}, in_filter)
 
         def work(pool: Pool, patience: Patience, base: str) -> list[Entry]:

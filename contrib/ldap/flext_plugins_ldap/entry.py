@@ -51,6 +51,15 @@ def _hexed(found: re.Match[str]) -> str:
     return f"\\{ord(found[0]):02x}"
 
 
+def is_text(value: str) -> bool:
+    """Whether `value` can be sent: what has half a surrogate pair in it cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def in_filter(value: str) -> str:
     """`value`, for one in a filter: it matches itself and nothing else (RFC 4515)."""
     return _IN_FILTER.sub(_hexed, value)

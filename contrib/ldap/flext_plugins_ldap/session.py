@@ -31,6 +31,8 @@ with warnings.catch_warnings():  # of pyasn1, that ldap3 asks it for names which
         LDAPInvalidDnError,
         LDAPInvalidFilterError,
     )
+    from ldap3.operation.search import parse_filter
+    from ldap3.utils.dn import parse_dn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -322,6 +324,25 @@ class Session:
         said = " ".join(str(result["message"] or "").split())
         told += f": {said}" if said else ""
         raise DirectoryError(told + (f"; {HINTS[code]}" if code in HINTS else ""), code)
+
+
+def is_dn(text: str) -> bool:
+    """Whether `text` has the form of a DN."""
+    try:
+        return bool(parse_dn(text))
+    except LDAPInvalidDnError:
+        return False
+
+
+def is_filter(text: str) -> bool:
+    """Whether `text` has the form of a filter."""
+    try:
+        parse_filter(  # type: ignore[no-untyped-call]
+            text, None, auto_escape=True, auto_encode=True, validator=None, check_names=False
+        )
+    except LDAPInvalidFilterError:
+        return False
+    return True
 
 
 def _told(error: BaseException) -> str:

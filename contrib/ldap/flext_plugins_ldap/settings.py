@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from string import Formatter
 from typing import Annotated, Any, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from pydantic_core import PydanticCustomError
 from flext_plugins import Secret  # noqa: TC001 - pydantic reads it
 
 from .identity import IdentitySettings
+from .session import is_dn, is_filter
 
 PORTS = {"ldap": 389, "ldaps": 636}
 
@@ -52,12 +54,20 @@ class _Takes:
             found = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
         except ValueError:
             found = set()
-        if not found or not found <= set(self._names) or not value.startswith("("):
+        tried = re.sub(r"\{[^{}]*\}", "x", value)
+        if not found or not found <= set(self._names) or not is_filter(tried):
             names = " or ".join(f"{{{name}}}" for name in self._names)
             raise PydanticCustomError("filter", f"expected a filter in brackets with {names} in it")
         return value
 
 
+def _dn(value: str) -> str:
+    if value and not is_dn(value):
+        raise PydanticCustomError("dn", "expected a DN, such as dc=example,dc=org")
+    return value
+
+
+Dn: TypeAlias = Annotated[str, AfterValidator(_dn)]
 Url: TypeAlias = Annotated[str, AfterValidator(_url)]
 _SEVERAL = BeforeValidator(_several)
 
@@ -80,12 +90,12 @@ class DirectorySettings(BaseModel):
     bind_dn: str | None = None
     """Who asks; nobody in particular if left out."""
     bind_password: Secret | None = None
-    search_base: str = ""
+    search_base: Dn = ""
     """Below which people and groups are."""
     user_filter: Annotated[str, AfterValidator(_Takes("username"))] = "(uid={username})"
     group_filter: Annotated[str, AfterValidator(_Takes("dn", "username"))] | None = None
     """Finds a user's groups; without it the user's own `memberOf` tells them."""
-    group_base: str | None = None
+    group_base: Dn | None = None
     """Where groups are, if not below `search_base`."""
     attributes: Annotated[tuple[str, ...], _SEVERAL] = ("*",)
     """What is read of a user."""
@@ -99,6 +109,13 @@ class DirectorySettings(BaseModel):
     """Seconds for a connection with its TLS; the service's `timeout.connect` if left out."""
     timeout: PositiveFloat | None = None
     """Seconds for an answer; the service's `timeout.read` if left out."""
+
+    @property
+    def name_attribute(self) -> str | None:
+        """What `user_filter` compares with the name, in lower case; `None` if several or none."""
+        found = re.findall(r"\(\s*([A-Za-z0-9.-]+)\s*=\s*\{username\}\s*\)", self.user_filter)
+        names = {each.lower() for each in found}
+        return names.pop() if len(names) == 1 else None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -96,7 +96,7 @@ def test_a_referral_is_told_and_not_followed(ask: Any, referring: Any) -> None:
     for method, given in (
         ("delete", [away]),
         ("modify", [away, {"ou": "x"}]),
-        ("add", [f"ou=x,{away}", {"objectClass": "person"}]),
+        ("add", [f"ou=x,{away}", {"objectClass": "organizationalUnit"}]),
     ):
         with pytest.raises(DirectoryError, match="refers to another server"):
             getattr(directory, method)(*given)
