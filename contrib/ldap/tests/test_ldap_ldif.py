@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from flext_plugins_ldap import AsyncDirectory, DirectoryError, Entry, ldif
 from flext_plugins_ldap.ldif import Change, Delete, LdifError, Modify
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 EVERYTHING = b"""\
@@ -147,6 +147,7 @@ def text(value: str | bytes) -> str | bytes:
         return value
 
 
+@settings(deadline=None)
 @given(records=st.lists(st.builds(Entry, people, attributes), max_size=3))
 def test_whatever_the_values_are_they_come_back(
     tmp_path_factory: pytest.TempPathFactory, records: list[Entry]
