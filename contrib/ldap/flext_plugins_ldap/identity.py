@@ -16,7 +16,7 @@ from flext_plugins import ConfigError, DeadlineExceeded, Refused
 from .errors import UserNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from flext_plugins import Connection, Request
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 MOST_USERS = 10_000
 """How many users' headers a service keeps at a time."""
-_ATTRIBUTE = r"^[A-Za-z][A-Za-z0-9-]*$"
 _NAME = r"^[A-Za-z0-9!#$%&'*+.^`|~-]+$"
 
 
@@ -36,10 +35,8 @@ class IdentitySettings(BaseModel):
     user_header: str = Field("X-User", pattern=_NAME)
     department_header: str = Field("X-Department", pattern=_NAME)
     groups_header: str = Field("X-Groups", pattern=_NAME)
-    user_attribute: str = Field("uid", pattern=_ATTRIBUTE)
-    """Where the directory has a user's name, as services are to know it."""
-    department_attribute: str = Field("departmentNumber", pattern=_ATTRIBUTE)
-    """Where it has the department."""
+    department_attribute: str = Field("departmentNumber", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    """Where the directory has a user's department."""
     ttl: float = Field(60.0, ge=0, allow_inf_nan=False)
     """Seconds for which what the directory said about a user is sent without asking it again."""
     longest_header: int = Field(4096, ge=1)
@@ -122,10 +119,9 @@ class Identity:
 
         What went wrong at the directory leaves as `Refused`: it is no failure of the HTTP service.
         """
-        settings = self._settings
+        attribute = self._settings.department_attribute
         try:
-            asked = settings.user_attribute, settings.department_attribute
-            found = await directory.user(user, asked)
+            found = await directory.user(user, (attribute,))
             groups = await directory.groups(user)
         except UserNotFound as error:
             raise Refused(f"the directory knows no user {user!r}") from error
@@ -134,8 +130,8 @@ class Identity:
         except Exception as error:
             raise Refused("the directory cannot be asked who the user is") from error
         named = {name.lower(): values for name, values in found.attributes.items()}
-        name, department = (named.get(each.lower(), ()) for each in asked)
-        return self._told(_spelled(user, name), department, sorted(set(groups)))
+        department = named.get(attribute.lower(), ())
+        return self._told((found.username,), department, sorted(set(groups)))
 
     def _told(self, *told: Iterable[str | bytes]) -> Iterator[tuple[str, str]]:
         for header, values in zip(self._settings.headers, told, strict=True):
@@ -145,12 +141,6 @@ class Identity:
                 raise Refused(f"the user's {header} would be longer than {longest} bytes")
             if value:
                 yield header, value
-
-
-def _spelled(user: str, names: Sequence[str | bytes]) -> Sequence[str | bytes]:
-    """One of `names`: people have one, however they spell it, and directories overlook case."""
-    same = [each for each in names if str(each).lower() == user.lower()]
-    return (*same, *names, user)[:1]
 
 
 def _encoded(value: str | bytes) -> str:
