@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .server import Server
-    from .session import Address
+    from .wire import Address
 
 T = TypeVar("T")
 IDLE_SECONDS = 60.0

@@ -14,8 +14,8 @@ from flext_plugins import ConfigError
 
 from .errors import AuthenticationFailed, DirectoryError
 from .pool import Patience, Pool
-from .session import Address
 from .settings import PORTS
+from .wire import Address
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,13 +1,10 @@
-"""One connection to one server: the only module that knows ldap3."""
+"""One connection to one server: what is said over it, in ldap3's words and ours."""
 
 from __future__ import annotations
 
 import math
-import select
-import socket
-import ssl
+import selectors
 import time
-import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,30 +17,27 @@ from .errors import (
     Referred,
     Unreachable,
 )
+from .library import (
+    LDAPCommunicationError,
+    LDAPException,
+    LDAPInvalidDnError,
+    LDAPInvalidFilterError,
+    ldap3,
+)
 from .policy import POLICY, verdict
-
-with warnings.catch_warnings():  # of pyasn1, that ldap3 asks it for names which it has renamed
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import ldap3
-    from ldap3.core.exceptions import (
-        LDAPCommunicationError,
-        LDAPException,
-        LDAPInvalidDnError,
-        LDAPInvalidFilterError,
-    )
-    from ldap3.operation.search import parse_filter
-    from ldap3.utils.dn import parse_dn
+from .wire import Candidates, Watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from .entry import Values
     from .schema import Schema
+    from .wire import Address
 
 PAGES = "1.2.840.113556.1.4.319"
 BUSY = frozenset({51, 52})
 """The server is there and cannot do it now: busy, unavailable."""
-SIZE_LIMIT_EXCEEDED, NO_SUCH_OBJECT, EXISTS = 4, 32, 68
+SIZE_LIMIT_EXCEEDED, EXISTS = 4, 68
 HINTS = {
     4: "ask for less, or for pages that are smaller",
     17: "check the names of the attributes",
@@ -55,81 +49,12 @@ HINTS = {
 }
 
 
-class Address(NamedTuple):
-    """Where a server is, and how it is spoken to."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None
-    at_once: bool = False
-    """TLS from the start, instead of StartTLS."""
-
-    @property
-    def target(self) -> str:
-        """`host:port`, as operations name it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
 class Page(NamedTuple):
     """Part of what a search found."""
 
     entries: list[Entry]
     cookie: bytes
     """Asks for the next page on the same connection; empty after the last."""
-
-
-class _Watched:
-    """A socket that is never waited for beyond its session's time."""
-
-    def __init__(self, plain: Any, session: Session) -> None:
-        self.plain, self._session = plain, session
-
-    def recv(self, size: int) -> bytes:
-        self.plain.settimeout(self._session.left())
-        data: bytes = self.plain.recv(size)
-        return data
-
-    def sendall(self, data: bytes) -> None:
-        self.plain.settimeout(self._session.left())
-        self.plain.sendall(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.plain, name)
-
-
-class _Verified(ldap3.Tls):
-    """TLS whose certificate and host name OpenSSL checks: ldap3 asks for neither by itself."""
-
-    def __init__(self, address: Address, session: Session) -> None:
-        super().__init__(validate=ssl.CERT_REQUIRED)
-        self._address, self._session = address, session
-
-    def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - ldap3's
-        plain = getattr(connection.socket, "plain", connection.socket)
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        plain.settimeout(self._session.left())
-        context = self._address.tls
-        assert context is not None  # noqa: S101 - it is not called without
-        wrapped = context.wrap_socket(plain, server_hostname=self._address.host)
-        connection.socket = _Watched(wrapped, self._session)
-
-
-class _Server(ldap3.Server):
-    """One of ldap3's that gives each of a name's addresses the time that is left."""
-
-    def __init__(self, address: Address, session: Session) -> None:
-        tls = _Verified(address, session) if address.tls else None
-        super().__init__(
-            address.host, address.port, use_ssl=address.at_once, tls=tls, get_info=ldap3.NONE
-        )
-        self._session = session
-
-    def candidate_addresses(self) -> Any:
-        """In the system's order."""
-        for each in super().candidate_addresses():  # type: ignore[no-untyped-call]
-            self._session.hang_up()  # of the address before
-            self.connect_timeout = self._session.left()
-            yield each
 
 
 class Session:
@@ -149,14 +74,14 @@ class Session:
         self._schema = schema
         self.idle_since = 0.0
         self._target = address.target
-        server = _Server(address, self)
+        server = Candidates(address, self)
         self._connection: Any = ldap3.Connection(
             server, client_strategy=ldap3.SYNC, auto_referrals=False, raise_exceptions=False
         )
         try:
             self._connection.open(read_server_info=False)
-            if not isinstance(self._connection.socket, _Watched):
-                self._connection.socket = _Watched(self._connection.socket, self)
+            if not isinstance(self._connection.socket, Watched):
+                self._connection.socket = Watched(self._connection.socket, self)
             if address.tls is not None and not address.at_once:
                 self._connection.start_tls(read_server_info=False)
         except BaseException as error:
@@ -182,9 +107,9 @@ class Session:
     @property
     def is_stale(self) -> bool:
         """Whether the server has said something since, which is that it is gone."""
-        poll = select.poll()
-        poll.register(self._connection.socket.fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection.socket.fileno(), selectors.EVENT_READ)
+            return bool(selector.select(0))
 
     def close(self) -> None:
         """Take leave, and do not wait for it."""
@@ -324,25 +249,6 @@ class Session:
         said = " ".join(str(result["message"] or "").split())
         told += f": {said}" if said else ""
         raise DirectoryError(told + (f"; {HINTS[code]}" if code in HINTS else ""), code)
-
-
-def is_dn(text: str) -> bool:
-    """Whether `text` has the form of a DN."""
-    try:
-        return bool(parse_dn(text))
-    except LDAPInvalidDnError:
-        return False
-
-
-def is_filter(text: str) -> bool:
-    """Whether `text` has the form of a filter."""
-    try:
-        parse_filter(  # type: ignore[no-untyped-call]
-            text, None, auto_escape=True, auto_encode=True, validator=None, check_names=False
-        )
-    except LDAPInvalidFilterError:
-        return False
-    return True
 
 
 def _told(error: BaseException) -> str:

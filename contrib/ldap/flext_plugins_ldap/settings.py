@@ -22,7 +22,7 @@ from pydantic_core import PydanticCustomError
 from flext_plugins import Secret  # noqa: TC001 - pydantic reads it
 
 from .identity import IdentitySettings
-from .session import is_dn, is_filter
+from .syntax import is_dn, is_filter
 
 PORTS = {"ldap": 389, "ldaps": 636}
 
