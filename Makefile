@@ -2,7 +2,7 @@
 
 PYTHON ?= $(firstword $(shell sh tools/interpreters.sh))
 OURS = -e '.[cli,httpx2,requests]' \
-  $(patsubst %,-e contrib/%,auth circuit-breaker devstack metrics retry tracing)
+  $(patsubst %,-e contrib/%,auth circuit-breaker devstack ldap metrics retry tracing)
 INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contrib/*/pyproject.toml)
 OIDC = contrib/auth/tests/oidc
 PIP = -m pip --disable-pip-version-check --quiet

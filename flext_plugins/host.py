@@ -188,8 +188,8 @@ class Host:
             ConfigError: it lends none, or several and no `name` was given.
             FlextError: the service cannot be composed or opened.
         """
-        line = drive(self.line(service, asynchronous=False), self.composed(service).layers)
-        return line.find(kind, name)
+        layers = self.composed(service).layers  # before there is a coroutine that nobody awaits
+        return drive(self.line(service, asynchronous=False), layers).find(kind, name)
 
     async def aresource(self, service: str, kind: type[T], name: str | None = None) -> T:
         """The same for the running event loop."""

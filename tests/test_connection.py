@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import traceback
@@ -19,6 +20,7 @@ from flext_plugins import (
     Host,
     Operation,
     PluginError,
+    PluginNotFound,
     Refused,
     Secret,
     Service,
@@ -646,6 +648,14 @@ def test_drive_belongs_to_sync_connections(flext_service, flext_async_world):
 
     with pytest.raises(PluginError, match="await the coroutine"):
         directory.look_up("ana")
+
+
+def test_a_resource_of_a_service_that_cannot_be_composed_leaves_no_coroutine_behind(flext_world):
+    """pytest fails where one is never awaited."""
+    host = flext_world.host({"services": {"service": {"plugins": {"nonesuch": {}}}}})
+    with pytest.raises(PluginNotFound):
+        flext_world.resource(host, str)
+    gc.collect()
 
 
 def test_resources_are_found_by_type_and_name(flext_service, flext_world):

@@ -9,10 +9,12 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from flext_plugins_devstack import Devstack
+from slapd import BASE, PASSWORD, Slapd
 
 import flext_plugins
 from flext_plugins import HostConfig, hookspecs
@@ -42,13 +44,14 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
     monkeypatch.setenv("FLEXT_USERNAME", "admin")
     monkeypatch.setenv("FLEXT_PASSWORD", "flexcore100")
     names = {"__name__": "page"}
-    with Devstack(protected=True) as stack:
+    with Devstack(protected=True) as stack, _directory(page, tmp_path) as meant:
         # What listens at 4318 takes spans; a third origin takes anything.
         servers = {"8080": stack.flexcore, "8082": stack.auth, "4318": stack.elsewhere}
         for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
             for port, server in servers.items():
                 text = re.sub(rf"http://(localhost|127\.0\.0\.1):{port}\b", server.url, text)
-            text = text.replace("/run/secrets/flext", str(secret))
+            for written, real in {"/run/secrets/flext": str(secret), **meant}.items():
+                text = text.replace(written, real)
             if kind == "python" and (named := re.match(r"# (\w+\.py)\n", text)):
                 (tmp_path / named[1]).write_text(text)
             elif kind == "python":
@@ -59,6 +62,26 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
                 _check_console(text, stack)
             else:
                 raise AssertionError(f"nothing executes a block of {kind}")
+
+
+@contextmanager
+def _directory(page, folder):
+    """A real directory for the page about it, and what there stands for what in the page."""
+    if page.parent.name != "ldap":
+        yield {}
+        return
+    (folder / "ldap-secret").write_text(PASSWORD)
+    slapd = Slapd(folder / "slapd")
+    try:
+        yield {
+            "ldap://ldap1.example": "ldap://127.0.0.1:1",  # which is down
+            "ldap://ldap2.example": slapd.url,
+            "/etc/flext/ca.pem": slapd.ca_file,
+            "/run/secrets/ldap": str(folder / "ldap-secret"),
+            "dc=example,dc=org": BASE,
+        }
+    finally:
+        slapd.stop()
 
 
 def _check_toml(text, file):

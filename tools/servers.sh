@@ -4,7 +4,7 @@
 set -u
 
 # command:package
-servers="haproxy:haproxy prometheus:prometheus promtool:prometheus"
+servers="haproxy:haproxy prometheus:prometheus promtool:prometheus slapd:slapd"
 
 PATH="$PATH:/usr/sbin:/sbin"
 missing=""

@@ -1,0 +1,34 @@
+"""A directory beside each service, and the call's user named to it."""
+
+from .directory import AsyncDirectory
+from .entry import Entry, Upserted, User
+from .errors import (
+    AccountExpired,
+    AccountLocked,
+    AuthenticationFailed,
+    DirectoryError,
+    DirectoryUnavailable,
+    InvalidCredentials,
+    UserNotFound,
+)
+from .plugin import Ldap
+from .settings import DirectorySettings, LdapSettings
+from .twin import Directory
+
+__all__ = [
+    "AccountExpired",
+    "AccountLocked",
+    "AsyncDirectory",
+    "AuthenticationFailed",
+    "Directory",
+    "DirectoryError",
+    "DirectorySettings",
+    "DirectoryUnavailable",
+    "Entry",
+    "InvalidCredentials",
+    "Ldap",
+    "LdapSettings",
+    "Upserted",
+    "User",
+    "UserNotFound",
+]

@@ -1,0 +1,305 @@
+"""A directory as an application asks it from an event loop; the sync one drives this."""
+
+from __future__ import annotations
+
+import os
+from contextlib import aclosing
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from .change import changes, upsert
+from .entry import Entry, Upserted, User, common_name, filled, in_dn, in_filter, is_text
+from .errors import DirectoryError, InvalidCredentials, UserNotFound
+from .ldif import Delete
+from .pool import Reader
+from .route import Asked, Route, leave
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+
+    from flext_plugins import Connection
+
+    from .entry import Values
+    from .ldif import Record
+    from .pool import Patience, Pool
+    from .server import Servers
+    from .session import Session
+    from .settings import DirectorySettings
+
+__all__ = ["AsyncDirectory", "Entry", "Upserted", "User"]
+
+
+class AsyncDirectory:
+    """People, groups and everything else in a directory.
+
+    Each method is one operation or several, which pass the service's plugins. All raise
+    `DirectoryUnavailable` where no server answers, `DirectoryError` where one says no, and what
+    plugins raise: `CircuitOpen` is a `Refused`, `DeadlineExceeded` ends what takes too long.
+    """
+
+    def __init__(
+        self, settings: DirectorySettings, servers: Servers, connection: Connection
+    ) -> None:
+        self._settings = settings
+        self._route = Route(settings, servers, connection)
+
+    async def health(self) -> str:
+        """The `host:port` of the server that answers, to whom it gives the password it has."""
+
+        def work(pool: Pool, patience: Patience, _: str) -> str:
+            pool.run(lambda session: session.read("", "objectClass"), patience)
+            return pool.address.target
+
+        return await self._route.ask("health", work, idempotent=True)
+
+    async def authenticate(self, username: str, password: str) -> User:
+        """The user of that name, if that is the password.
+
+        A name that nobody has costs what a wrong password costs.
+
+        Raises:
+            InvalidCredentials: the name, the password or both are wrong, or several have the name.
+            AccountLocked: too many wrong passwords, or an administrator locked it.
+            AccountExpired: the password is right and has to be changed first.
+        """
+        # A bind without a password succeeds, as nobody in particular.
+        if not password or not is_text(password):
+            raise self._route.told(InvalidCredentials())
+        asked = Asked()
+        found = await self._found(username, self._settings.attributes, asked)
+        is_known = len(found) == 1
+        # A DN that nobody has, so that it takes as long.
+        dn = found[0].dn if is_known else f"cn={os.urandom(8).hex()},{self._settings.search_base}"
+
+        def work(pool: Pool, patience: Patience, dn: str) -> None:
+            pool.prove(dn, password, patience)
+
+        await self._route.ask("bind", work, dn, asked=asked)
+        if not is_known:
+            raise self._route.told(InvalidCredentials())
+        return self._spelled(username, found[0], self._settings.attributes)
+
+    async def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
+        """The user of that name, with these attributes, or those of the settings.
+
+        Raises:
+            UserNotFound: nobody has it, or several have.
+        """
+        wanted = self._settings.attributes if attributes is None else attributes
+        return await self._user(username, wanted, Asked())
+
+    async def groups(self, username: str) -> list[str]:
+        """The common names of the user's groups, in the directory's order.
+
+        Raises:
+            UserNotFound: nobody has that name, or several have.
+        """
+        settings, asked = self._settings, Asked()
+        if settings.group_filter is None:
+            user = await self._user(username, ("memberOf",), asked)
+            every = (common_name(str(dn)) for values in user.attributes.values() for dn in values)
+            return [name for name in every if name is not None]
+        user = await self._user(username, ("1.1",), asked)
+        values = {"dn": user.dn, "username": username}
+        base = settings.group_base or settings.search_base
+        wanted = self._filled(settings.group_filter, values, in_filter)
+        async with aclosing(self._paged(wanted, base, ("cn",), asked)) as pages:
+            found = [entry async for page in pages for entry in page]
+        names = (next(iter(entry.attributes.values()), ()) for entry in found)
+        return [str(each[0]) for each in names if each]
+
+    async def search(
+        self,
+        ldap_filter: str,
+        values: Mapping[str, str] | None = None,
+        *,
+        base: str | None = None,
+        attributes: Sequence[str] = ("*",),
+    ) -> AsyncGenerator[Entry, None]:
+        """All that match, as they come: each page is an operation, read when it is wanted.
+
+        They come over one connection, which is held until the last page or until the iterator is
+        closed. Time runs from the first page on.
+
+        Args:
+            ldap_filter: such as `(mail={mail})`; what `values` fills in is escaped.
+            values: for the placeholders in `ldap_filter` and `base`.
+            base: below which to look, in place of `search_base`.
+            attributes: to be read.
+        """
+        pages = self.pages(ldap_filter, values, base=base, attributes=attributes)
+        async with aclosing(pages):
+            async for page in pages:
+                for entry in page:
+                    yield entry
+
+    def pages(
+        self,
+        ldap_filter: str,
+        values: Mapping[str, str] | None = None,
+        *,
+        base: str | None = None,
+        attributes: Sequence[str] = ("*",),
+    ) -> AsyncGenerator[list[Entry], None]:
+        """The same, a page at a time."""
+        wanted = self._filled(ldap_filter, values, in_filter)
+        where = self._settings.search_base
+        if base is not None:
+            where = self._filled(base, values, in_dn)
+        return self._paged(wanted, where, attributes, Asked())
+
+    async def add(
+        self,
+        dn: str,
+        attributes: Mapping[str, Values],
+        values: Mapping[str, str] | None = None,
+    ) -> None:
+        """A new entry; `values` are for placeholders in `dn`, such as `uid={uid},ou=people`."""
+        await self._change("add", dn, values, lambda session, dn: session.add(dn, attributes))
+
+    async def modify(
+        self,
+        dn: str,
+        replace: Mapping[str, Values] | None = None,
+        *,
+        add: Mapping[str, Values] | None = None,
+        delete: Mapping[str, Values] | None = None,
+        values: Mapping[str, str] | None = None,
+    ) -> None:
+        """Change an entry, all at once or not at all.
+
+        Args:
+            dn: whose; with placeholders for `values`.
+            replace: the values that attributes have from now on; none removes the attribute.
+            add: values that join those that there are.
+            delete: values that go.
+            values: for the placeholders in `dn`.
+        """
+        wanted = changes(replace, add, delete)
+        is_idempotent = not (add or delete)
+        await self._change(
+            "modify",
+            dn,
+            values,
+            lambda session, dn: session.modify(dn, wanted),
+            idempotent=is_idempotent,
+        )
+
+    async def delete(self, dn: str, values: Mapping[str, str] | None = None) -> None:
+        """An entry less; `values` are for placeholders in `dn`."""
+        await self._change("delete", dn, values, lambda session, dn: session.delete(dn))
+
+    async def apply(self, record: Record) -> None:
+        """Do what a record of `ldif.read` says: an `Entry` is added."""
+        if isinstance(record, Entry):
+            await self.add(record.dn, record.attributes)
+        elif isinstance(record, Delete):
+            await self.delete(record.dn)
+        else:
+            wanted = record.by_attribute()
+            is_idempotent = all(each.kind == "replace" for each in record.changes)
+            await self._change(
+                "modify",
+                record.dn,
+                None,
+                lambda session, dn: session.modify(dn, wanted),
+                idempotent=is_idempotent,
+            )
+
+    async def upsert(self, entries: Iterable[Entry]) -> list[Upserted]:
+        """Add what is not there, and give what is there these attributes; others stay as they are.
+
+        Each batch of `page_size` is an operation. One entry's failure is told in its report; if the
+        directory fails, what was done until then stays done, and the same can be asked again.
+        """
+        asked, every = Asked(), iter(entries)
+        reports: list[Upserted] = []
+        while batch := [*islice(every, self._settings.page_size)]:
+            done: list[Upserted] = []  # kept from one attempt at this batch to the next
+
+            def work(pool: Pool, patience: Patience, _: str) -> None:
+                pool.run(lambda session: upsert(session, batch, done, patience), patience)  # noqa: B023
+
+            await self._route.ask("upsert", work, idempotent=True, asked=asked, size=len(batch))
+            reports += done
+        return reports
+
+    async def _user(self, username: str, attributes: Sequence[str], asked: Asked) -> User:
+        found = await self._found(username, attributes, asked)
+        if len(found) != 1:
+            raise self._route.told(UserNotFound())
+        return self._spelled(username, found[0], attributes)
+
+    def _spelled(self, username: str, entry: Entry, wanted: Sequence[str]) -> User:
+        """The user, under the name as the directory has it: whoever is ANA is ana."""
+        name, asked = self._settings.name_attribute, {each.lower() for each in wanted}
+        kept = dict(entry.attributes)
+        for key in [each for each in kept if each.lower() == name]:
+            folded = {str(value).casefold(): str(value) for value in kept[key]}
+            username = folded.get(username.strip().casefold(), username)
+            if not asked & {name, "*"}:
+                del kept[key]
+        return User(username, entry.dn, kept)
+
+    async def _found(self, username: str, attributes: Sequence[str], asked: Asked) -> list[Entry]:
+        """Who has that name; two are as good as many."""
+        if not is_text(username):
+            return []
+        name = self._settings.name_attribute
+        if name and "*" not in attributes:
+            attributes = [*attributes, name]
+        wanted = self._filled(self._settings.user_filter, {"username": username}, in_filter)
+
+        def work(pool: Pool, patience: Patience, base: str) -> list[Entry]:
+            found = pool.run(lambda each: each.search(base, wanted, attributes, most=2), patience)
+            return found.entries
+
+        return await self._route.ask(
+            "search", work, self._settings.search_base, idempotent=True, asked=asked
+        )
+
+    async def _paged(
+        self, wanted: str, base: str, attributes: Sequence[str], asked: Asked
+    ) -> AsyncGenerator[list[Entry], None]:
+        size, place = self._settings.page_size, [base]
+
+        def read(session: Session, cookie: bytes) -> tuple[list[Entry], bytes]:
+            return session.search(place[0], wanted, attributes, size=size, cookie=cookie)
+
+        def work(pool: Pool, patience: Patience, dn: str) -> list[Entry]:
+            place[0] = dn
+            return reader.page(pool, patience)
+
+        reader = Reader(read)
+        try:
+            yield await self._route.ask(
+                "search", work, base, idempotent=True, asked=asked, reader=reader
+            )
+            while not reader.is_over:
+                yield await self._route.on(reader, "search", work, place[0], asked)
+        finally:
+            reader.close()
+            if reader.place is not None:
+                leave(reader.place, reader)
+
+    async def _change(
+        self,
+        name: str,
+        dn: str,
+        values: Mapping[str, str] | None,
+        change: Callable[[Session, str], None],
+        *,
+        idempotent: bool = False,
+    ) -> None:
+        def work(pool: Pool, patience: Patience, dn: str) -> None:
+            pool.run(lambda session: change(session, dn), patience)
+
+        await self._route.ask(name, work, self._filled(dn, values, in_dn), idempotent=idempotent)
+
+    def _filled(
+        self, template: str, values: Mapping[str, str] | None, escape: Callable[[str], str]
+    ) -> str:
+        try:
+            return filled(template, values or {}, escape)
+        except DirectoryError as error:
+            raise self._route.told(error) from None

@@ -1,0 +1,120 @@
+"""What is in a directory, and how it is named there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Formatter
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from .errors import DirectoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Attributes: TypeAlias = Mapping[str, tuple[str | bytes, ...]]
+"""Values by attribute, as text where they are UTF-8."""
+Values: TypeAlias = "str | bytes | Sequence[str | bytes]"
+_IN_FILTER = re.compile(r"[\\*()\x00]")
+_IN_DN = re.compile(r"^[ #]|[\\,+\"<>;=\x00]| $")
+_ESCAPED = re.compile(r"((?:\\[0-9a-fA-F]{2})+)|\\(.)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry."""
+
+    dn: str
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody in the directory."""
+
+    username: str
+    dn: str
+    attributes: Attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """What became of one entry of an `upsert`."""
+
+    dn: str
+    outcome: Literal["added", "modified", "failed"]
+    error: DirectoryError | None = None
+
+
+def _hexed(found: re.Match[str]) -> str:
+    return f"\\{ord(found[0]):02x}"
+
+
+def is_text(value: str) -> bool:
+    """Whether `value` can be sent: what has half a surrogate pair in it cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def in_filter(value: str) -> str:
+    """`value`, for one in a filter: it matches itself and nothing else (RFC 4515)."""
+    return _IN_FILTER.sub(_hexed, value)
+
+
+def in_dn(value: str) -> str:
+    """`value`, for one in a DN: it names itself and nothing else (RFC 4514)."""
+    return _IN_DN.sub(_hexed, value)
+
+
+def filled(template: str, values: Mapping[str, str], escape: Callable[[str], str]) -> str:
+    """`template` with `values` in its placeholders, escaped; without values it is as it stands.
+
+    Raises:
+        DirectoryError: a placeholder has no value.
+    """
+    if not values:
+        return template
+    try:
+        parts = [*Formatter().parse(template)]
+        found = [
+            text + (escape(values[name]) if name is not None else "") for text, name, _, _ in parts
+        ]
+    except (KeyError, ValueError) as error:
+        raise DirectoryError(
+            f"no value for {error} in the filter or DN: "
+            "braces stand around the name of a value, doubled for themselves"
+        ) from None
+    return "".join(found)
+
+
+def common_name(dn: str) -> str | None:
+    """The value of the first `cn` in the first part of `dn`."""
+    found = re.match(r"\s*cn\s*=\s*((?:\\.|[^,+;\\])*)", dn, re.IGNORECASE | re.DOTALL)
+    return _ESCAPED.sub(_plain, found[1]) if found else None
+
+
+def _plain(found: re.Match[str]) -> str:
+    if found[1]:
+        return bytes.fromhex(found[1].replace("\\", "")).decode(errors="replace")
+    return found[2]
+
+
+def decoded(raw: Mapping[str, Sequence[bytes]]) -> Attributes:
+    """What came over the wire, as text where it is."""
+    return {name: tuple(_text(value) for value in values) for name, values in raw.items() if values}
+
+
+def _text(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def listed(values: Values) -> list[str | bytes]:
+    """One value or several."""
+    return [values] if isinstance(values, (str, bytes)) else [*values]

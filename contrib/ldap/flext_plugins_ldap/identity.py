@@ -1,0 +1,153 @@
+"""Who a request is for: the user's name, department and groups, as headers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Self
+from urllib.parse import quote
+
+from pydantic import BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from flext_plugins import ConfigError, DeadlineExceeded, Refused
+
+from .errors import UserNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from flext_plugins import Connection, Request
+
+    from .directory import AsyncDirectory
+
+MOST_USERS = 10_000
+"""How many users' headers a service keeps at a time."""
+_NAME = r"^[A-Za-z0-9!#$%&'*+.^`|~-]+$"
+
+
+class IdentitySettings(BaseModel):
+    """The part of the plugin's table that says what requests tell of their user."""
+
+    identity: str | None = Field(None, min_length=1)
+    """The user of calls for which the application names none."""
+    user_header: str = Field("X-User", pattern=_NAME)
+    department_header: str = Field("X-Department", pattern=_NAME)
+    groups_header: str = Field("X-Groups", pattern=_NAME)
+    department_attribute: str = Field("departmentNumber", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    """Where the directory has a user's department."""
+    ttl: float = Field(60.0, ge=0, allow_inf_nan=False)
+    """Seconds for which what the directory said about a user is sent without asking it again."""
+    longest_header: int = Field(4096, ge=1)
+    """Bytes of a header's value; a call whose user would need more is refused."""
+
+    @model_validator(mode="after")
+    def _headers_differ(self) -> Self:
+        if len({_folded(each) for each in self.headers}) < len(self.headers):
+            raise PydanticCustomError("headers", "each header needs a name of its own")
+        return self
+
+    @property
+    def headers(self) -> tuple[str, str, str]:
+        """The names of the headers for user, department and groups."""
+        return self.user_header, self.department_header, self.groups_header
+
+
+class _Kept(NamedTuple):
+    headers: Mapping[str, str]
+    until: float
+    """On the clock of `time.monotonic`."""
+
+
+class Identity:
+    """Marks the requests of one service; shared by its connections, threads and event loops."""
+
+    def __init__(self, settings: IdentitySettings) -> None:
+        self._settings = settings
+        self._names = frozenset(_folded(each) for each in settings.headers)
+        self._kept: dict[str, _Kept] = {}
+        self._lock = threading.Lock()
+
+    async def mark(
+        self, request: Request, connection: Connection, directory: AsyncDirectory | None
+    ) -> None:
+        """Have `request` say who it is for, and nothing of what it said itself about that.
+
+        Args:
+            request: loses these headers, whoever set them.
+            connection: says who the call is for.
+            directory: of this connection; without one, no request says anything.
+
+        Raises:
+            Refused: the directory knows no such user, cannot be asked, or knows more than a header
+                may hold.
+            DeadlineExceeded: the call's time is up.
+            ConfigError: the directory's own settings cannot be used.
+        """
+        for name in [each for each in request.headers if _folded(each) in self._names]:
+            del request.headers[name]
+        call = connection.call
+        user = call.user if call and call.user is not None else self._settings.identity
+        if user is None or directory is None:
+            return
+        headers = self._valid(user)
+        if headers is None:
+            work = partial(self._fetched, user, directory)
+            headers = await connection.once((self, user), work)
+        for name, value in headers.items():
+            request.headers[name] = value
+
+    def _valid(self, user: str) -> Mapping[str, str] | None:
+        kept = self._kept.get(user)
+        return kept.headers if kept is not None and time.monotonic() < kept.until else None
+
+    async def _fetched(self, user: str, directory: AsyncDirectory) -> Mapping[str, str]:
+        if (found := self._valid(user)) is not None:  # another flight has landed since
+            return found
+        until = time.monotonic() + self._settings.ttl  # counted from before it was asked
+        headers = dict(await self._asked(user, directory))
+        with self._lock:
+            self._kept.pop(user, None)
+            if len(self._kept) >= MOST_USERS:
+                del self._kept[next(iter(self._kept))]  # the oldest
+            self._kept[user] = _Kept(headers, until)
+        return headers
+
+    async def _asked(self, user: str, directory: AsyncDirectory) -> Iterable[tuple[str, str]]:
+        """What the directory says.
+
+        What went wrong at the directory leaves as `Refused`: it is no failure of the HTTP service.
+        """
+        attribute = self._settings.department_attribute
+        try:
+            found = await directory.user(user, (attribute,))
+            groups = await directory.groups(user)
+        except UserNotFound as error:
+            raise Refused(f"the directory knows no user {user!r}") from error
+        except (ConfigError, DeadlineExceeded, Refused):
+            raise
+        except Exception as error:
+            raise Refused("the directory cannot be asked who the user is") from error
+        named = {name.lower(): values for name, values in found.attributes.items()}
+        department = named.get(attribute.lower(), ())
+        return self._told((found.username,), department, sorted(set(groups)))
+
+    def _told(self, *told: Iterable[str | bytes]) -> Iterator[tuple[str, str]]:
+        for header, values in zip(self._settings.headers, told, strict=True):
+            value = ",".join(_encoded(each) for each in values)
+            longest = self._settings.longest_header
+            if len(value) > longest:
+                raise Refused(f"the user's {header} would be longer than {longest} bytes")
+            if value:
+                yield header, value
+
+
+def _encoded(value: str | bytes) -> str:
+    """Only letters, digits and `-._~@` as they are: no comma, and nothing that ends a header."""
+    return quote(value, safe="@")
+
+
+def _folded(header: str) -> str:
+    """A header's name as CGI and WSGI servers have it, to whom `X_User` is `X-User`."""
+    return header.lower().replace("_", "-")

@@ -1,0 +1,63 @@
+"""The plugin: lends directories, and names the call's user to the service."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from flext_plugins import Stage, hookimpl
+
+from .directory import AsyncDirectory
+from .identity import Identity
+from .server import Servers, tls
+from .settings import LdapSettings
+from .twin import Directory
+
+if TYPE_CHECKING:
+    import ssl
+
+    from flext_plugins import Connection, Request
+
+    from .settings import DirectorySettings
+
+
+class Ldap:
+    """Lends a `Directory` or `AsyncDirectory` for each of the settings'.
+
+    What they are asked is an operation, which passes the service's plugins as requests do; a
+    service without `base_url` does nothing but that.
+    """
+
+    Settings = LdapSettings
+    stage = Stage.MESSAGE
+    fail_closed = True
+
+    def __init__(self, settings: LdapSettings) -> None:
+        self._directories: list[tuple[str | None, DirectorySettings, ssl.SSLContext]] = [
+            (name, each, tls(each)) for name, each in settings.directories.items()
+        ]
+        self._identity = Identity(settings)
+        self._unnamed: dict[Connection, AsyncDirectory] = {}
+
+    @hookimpl
+    def flext_connect(self, connection: Connection) -> None:
+        """Lend the directories; nothing is asked before somebody asks."""
+        for name, settings, context in self._directories:
+            servers = Servers(settings, context, asynchronous=connection.asynchronous)
+            directory = AsyncDirectory(settings, servers, connection)
+            if name is None:
+                self._unnamed[connection] = directory
+            close = partial(self._close, connection, servers)
+            if connection.asynchronous:
+                connection.provide(AsyncDirectory, directory, name, close)
+            else:
+                connection.provide(Directory, Directory(directory, connection), name, close)
+
+    def _close(self, connection: Connection, servers: Servers) -> None:
+        self._unnamed.pop(connection, None)
+        servers.close()
+
+    @hookimpl
+    async def flext_request(self, request: Request, connection: Connection) -> None:
+        """Name the call's user on the request."""
+        await self._identity.mark(request, connection, self._unnamed.get(connection))

@@ -1,0 +1,223 @@
+"""The connections to one server, for one identity and for those that come to prove theirs."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from flext_plugins import Refused
+
+from .errors import DirectoryError, DirectoryUnavailable, Exhausted
+from .schema import Schema
+from .session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .server import Server
+    from .wire import Address
+
+T = TypeVar("T")
+IDLE_SECONDS = 60.0
+"""After which a connection is not believed to be one still: firewalls forget without a word."""
+
+
+class Patience(NamedTuple):
+    """How long something may take: seconds for each phase, `None` for ever, and the call's end."""
+
+    pool: float | None
+    connect: float | None
+    answer: float | None
+    deadline: float | None = None
+    """On the clock of `time.monotonic`."""
+
+    def until(self, seconds: float | None) -> float:
+        """When a phase that begins now must be over, on that clock."""
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        return end if self.deadline is None else min(end, self.deadline)
+
+
+class Pool:
+    """At most `size` connections, which are opened when they are needed.
+
+    Args:
+        address: of the server.
+        size: connections at most, idle ones and those of users who prove who they are included.
+        enter: makes a new session the directory's own, which it stays.
+    """
+
+    def __init__(self, address: Address, size: int, enter: Callable[[Session], None]) -> None:
+        self.address = address
+        self._size, self._enter = size, enter
+        self._schema = Schema()
+        self._idle: list[Session] = []
+        self._count = 0
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def run(self, work: Callable[[Session], T], patience: Patience) -> T:
+        """What `work` gives with a session that is the directory's own.
+
+        Raises:
+            Exhausted: all were busy.
+            Unreachable: the server is.
+            DirectoryError: what `work` raises.
+        """
+        session = self.take(patience)
+        try:
+            result = work(session)
+        except BaseException as error:
+            self.back(session, error)
+            raise
+        self.give(session)
+        return result
+
+    def prove(self, dn: str, password: str, patience: Patience) -> None:
+        """Find out whether that is `dn`'s password, over a connection for nothing else.
+
+        Raises:
+            AuthenticationFailed: it is not.
+        """
+        idle = self._slot(patience, another=True)
+        if idle is not None:
+            idle.close()  # its place is wanted
+        session = self._open(patience, own=False)
+        try:
+            session.bind(dn, password)
+        finally:
+            self.drop(session)
+
+    def take(self, patience: Patience) -> Session:
+        """One that is the directory's own, to be given back, or dropped if it is of no more use."""
+        while (session := self._slot(patience)) is not None:
+            if not session.is_stale and time.monotonic() - session.idle_since < IDLE_SECONDS:
+                session.until = patience.until(patience.answer)
+                return session
+            self.drop(session)
+        return self._open(patience, own=True)
+
+    def give(self, session: Session) -> None:
+        """Take back what can be lent again."""
+        with self._changed:
+            if not self._closed:
+                session.idle_since = time.monotonic()
+                self._idle.append(session)
+                self._changed.notify()
+                return
+        self.drop(session)
+
+    def drop(self, session: Session | None) -> None:
+        """Take back what cannot."""
+        if session is not None:
+            session.close()
+        with self._changed:
+            self._count -= 1
+            self._changed.notify()
+
+    def back(self, session: Session, error: BaseException) -> None:
+        """Take back what `error` happened to: what the server said itself left it as it was."""
+        if isinstance(error, DirectoryError) and not isinstance(error, DirectoryUnavailable):
+            self.give(session)
+        else:
+            self.drop(session)
+
+    def exhausted(self) -> Exhausted:
+        """The error of who waited for a connection."""
+        said = f"{self.address.target}: all {self._size} connections are busy"
+        return Exhausted(f"{said}; pool_size allows no more")
+
+    def close(self) -> None:
+        """Close what is idle now, and the others when they come back."""
+        with self._changed:
+            self._closed = True
+            idle, self._idle = self._idle, []
+            self._changed.notify_all()
+        for session in idle:
+            self.drop(session)
+
+    def _slot(self, patience: Patience, *, another: bool = False) -> Session | None:
+        """An idle one, the latest used, or the right to open another, which may come first."""
+        until = patience.until(patience.pool)
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise Refused("the directory is closed")
+                if self._idle and not (another and self._count < self._size):
+                    return self._idle.pop()
+                if self._count < self._size:
+                    self._count += 1
+                    return None
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise self.exhausted()
+                self._changed.wait(None if left == math.inf else left)
+
+    def _open(self, patience: Patience, *, own: bool) -> Session:
+        session = None
+        try:
+            session = Session(self.address, patience.until(patience.connect), self._schema)
+            if own:
+                self._enter(session)
+            session.until = patience.until(patience.answer)
+            return session
+        except BaseException:
+            self.drop(session)
+            raise
+
+
+class Reader(Generic[T]):
+    """A search in pages, which keeps one connection of `pool`'s from the first to the last.
+
+    Servers tie a page to the connection that the page before came over.
+    """
+
+    def __init__(self, work: Callable[[Session, bytes], tuple[T, bytes]]) -> None:
+        self.pool: Pool | None = None
+        self.place: Server | None = None
+        """Where the application has entered and not left."""
+        self._work = work
+        self._session: Session | None = None
+        self._cookie = b""
+        self._lock = threading.Lock()
+        self._busy = self._closed = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is no further page."""
+        return self._session is None
+
+    def page(self, pool: Pool, patience: Patience) -> T:
+        """The next page."""
+        with self._lock:
+            if self._closed:
+                raise Refused("the search was given up")
+            self._busy, session = True, self._session
+        try:
+            if session is None:
+                session = pool.take(patience)
+            else:
+                session.until = patience.until(patience.answer)
+            result, cookie = self._work(session, self._cookie)
+        except BaseException as error:
+            self._busy, self._session = False, None
+            if session is not None:
+                pool.back(session, error)
+            raise
+        self.pool, self._cookie = pool, cookie
+        with self._lock:
+            self._busy = False
+            self._session = session if cookie and not self._closed else None
+        if self._session is None:
+            (pool.drop if cookie else pool.give)(session)
+        return result
+
+    def close(self) -> None:
+        """Read no further; a page that is on its way in another thread is the last."""
+        with self._lock:
+            self._closed = True
+            if self._busy or self._session is None or self.pool is None:
+                return
+            session, self._session = self._session, None
+        self.pool.drop(session)

@@ -1,0 +1,52 @@
+"""What names a server knows."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from .errors import DirectoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from .session import Session
+
+_IN_FILTER = re.compile(r"\(\s*([A-Za-z0-9][A-Za-z0-9.-]*)[^()~<>:=]*[~<>:]*=")
+_TYPE = re.compile(r"\(\s*(\S+)\s+(?:NAME\s+(\([^)]*\)|'[^']*'))?")
+
+
+class Schema:
+    """The names of the attributes that a server knows, which it is asked for once."""
+
+    def __init__(self) -> None:
+        self._names: frozenset[str] | None = None
+
+    def check(self, session: Session, wanted: str, attributes: Sequence[str]) -> None:
+        """Nothing, if the server knows all that is searched, or does not tell what it knows.
+
+        Raises:
+            DirectoryError: it does not; servers themselves find nothing and keep silent about it.
+        """
+        asked = dict.fromkeys(_IN_FILTER.findall(wanted), "the filter")
+        asked |= {name.partition(";")[0]: "attributes" for name in attributes}
+        asked = {name: place for name, place in asked.items() if name not in {"*", "+", "1.1"}}
+        if asked and self._names is None:
+            self._names = frozenset(_known(session))
+        known = self._names or frozenset()
+        for name, place in asked.items():
+            if known and name.lower() not in known:
+                near = get_close_matches(name.lower(), known, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise DirectoryError(
+                    f"search: the directory knows no attribute {name!r}, asked for by {place}{hint}"
+                )
+
+
+def _known(session: Session) -> Iterator[str]:
+    for root in session.read("", "subschemaSubentry"):
+        for told in session.read(str(root), "attributeTypes"):
+            if found := _TYPE.match(str(told)):
+                yield found[1]
+                yield from re.findall(r"'([^']+)'", (found[2] or "").lower())

@@ -1,0 +1,263 @@
+"""One connection to one server: what is said over it, in ldap3's words and ours."""
+
+from __future__ import annotations
+
+import math
+import selectors
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .entry import Entry, decoded, listed
+from .errors import (
+    DirectoryError,
+    DirectoryUnavailable,
+    Garbled,
+    Late,
+    Referred,
+    Unreachable,
+)
+from .library import (
+    LDAPCommunicationError,
+    LDAPException,
+    LDAPInvalidDnError,
+    LDAPInvalidFilterError,
+    ldap3,
+)
+from .policy import POLICY, verdict
+from .wire import Candidates, Watched
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from .entry import Values
+    from .schema import Schema
+    from .wire import Address
+
+PAGES = "1.2.840.113556.1.4.319"
+BUSY = frozenset({51, 52})
+"""The server is there and cannot do it now: busy, unavailable."""
+SIZE_LIMIT_EXCEEDED, EXISTS = 4, 68
+HINTS = {
+    4: "ask for less, or for pages that are smaller",
+    17: "check the names of the attributes",
+    21: "check the values",
+    32: "nothing has that DN; check search_base, or the DN that was given",
+    34: "the DN is malformed; check search_base, or the DN that was given",
+    50: "bind_dn may not do that",
+    65: "check the object classes and what they need",
+}
+
+
+class Page(NamedTuple):
+    """Part of what a search found."""
+
+    entries: list[Entry]
+    cookie: bytes
+    """Asks for the next page on the same connection; empty after the last."""
+
+
+class Session:
+    """An open connection; one operation at a time.
+
+    Args:
+        address: of the server.
+        until: when it must be open, on the clock of `time.monotonic`.
+        schema: what is known of the server's.
+
+    Raises:
+        Unreachable: it is not, or nobody that can be trusted answers.
+    """
+
+    def __init__(self, address: Address, until: float, schema: Schema) -> None:
+        self.until = until
+        self._schema = schema
+        self.idle_since = 0.0
+        self._target = address.target
+        server = Candidates(address, self)
+        self._connection: Any = ldap3.Connection(
+            server, client_strategy=ldap3.SYNC, auto_referrals=False, raise_exceptions=False
+        )
+        try:
+            self._connection.open(read_server_info=False)
+            if not isinstance(self._connection.socket, Watched):
+                self._connection.socket = Watched(self._connection.socket, self)
+            if address.tls is not None and not address.at_once:
+                self._connection.start_tls(read_server_info=False)
+        except BaseException as error:
+            self.close()
+            if not isinstance(error, Exception):
+                raise
+            told = "the answer is not LDAP"  # which ldap3 notices in many ways
+            if isinstance(error, (LDAPException, OSError)):
+                told = _told(error)
+            raise Unreachable(f"{self._target} cannot be reached: {told}") from None
+
+    def left(self) -> float | None:
+        """Seconds that may still be waited; `None` for ever.
+
+        Raises:
+            TimeoutError: none.
+        """
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        return None if left == math.inf else left
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the server has said something since, which is that it is gone."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._connection.socket.fileno(), selectors.EVENT_READ)
+            return bool(selector.select(0))
+
+    def close(self) -> None:
+        """Take leave, and do not wait for it."""
+        self.until = time.monotonic() + 0.5
+        with suppress(Exception):
+            self._connection.unbind()
+        with suppress(Exception):
+            self._connection.strategy.close()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the socket, which ldap3 leaves open where no connection came about."""
+        with suppress(Exception):
+            self._connection.socket.close()
+
+    def bind(self, dn: str, password: str) -> None:
+        """Become `dn`.
+
+        Raises:
+            AuthenticationFailed: it is not, or may not.
+        """
+        connection = self._connection
+        connection.user, connection.authentication = dn, ldap3.SIMPLE
+        # As bytes: ldap3 prepares text, which can leave nothing of it, and that would be anybody.
+        connection.password = password.encode()
+        try:
+            with self._speaking("bind"):
+                connection.bind(read_server_info=False, controls=[(POLICY, False, None)])
+        finally:
+            connection.password = connection.request = None
+        failed = verdict(connection.result)
+        if failed is not None:
+            raise failed
+        self._check("bind")
+
+    def search(
+        self,
+        base: str,
+        wanted: str,
+        attributes: Sequence[str],
+        *,
+        size: int | None = None,
+        cookie: bytes | None = None,
+        most: int = 0,
+    ) -> Page:
+        """Entries that match the filter `wanted`: a page of `size`, or `most` of them."""
+        if not cookie:
+            self._schema.check(self, wanted, attributes)
+        with self._speaking("search"):
+            self._connection.search(
+                base,
+                wanted,
+                ldap3.SUBTREE,
+                attributes=[*attributes] or ["1.1"],
+                paged_size=size,
+                paged_cookie=cookie or None,
+                size_limit=most,
+            )
+        result = self._connection.result
+        if not (most and result["result"] == SIZE_LIMIT_EXCEEDED):
+            self._check("search")
+        found = [
+            Entry(each["dn"], decoded(each["raw_attributes"]))
+            for each in self._connection.response
+            if each["type"] == "searchResEntry"  # the others refer to other servers
+        ]
+        self._connection.response = None
+        control = (result.get("controls") or {}).get(PAGES)
+        return Page(found, control["value"]["cookie"] if control else b"")
+
+    def read(self, dn: str, attribute: str) -> tuple[str | bytes, ...]:
+        """The values of one attribute of one entry; none if there is no such thing to be seen."""
+        with self._speaking("read"):
+            self._connection.search(dn, "(objectClass=*)", ldap3.BASE, attributes=[attribute])
+        found = [each for each in self._connection.response if each["type"] == "searchResEntry"]
+        return next(iter(decoded(found[0]["raw_attributes"]).values()), ()) if found else ()
+
+    def add(self, dn: str, attributes: Mapping[str, Values]) -> None:
+        """A new entry."""
+        with self._speaking("add"):
+            self._connection.add(
+                dn, attributes={name: listed(values) for name, values in attributes.items()}
+            )
+        self._check("add")
+
+    def modify(self, dn: str, changes: Mapping[str, Sequence[tuple[str, Values]]]) -> None:
+        """Changes to an entry, each with its operation."""
+        with self._speaking("modify"):
+            self._connection.modify(
+                dn,
+                {
+                    name: [(operation, listed(values)) for operation, values in each]
+                    for name, each in changes.items()
+                },
+            )
+        self._check("modify")
+
+    def delete(self, dn: str) -> None:
+        """An entry less."""
+        with self._speaking("delete"):
+            self._connection.delete(dn)
+        self._check("delete")
+
+    @contextmanager
+    def _speaking(self, what: str) -> Iterator[None]:
+        self._connection.request = None
+        try:
+            yield
+        except LDAPInvalidFilterError:
+            raise DirectoryError(f"{what}: the filter is empty or malformed") from None
+        except LDAPInvalidDnError:
+            raise DirectoryError(f"{what}: {HINTS[34]}", 34) from None
+        except TimeoutError:
+            raise Late(f"{self._target} did not answer in time") from None
+        except (LDAPCommunicationError, OSError) as error:
+            raise DirectoryUnavailable(f"{self._target}: {what}: {_told(error)}") from None
+        except LDAPException as error:  # it was not sent
+            kind = type(error).__name__.removeprefix("LDAP").removesuffix("Error")
+            raise DirectoryError(f"{what}: ldap3 cannot send that ({kind})") from None
+        except Exception as error:
+            if self._connection.request is None:
+                kind = type(error).__name__
+                raise DirectoryError(f"{what}: the values cannot be sent ({kind})") from None
+            raise Garbled(f"{self._target}: {what}: the answer is not LDAP") from None
+
+    def _check(self, what: str) -> None:
+        """Nothing, if that went well."""
+        result = self._connection.result
+        code = result["result"]
+        if code == 0:
+            return
+        if code == 10:
+            raise Referred(tuple(result["referrals"] or ()))
+        told = f"{what}: {result['description']} ({code})"
+        if code in BUSY:
+            raise DirectoryUnavailable(f"{self._target}: {told}", code)
+        said = " ".join(str(result["message"] or "").split())
+        told += f": {said}" if said else ""
+        raise DirectoryError(told + (f"; {HINTS[code]}" if code in HINTS else ""), code)
+
+
+def _told(error: BaseException) -> str:
+    """ldap3's words, with what it puts around those of others taken off."""
+    text = " ".join(str(error).split())
+    if isinstance(error, TimeoutError) or "timed out" in text:
+        return "timed out"
+    for around in ("socket connection error while opening: ", "socket ssl wrapping error: "):
+        text = text.replace(around, "")
+    return text.replace("wrap socket error: ", "").replace(
+        "invalid server address", "the host name is not known"
+    )

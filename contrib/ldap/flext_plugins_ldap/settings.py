@@ -1,0 +1,170 @@
+"""What `[services.NAME.plugins.ldap]` may say."""
+
+from __future__ import annotations
+
+import re
+from string import Formatter
+from typing import Annotated, Any, Self, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from flext_plugins import Secret  # noqa: TC001 - pydantic reads it
+
+from .identity import IdentitySettings
+from .syntax import is_dn, is_filter
+
+PORTS = {"ldap": 389, "ldaps": 636}
+
+
+def _several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _url(value: str) -> str:
+    expected = "expected ldap://HOST, ldaps://HOST or either with :PORT, and nothing after it"
+    try:
+        url = urlsplit(value)
+        is_one = url.scheme in PORTS and url.hostname and url.port != 0
+    except ValueError:
+        is_one = None
+    if not is_one or value.rstrip("/") != f"{url.scheme}://{url.netloc}" or "@" in value:
+        raise PydanticCustomError("url", expected)
+    return value
+
+
+class _Takes:
+    """The placeholders that a filter may and must have."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def __call__(self, value: str) -> str:
+        try:
+            found = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
+        except ValueError:
+            found = set()
+        tried = re.sub(r"\{[^{}]*\}", "x", value)
+        if not found or not found <= set(self._names) or not is_filter(tried):
+            names = " or ".join(f"{{{name}}}" for name in self._names)
+            raise PydanticCustomError("filter", f"expected a filter in brackets with {names} in it")
+        return value
+
+
+def _dn(value: str) -> str:
+    if value and not is_dn(value):
+        raise PydanticCustomError("dn", "expected a DN, such as dc=example,dc=org")
+    return value
+
+
+Dn: TypeAlias = Annotated[str, AfterValidator(_dn)]
+Url: TypeAlias = Annotated[str, AfterValidator(_url)]
+_SEVERAL = BeforeValidator(_several)
+
+
+class DirectorySettings(BaseModel):
+    """One directory: where it is, who asks, and where people are found."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    url: Annotated[tuple[Url, ...], _SEVERAL] = ()
+    """One address or several, of servers with the same content: the next where one fails."""
+    starttls: bool | None = None
+    """TLS over `ldap://`; on unless it says otherwise."""
+    allow_insecure: bool = False
+    """Whether `starttls = false` may send passwords in the clear."""
+    ca_file: str | None = None
+    """PEM certificates of the authorities to trust, in place of the system's."""
+    bind_dn: str | None = None
+    """Who asks; nobody in particular if left out."""
+    bind_password: Secret | None = None
+    search_base: Dn = ""
+    """Below which people and groups are."""
+    user_filter: Annotated[str, AfterValidator(_Takes("username"))] = "(uid={username})"
+    group_filter: Annotated[str, AfterValidator(_Takes("dn", "username"))] | None = None
+    """Finds a user's groups; without it the user's own `memberOf` tells them."""
+    group_base: Dn | None = None
+    """Where groups are, if not below `search_base`."""
+    attributes: Annotated[tuple[str, ...], _SEVERAL] = ("*",)
+    """What is read of a user."""
+    referral_hosts: Annotated[tuple[str, ...], _SEVERAL] = ()
+    """`HOST` or `HOST:PORT` of other servers that may be asked, and given `bind_password`."""
+    pool_size: PositiveInt = 4
+    """Connections to each server at most."""
+    page_size: Annotated[PositiveInt, Field(le=10_000)] = 500
+    """Entries in a page of a search, and in a batch of an upsert."""
+    connect_timeout: PositiveFloat | None = None
+    """Seconds for a connection with its TLS; the service's `timeout.connect` if left out."""
+    timeout: PositiveFloat | None = None
+    """Seconds for an answer; the service's `timeout.read` if left out."""
+
+    @property
+    def name_attribute(self) -> str | None:
+        """What `user_filter` compares with the name, in lower case; `None` if several or none."""
+        found = re.findall(r"\(\s*([A-Za-z0-9.-]+)\s*=\s*\{username\}\s*\)", self.user_filter)
+        names = {each.lower() for each in found}
+        return names.pop() if len(names) == 1 else None
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        plain = {urlsplit(url).scheme for url in self.url} == {"ldap"}
+        has_plain = any(urlsplit(url).scheme == "ldap" for url in self.url)
+        wrong = {
+            "needs search_base, below which people and groups are": bool(self.url)
+            and not self.search_base,
+            "needs url": not self.url and bool(self.model_fields_set & _OF_A_DIRECTORY),
+            "starttls = false would send passwords in the clear: "
+            "use ldaps://, or say allow_insecure = true": has_plain
+            and self.starttls is False
+            and not self.allow_insecure,
+            "starttls goes with ldap:// alone; ldaps:// is encrypted from the start": bool(
+                self.starttls and self.url and not plain
+            ),
+            "bind_dn and bind_password go together": (self.bind_dn is None)
+            is not (self.bind_password is None),
+            "group_base is of no use without group_filter": self.group_base is not None
+            and self.group_filter is None,
+        }
+        if found := [what for what, is_so in wrong.items() if is_so]:
+            raise PydanticCustomError("contradiction", "; ".join(found))
+        return self
+
+
+_OF_A_DIRECTORY = frozenset(DirectorySettings.model_fields)
+
+
+class LdapSettings(DirectorySettings, IdentitySettings):
+    """The unnamed directory, others by their names, and what requests say of their user."""
+
+    connections: dict[str, DirectorySettings] = Field(default_factory=dict)
+    """Directories that are asked for by name."""
+
+    @property
+    def directories(self) -> dict[str | None, DirectorySettings]:
+        """All of them by name; the unnamed one's is `None`."""
+        found: dict[str | None, DirectorySettings] = {None: self} if self.url else {}
+        found.update(self.connections)
+        return found
+
+    @model_validator(mode="after")
+    def _has_a_directory(self) -> Self:
+        missing = [name for name, each in self.connections.items() if not each.url]
+        if missing:
+            raise PydanticCustomError("directory", f"connections.{missing[0]} needs url")
+        if not self.directories:
+            raise PydanticCustomError("directory", "needs url, or connections with one")
+        if self.identity is not None and not self.url:
+            raise PydanticCustomError("directory", "identity needs the unnamed directory's url")
+        return self

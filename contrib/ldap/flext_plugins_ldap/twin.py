@@ -1,0 +1,96 @@
+"""The directory for threads: the async one's coroutines, driven."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from flext_plugins import Connection
+
+    from .directory import AsyncDirectory
+    from .entry import Entry, Upserted, User, Values
+    from .ldif import Record
+
+T = TypeVar("T")
+
+
+class Directory:
+    """What `AsyncDirectory` is, for threads; may be shared by any number of them."""
+
+    def __init__(self, directory: AsyncDirectory, connection: Connection) -> None:
+        self._asked, self._connection = directory, connection
+
+    def health(self) -> str:
+        """See `AsyncDirectory.health`."""
+        return self._driven(self._asked.health())
+
+    def authenticate(self, username: str, password: str) -> User:
+        """See `AsyncDirectory.authenticate`."""
+        return self._driven(self._asked.authenticate(username, password))
+
+    def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
+        """See `AsyncDirectory.user`."""
+        return self._driven(self._asked.user(username, attributes))
+
+    def groups(self, username: str) -> list[str]:
+        """See `AsyncDirectory.groups`."""
+        return self._driven(self._asked.groups(username))
+
+    def search(
+        self,
+        ldap_filter: str,
+        values: Mapping[str, str] | None = None,
+        *,
+        base: str | None = None,
+        attributes: Sequence[str] = ("*",),
+    ) -> Iterator[Entry]:
+        """See `AsyncDirectory.search`."""
+        pages = self._asked.pages(ldap_filter, values, base=base, attributes=attributes)
+
+        async def following() -> list[Entry] | None:
+            return await anext(pages, None)
+
+        try:
+            while (page := self._driven(following())) is not None:
+                yield from page
+        finally:
+            self._driven(pages.aclose())
+
+    def add(
+        self,
+        dn: str,
+        attributes: Mapping[str, Values],
+        values: Mapping[str, str] | None = None,
+    ) -> None:
+        """See `AsyncDirectory.add`."""
+        self._driven(self._asked.add(dn, attributes, values))
+
+    def modify(
+        self,
+        dn: str,
+        replace: Mapping[str, Values] | None = None,
+        *,
+        add: Mapping[str, Values] | None = None,
+        delete: Mapping[str, Values] | None = None,
+        values: Mapping[str, str] | None = None,
+    ) -> None:
+        """See `AsyncDirectory.modify`."""
+        self._driven(self._asked.modify(dn, replace, add=add, delete=delete, values=values))
+
+    def delete(self, dn: str, values: Mapping[str, str] | None = None) -> None:
+        """See `AsyncDirectory.delete`."""
+        self._driven(self._asked.delete(dn, values))
+
+    def apply(self, record: Record) -> None:
+        """See `AsyncDirectory.apply`."""
+        self._driven(self._asked.apply(record))
+
+    def upsert(self, entries: Iterable[Entry]) -> list[Upserted]:
+        """See `AsyncDirectory.upsert`."""
+        return self._driven(self._asked.upsert(entries))
+
+    def _driven(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        return self._connection.drive(coroutine)
