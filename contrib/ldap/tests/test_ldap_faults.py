@@ -157,6 +157,27 @@ def test_a_deadline_ends_what_a_silent_server_would_not(ask: Any, peer: Any) -> 
             assert time.monotonic() - started < FAR
 
 
+def test_a_deadline_ends_what_does_not_even_connect(ask: Any) -> None:
+    """A listener whose queue is full lets nobody in."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        queued = []
+        for _ in range(4):
+            queued.append(socket.socket())
+            queued[-1].setblocking(False)
+            queued[-1].connect_ex(address)
+        directory = ask(url=f"ldap://127.0.0.1:{address[1]}", **LONG)
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceeded), options(deadline=0.2):
+            directory.user("ana")
+        assert time.monotonic() - started < FAR
+        directory = ask(url=f"ldap://127.0.0.1:{address[1]}", connect_timeout=0.1)
+        with pytest.raises(DirectoryUnavailable, match="cannot be reached: timed out"):
+            directory.user("ana")
+        for each in queued:
+            each.close()
+
+
 def test_a_deadline_ends_what_comes_too_slowly(ask: Any, peer: Any) -> None:
     """A byte of an endless answer now and then, each of which comes in time."""
 
@@ -307,6 +328,18 @@ def test_what_may_have_been_done_is_not_asked_of_the_next(ask: Any, slapd: Any, 
     with pytest.raises(DirectoryUnavailable, match=slow.target):
         directory.delete(f"uid=nobody,{slapd.people}")
     assert directory.user("ana").username == "ana"
+
+
+def test_a_server_that_was_restarted_meanwhile_costs_nothing(ask: Any, run_slapd: Any) -> None:
+    slapd = run_slapd()
+    directory = ask(slapd)
+    for _ in range(3):
+        assert directory.user("ana").username == "ana"
+        slapd.stop()
+        slapd.start()
+    dn = f"uid=late,{slapd.people}"
+    directory.add(dn, {"objectClass": "inetOrgPerson", "cn": "Late", "sn": "Late"})
+    assert directory.user("late").dn == dn
 
 
 def test_a_server_that_is_killed_and_comes_back_costs_errors_and_nothing_more(
