@@ -231,18 +231,23 @@ def test_without_a_deadline_time_outs_end_it(ask: Any, peer: Any, slapd: Any, re
 
 def test_no_more_connections_than_the_pool_has(ask: Any, slapd: Any, relay: Any) -> None:
     counted = relay(slapd.port)
+    counted.on_hold.set()
     directory = ask(url=counted.url, pool_size=3)
-    works = [
-        directory.work(*each)
-        for each in (
-            ("user", "ana"),
-            ("authenticate", "bob", "bob-passw0rd"),
-            ("search", "(uid=crowd-000*)"),
-        )
-        * 10
-    ]
+    kinds = ("user", "ana"), ("authenticate", "bob", "bob-passw0rd"), ("search", "(uid=crowd-000*)")
+    works = [directory.work(*each) for each in kinds * 10]
+    waiting: list[int] = []
+
+    def count() -> None:
+        time.sleep(0.5)
+        waiting.append(counted.count)
+        counted.on_hold.clear()
+
+    thread = threading.Thread(target=count)
+    thread.start()
     found = directory.world.all(works)
+    thread.join()
     assert [each for each in found if isinstance(each, Exception)] == []
+    assert waiting == [3]
     assert counted.most <= 3
 
 
@@ -348,7 +353,7 @@ def test_a_server_that_is_killed_and_comes_back_costs_errors_and_nothing_more(
     """16 callers all the while: each call ends in a result or in an error that says what it is."""
     slapd = run_slapd(crowd=50)
     directory = ask(slapd, service={"deadline": 5.0}, pool_size=4, page_size=7)
-    ended = threading.Event()
+    ended, longest = threading.Event(), [0.0]
 
     def one(number: int) -> Any:
         name = (
@@ -361,19 +366,23 @@ def test_a_server_that_is_killed_and_comes_back_costs_errors_and_nothing_more(
         def again() -> list[Any]:
             found: list[Any] = []
             while not ended.is_set():
+                started = time.monotonic()
                 try:
                     found.append(work())
                 except Exception as error:
                     found.append(error)
+                longest[0] = max(longest[0], time.monotonic() - started)
             return found
 
         async def aagain() -> list[Any]:
             found: list[Any] = []
             while not ended.is_set():
+                started = time.monotonic()
                 try:
                     found.append(await work())
                 except Exception as error:
                     found.append(error)
+                longest[0] = max(longest[0], time.monotonic() - started)
             return found
 
         return aagain if directory.world.asynchronous else again
@@ -400,4 +409,5 @@ def test_a_server_that_is_killed_and_comes_back_costs_errors_and_nothing_more(
     assert {type(each) for each in every} >= {User, list}
     assert all(len(each) == 50 for each in every if isinstance(each, list))
     assert errors, "nobody noticed"
+    assert longest[0] < FAR
     assert directory.user("ana").username == "ana"
