@@ -217,26 +217,37 @@ class Slapd:
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
-        """Until it accepts connections."""
+        """Until it accepts connections; whoever has its port meanwhile is waited for."""
+        end = time.monotonic() + PATIENCE
+        process = self._process = self._launched()
+        while not self._listens():
+            said = (self.folder / "log").read_text()
+            assert time.monotonic() < end, f"slapd does not listen: {said}"
+            time.sleep(0.01)
+            if process.poll() is not None:
+                process = self._process = self._launched()
+
+    def _launched(self) -> subprocess.Popen[bytes]:
         addresses = f"{self.url}/ {self.tls_url}/" if self._tls else f"{self.url}/"
-        last = self.tls_port if self._tls else self.port
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [program("slapd"), "-f", "slapd.conf", "-h", addresses, "-d", "0"],
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
             )
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", last), 1).close()
-                return
-            except OSError:
-                said = (self.folder / "log").read_text()
-                assert self._process.poll() is None, f"slapd ended at once: {said}"
-                assert time.monotonic() < end, f"slapd does not listen: {said}"
-                time.sleep(0.01)
+
+    def _listens(self) -> bool:
+        """Whether it is this very one that does, which writes its number once it can."""
+        last = self.tls_port if self._tls else self.port
+        process, file = self._process, self.folder / "slapd.pid"
+        if process is None or not file.exists() or file.read_text().strip() != str(process.pid):
+            return False
+        try:
+            socket.create_connection(("127.0.0.1", last), 1).close()
+        except OSError:
+            return False
+        return True
 
     def stop(self) -> None:
         """At once, whatever it was doing."""

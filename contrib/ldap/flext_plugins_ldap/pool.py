@@ -123,6 +123,15 @@ class Pool:
         else:
             self.drop(session)
 
+    def check_open(self) -> None:
+        """Nothing, unless the host is closed.
+
+        Raises:
+            Refused: it is.
+        """
+        if self._closed:
+            raise Refused("the directory is closed")
+
     def exhausted(self) -> Exhausted:
         """The error of who waited for a connection."""
         said = f"{self.address.target}: all {self._size} connections are busy"
@@ -142,8 +151,7 @@ class Pool:
         until = patience.until(patience.pool)
         with self._changed:
             while True:
-                if self._closed:
-                    raise Refused("the directory is closed")
+                self.check_open()
                 if self._idle and not (another and self._count < self._size):
                     return self._idle.pop()
                 if self._count < self._size:

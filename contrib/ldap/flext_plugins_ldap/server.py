@@ -63,6 +63,7 @@ class Server:
 
     async def run(self, work: Callable[[Pool, Patience], T], patience: Patience) -> T:
         """What `work` gives, for somebody who has entered."""
+        self.pool.check_open()  # while there are threads
         if self._threads is None:
             return work(self.pool, patience)
         loop = asyncio.get_running_loop()
@@ -72,7 +73,7 @@ class Server:
         """Close what is idle now, and the rest when it is done."""
         self.pool.close()
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown(wait=False)
 
 
 class Servers:

@@ -20,7 +20,7 @@ from flext_plugins_ldap import (
     UserNotFound,
 )
 
-from flext_plugins import ConfigError, Host
+from flext_plugins import ConfigError, Host, Refused
 
 INJECTIONS = [
     "*",
@@ -428,6 +428,15 @@ def test_a_wrong_base_or_attribute_is_told(ask: Any) -> None:
         ask(attributes=["memberOff"]).user("ana")
     with pytest.raises(DirectoryError, match="the DN is malformed"):
         ask().search("(uid=ana)", base="people")
+
+
+def test_a_directory_of_a_closed_host_refuses(ask: Any) -> None:
+    directory = ask()
+    plain = directory.directory
+    assert directory.world.run(lambda: plain.user("ana")).username == "ana"
+    directory.world.close(directory.host)
+    with pytest.raises(Refused, match="the directory is closed"):
+        directory.world.run(lambda: plain.user("ana"))
 
 
 def test_several_event_loops_one_after_the_other_use_one_host(slapd: Any) -> None:

@@ -157,6 +157,27 @@ def test_a_deadline_ends_what_a_silent_server_would_not(ask: Any, peer: Any) -> 
             assert time.monotonic() - started < FAR
 
 
+def test_a_deadline_ends_what_does_not_even_connect(ask: Any) -> None:
+    """A listener whose queue is full lets nobody in."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        queued = []
+        for _ in range(4):
+            queued.append(socket.socket())
+            queued[-1].setblocking(False)
+            queued[-1].connect_ex(address)
+        directory = ask(url=f"ldap://127.0.0.1:{address[1]}", **LONG)
+        started = time.monotonic()
+        with pytest.raises(DeadlineExceeded), options(deadline=0.2):
+            directory.user("ana")
+        assert time.monotonic() - started < FAR
+        directory = ask(url=f"ldap://127.0.0.1:{address[1]}", connect_timeout=0.1)
+        with pytest.raises(DirectoryUnavailable, match="cannot be reached: timed out"):
+            directory.user("ana")
+        for each in queued:
+            each.close()
+
+
 def test_a_deadline_ends_what_comes_too_slowly(ask: Any, peer: Any) -> None:
     """A byte of an endless answer now and then, each of which comes in time."""
 
@@ -210,18 +231,23 @@ def test_without_a_deadline_time_outs_end_it(ask: Any, peer: Any, slapd: Any, re
 
 def test_no_more_connections_than_the_pool_has(ask: Any, slapd: Any, relay: Any) -> None:
     counted = relay(slapd.port)
+    counted.on_hold.set()
     directory = ask(url=counted.url, pool_size=3)
-    works = [
-        directory.work(*each)
-        for each in (
-            ("user", "ana"),
-            ("authenticate", "bob", "bob-passw0rd"),
-            ("search", "(uid=crowd-000*)"),
-        )
-        * 10
-    ]
+    kinds = ("user", "ana"), ("authenticate", "bob", "bob-passw0rd"), ("search", "(uid=crowd-000*)")
+    works = [directory.work(*each) for each in kinds * 10]
+    waiting: list[int] = []
+
+    def count() -> None:
+        time.sleep(0.5)
+        waiting.append(counted.count)
+        counted.on_hold.clear()
+
+    thread = threading.Thread(target=count)
+    thread.start()
     found = directory.world.all(works)
+    thread.join()
     assert [each for each in found if isinstance(each, Exception)] == []
+    assert waiting == [3]
     assert counted.most <= 3
 
 
@@ -309,13 +335,25 @@ def test_what_may_have_been_done_is_not_asked_of_the_next(ask: Any, slapd: Any, 
     assert directory.user("ana").username == "ana"
 
 
+def test_a_server_that_was_restarted_meanwhile_costs_nothing(ask: Any, run_slapd: Any) -> None:
+    slapd = run_slapd()
+    directory = ask(slapd)
+    for _ in range(3):
+        assert directory.user("ana").username == "ana"
+        slapd.stop()
+        slapd.start()
+    dn = f"uid=late,{slapd.people}"
+    directory.add(dn, {"objectClass": "inetOrgPerson", "cn": "Late", "sn": "Late"})
+    assert directory.user("late").dn == dn
+
+
 def test_a_server_that_is_killed_and_comes_back_costs_errors_and_nothing_more(
     ask: Any, run_slapd: Any
 ) -> None:
     """16 callers all the while: each call ends in a result or in an error that says what it is."""
     slapd = run_slapd(crowd=50)
     directory = ask(slapd, service={"deadline": 5.0}, pool_size=4, page_size=7)
-    ended = threading.Event()
+    ended, longest = threading.Event(), [0.0]
 
     def one(number: int) -> Any:
         name = (
@@ -328,19 +366,23 @@ def test_a_server_that_is_killed_and_comes_back_costs_errors_and_nothing_more(
         def again() -> list[Any]:
             found: list[Any] = []
             while not ended.is_set():
+                started = time.monotonic()
                 try:
                     found.append(work())
                 except Exception as error:
                     found.append(error)
+                longest[0] = max(longest[0], time.monotonic() - started)
             return found
 
         async def aagain() -> list[Any]:
             found: list[Any] = []
             while not ended.is_set():
+                started = time.monotonic()
                 try:
                     found.append(await work())
                 except Exception as error:
                     found.append(error)
+                longest[0] = max(longest[0], time.monotonic() - started)
             return found
 
         return aagain if directory.world.asynchronous else again
@@ -367,4 +409,5 @@ def test_a_server_that_is_killed_and_comes_back_costs_errors_and_nothing_more(
     assert {type(each) for each in every} >= {User, list}
     assert all(len(each) == 50 for each in every if isinstance(each, list))
     assert errors, "nobody noticed"
+    assert longest[0] < FAR
     assert directory.user("ana").username == "ana"
