@@ -51,7 +51,7 @@ MUTANTS = [
     Mutant(
         "6.2 the client's request is not touched",
         "clients/pool.py",
-        "clone = self.clone(request)",
+        "clone = self._copied(request)",
         "clone = request",
         "test_2",
     ),
@@ -79,7 +79,7 @@ MUTANTS = [
     Mutant(
         "6.2 the clone stays further in",
         "chain.py",
-        "self.response.request = message",
+        "response.request = message",
         "pass",
         "test_2",
     ),
@@ -122,9 +122,9 @@ MUTANTS = [
     # 4: answering, replacing, sending again
     Mutant(
         "6.4 inner layers do not run",
-        "chain.py",
-        "if -1 < depth <= place:",
-        "if False:",
+        "messages.py",
+        "self._layers[:place]",
+        "self._layers",
         "spares_the_service",
     ),
     Mutant(
@@ -145,7 +145,7 @@ MUTANTS = [
     Mutant(
         "6.4 only what can be replayed is sent again",
         "chain.py",
-        "if not _wire(self._scope).replayable(message):",
+        "if not wire_of(self._scope).replayable(message):",
         "if False:",
         "test_4",
     ),
@@ -197,7 +197,7 @@ MUTANTS = [
     Mutant(
         "6.6 it cannot send twice",
         "chain.py",
-        'raise PluginError("an observer cannot send twice", around.name)',
+        'raise PluginError("an observer cannot send twice", self._around.name)',
         "pass",
         "test_6",
     ),
@@ -226,10 +226,10 @@ MUTANTS = [
     # 8: streaming
     Mutant(
         "6.8 nothing buffers a body unasked",
-        "chain.py",
-        "return await _wire(scope).send(request, scope.call)",
-        "response = await _wire(scope).send(request, scope.call); "
-        "await _wire(scope).read(response); return response",
+        "clients/pool.py",
+        "return self._masked(await self._dispatch(request, call, None, own=own), request)",
+        "response = await self._dispatch(request, call, None, own=own); "
+        "await self.read(response); return response",
         "test_8",
     ),
     Mutant(
@@ -422,15 +422,15 @@ MUTANTS = [
     Mutant(
         "the id is sent",
         "clients/pool.py",
-        "clone.headers[CORRELATION] = call.correlation_id",
+        "headers[CORRELATION] = call.correlation_id",
         "pass",
         "id_of_its_own",
     ),
     Mutant(
         "the caller's id is validated",
         "clients/pool.py",
-        "(found := correlation(given)) is None",
-        "not (found := given)",
+        "(found := correlation(headers[CORRELATION])) is not None",
+        "(found := headers[CORRELATION])",
         "header_that_is_none",
     ),
     Mutant(
@@ -462,6 +462,111 @@ MUTANTS = [
         "if True:",
         "not_waited_for_in_requests",
     ),
+    Mutant(
+        "requests are made from templates while the headers are the same",
+        "clients/template.py",
+        "and self._headers == client.headers.raw",
+        "",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "while the address is the same",
+        "clients/template.py",
+        "self._base_url is client.base_url",
+        "True",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "while the parameters are the same",
+        "clients/template.py",
+        "and self._params is client.params",
+        "",
+        "holds_from_the_next",
+    ),
+    Mutant(
+        "a client with cookies sends them",
+        "clients/template.py",
+        "and not self.cookies",
+        "",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "a request that says more is made by the library",
+        "clients/template.py",
+        "value is not nothing.get(name, nothing)",
+        "False",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "a path that begins with two slashes is the library's to join",
+        "clients/template.py",
+        'and url[1:2] != "/" and',
+        "and",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "a fragment is the library's to drop",
+        "clients/template.py",
+        'and "#" not in url:',
+        ":",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "what may be a secret is not kept",
+        "clients/template.py",
+        'simple = "?" not in url and',
+        "simple =",
+        "ever_new_paths",
+    ),
+    Mutant(
+        "few templates are kept",
+        "clients/template.py",
+        "known.requests.clear()",
+        "pass",
+        "ever_new_paths",
+    ),
+    Mutant(
+        "a request's body can be read",
+        "clients/template.py",
+        "again.read()",
+        "pass",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "a class with a build_request of its own is left alone",
+        "clients/template.py",
+        "if kind not in {module.Client, module.AsyncClient}:",
+        "if False:",
+        "makes_its_own_requests",
+    ),
+    Mutant(
+        "a jar of one's own hears of each answer",
+        "clients/template.py",
+        'if own or "set-cookie"',
+        'if "set-cookie"',
+        "jar_of_ones_own",
+    ),
+    Mutant(
+        "an error's line tells whose it is",
+        "messages.py",
+        "self.lines[error.__traceback__.tb_lineno]",
+        "next(iter(self.lines.values()))",
+        "among_neighbours",
+    ),
+    Mutant(
+        "a session's own settings hold from the next request on",
+        "clients/requests.py",
+        "self.flext_settings[0] != state",
+        "False",
+        "told_between",
+    ),
+    Mutant(
+        "an origin is no prefix of another's name",
+        "clients/requests.py",
+        'return f"{url.scheme}://{url.netloc}/"',
+        'return f"{url.scheme}://{url.netloc}"',
+        "compares_origins",
+    ),
     Mutant("5 stages order", "composition.py", "else each.stage)", "else 0)", "stages"),
 ]
 
@@ -491,6 +596,8 @@ def survives(mutant: Mutant) -> str:
             "failures",
             "secrets",
             "properties",
+            "template",
+            "requests",
         )
         tests = [f"tests/test_{name}.py" for name in names]
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-k", mutant.tests, *tests]

@@ -133,6 +133,37 @@ def test_small_hooks_may_be_async(flext_service, flext_world):
     assert response.headers["X-After"] == "yes"
 
 
+@pytest.mark.parametrize("hook", ["flext_request", "flext_response"])
+@pytest.mark.parametrize("awaits", [False, True], ids=["plain", "async def"])
+@pytest.mark.parametrize("culprit", [0, 1, 2])
+def test_among_neighbours_the_one_that_raised_is_named(
+    flext_service, flext_world, hook, awaits, culprit
+):
+    seen = []
+
+    def neighbour(place):
+        def act(self, request):
+            seen.append(place)
+            if place == culprit:
+                raise KeyError("canary")
+
+        async def aact(self, request):
+            act(self, request)
+
+        function = aact if awaits else act
+        function.__qualname__ = f"Plugin{place}.{hook}"
+        return type(f"Plugin{place}", (), {hook: hookimpl(function)})
+
+    host = flext_world.serve(flext_service, *[neighbour(place) for place in range(3)])
+    with pytest.raises(PluginError, match=f"{hook} raised KeyError") as caught:
+        flext_world.get(host)
+
+    assert (caught.value.plugin, caught.value.hook) == (f"plugin{culprit}", hook)
+    called = [0, 1, 2] if hook == "flext_request" else [2, 1, 0]
+    assert seen == called[: called.index(culprit) + 1]
+    assert len(flext_service.received) == (hook == "flext_response")
+
+
 def test_a_request_hook_that_answers_spares_the_service(flext_service, flext_world):
     recorder = Recorder()
 

@@ -21,19 +21,18 @@ PATH = st.one_of(
     SEGMENT,
     st.sampled_from(["http://127.0.0.1:9/x", "https://example.org/y", "http://[::1]/z"]),
 )
-CHANGE = st.sampled_from(
-    [
-        lambda client: client.headers.update({"X-Tenant": "ana"}),
-        lambda client: client.headers.pop("X-Tenant", None),
-        lambda client: setattr(client, "headers", {"X-New": "1"}),
-        lambda client: setattr(client, "params", {"page": "2"}),
-        lambda client: client.cookies.set("session", "s"),
-        lambda client: client.cookies.clear(),
-        lambda client: setattr(client, "timeout", 3.0),
-        lambda client: setattr(client.timeout, "read", 4.0),
-        lambda client: setattr(client, "base_url", "http://127.0.0.1:9/other"),
-    ]
-)
+CHANGES = [
+    lambda client: client.headers.update({"X-Tenant": "ana"}),
+    lambda client: client.headers.pop("X-Tenant", None),
+    lambda client: setattr(client, "headers", {"X-New": "1"}),
+    lambda client: setattr(client, "params", {"page": "2"}),
+    lambda client: client.cookies.set("session", "s"),
+    lambda client: client.cookies.clear(),
+    lambda client: setattr(client, "timeout", 3.0),
+    lambda client: setattr(client.timeout, "read", 4.0),
+    lambda client: setattr(client, "base_url", "http://127.0.0.1:9/other"),
+]
+CHANGE = st.sampled_from(CHANGES)
 OPTIONS = st.sampled_from(
     [
         {},
@@ -85,6 +84,22 @@ def test_requests_are_the_librarys_own_whatever_the_client_goes_through(library,
             else:
                 for _ in range(2):
                     assert made(ours, *step) == made(theirs, *step)
+
+
+@LIBRARIES
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_of_the_client_holds_from_the_next_request_on(library, change):
+    host, ours = connected(library)
+    nowhere = library.MockTransport(print)
+    with host, ours, library.Client(base_url="http://127.0.0.1:9", transport=nowhere) as theirs:
+        for client in (ours, theirs):
+            client.headers["X-Tenant"] = "bob"
+        for step in (None, change, None):
+            for client in (ours, theirs):
+                client.build_request("GET", "/x")
+                if step:
+                    step(client)
+            assert made(ours, "GET", "/x", {}) == made(theirs, "GET", "/x", {})
 
 
 @LIBRARIES
