@@ -9,6 +9,7 @@
             ├── AccountLocked       after too many wrong passwords, or by hand
             └── AccountExpired      the password is right and has to be changed first
 
+`ldif.LdifError`, of a file, is a `FlextError` as well.
 Settings that the directory does not go along with are a `ConfigError`, as everywhere.
 """
 

@@ -16,6 +16,8 @@ from ldap3.core.exceptions import LDAPInvalidDnError
 from ldap3.protocol.rfc2849 import operation_to_ldif
 from ldap3.utils.dn import parse_dn
 
+from flext_plugins import FlextError
+
 from .entry import Entry
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ class Delete:
 Record: TypeAlias = Entry | Modify | Delete
 
 
-class LdifError(ValueError):
+class LdifError(FlextError, ValueError):
     """A file is no LDIF, or asks for something that is not done here.
 
     Attributes:
