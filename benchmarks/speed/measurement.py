@@ -1,0 +1,134 @@
+"""Cases of a table, run interleaved; what is kept are seconds of CPU time for each round."""
+
+from __future__ import annotations
+
+import gc
+import random
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
+from itertools import repeat
+from statistics import median, quantiles
+from time import process_time
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+    from .target import Target
+
+Run: TypeAlias = "Callable[[int], float]"
+"""Does a case's work so many times, and gives the seconds of CPU time that it took."""
+Round: TypeAlias = "dict[str, float]"
+"""Seconds for a case's work, by the case's name, in one round."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to do the work of a table."""
+
+    name: str
+    sentence: str
+    """What it is, for the page."""
+    open: Callable[[ExitStack, str], Run]
+    """Makes its `Run`, from the address to send to; the stack closes what was opened."""
+    base: str | None = None
+    """The case that its ratio is to."""
+    needs: tuple[str, ...] = ()
+    """The distributions without which it is left out."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cases that are measured together."""
+
+    name: str
+    title: str
+    cases: tuple[Case, ...]
+    targets: tuple[Target, ...] = ()
+    place: Callable[[], AbstractContextManager[str]] = field(default=lambda: nullcontext(""))
+    """Where the work is sent to: the address, and what stands behind it meanwhile."""
+    unit: str = "request"
+    sample: float = 0.008
+    """Seconds of CPU time that one case takes in a round, roughly."""
+
+
+class Quartiles(NamedTuple):
+    """The middle half of some numbers."""
+
+    lower: float
+    median: float
+    upper: float
+
+
+def quartiles(values: Iterable[float]) -> Quartiles:
+    """Of two numbers or more, the least and greatest counted in."""
+    return Quartiles(*quantiles(values, n=4, method="inclusive"))
+
+
+def timed(work: Callable[[], Any]) -> Run:
+    """A `Run` that calls `work`; the first time, before the clock runs, warms it."""
+
+    def run(times: int) -> float:
+        work()
+        started = process_time()
+        for _ in repeat(None, times):
+            work()
+        return process_time() - started
+
+    return run
+
+
+def awaited(runner: asyncio.Runner, work: Callable[[], Awaitable[Any]]) -> Run:
+    """The same for `work` that is awaited, in the runner's loop."""
+
+    async def sample(times: int) -> float:
+        await work()
+        started = process_time()
+        for _ in repeat(None, times):
+            await work()
+        return process_time() - started
+
+    return lambda times: runner.run(sample(times))
+
+
+class Bench:
+    """The open cases of a table."""
+
+    def __init__(self, runs: Mapping[str, Run], sample: float) -> None:
+        self._runs = dict(runs)
+        self._times = {name: _times(run, sample) for name, run in runs.items()}
+        self._more: dict[str, float] = {}
+
+    def slow(self, name: str, factor: float) -> None:
+        """Plant a slow-down: more of the case's work is done than is counted."""
+        self._more[name] = factor
+
+    def round(self) -> Round:
+        """Each case once, in an order of this round's own."""
+        return {name: self._one(name) for name in random.sample(list(self._runs), len(self._runs))}
+
+    def rounds(self, number: int) -> list[Round]:
+        """So many rounds."""
+        gc.collect()
+        gc.freeze()  # what is there by now is nobody's garbage
+        try:
+            return [self.round() for _ in range(number)]
+        finally:
+            gc.unfreeze()
+
+    def _one(self, name: str) -> float:
+        counted = self._times[name]
+        return self._runs[name](max(1, round(counted * self._more.get(name, 1.0)))) / counted
+
+
+def _times(run: Run, sample: float) -> int:
+    """How often a case's work fits into a sample, judged by the quickest of three tries."""
+    run(1)
+    once = min(run(3) for _ in range(3)) / 3
+    return max(1, round(sample / max(once, 1e-7)))
+
+
+def medians(rounds: list[Round]) -> Round:
+    """Each case's."""
+    return {name: median(each[name] for each in rounds) for name in rounds[0]}
