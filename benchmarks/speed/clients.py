@@ -36,7 +36,7 @@ class World(NamedTuple):
     """A client library, sync or async."""
 
     name: str
-    client: type
+    client: Any
     is_async: bool = False
 
 
@@ -83,7 +83,7 @@ def running(stack: ExitStack) -> asyncio.Runner:
 
 def plain(world: World, stack: ExitStack, url: str) -> Run:
     """The library's own client, with its defaults."""
-    client: Any = world.client()
+    client = world.client()
     if not world.is_async:
         stack.callback(client.close)
         return sent(stack, partial(client.get, url))
