@@ -190,6 +190,6 @@ TABLES = (
                 _growth,
             ),
         ),
-        unit="exchange",
+        unit="µs per exchange",
     ),
 )

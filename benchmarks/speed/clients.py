@@ -106,14 +106,19 @@ def hosted(host: Host, world: World, stack: ExitStack, url: str) -> Run:
     return asent(runner, partial(runner.run(connect()).get, url))
 
 
-def composed(plugins: int, world: World, stack: ExitStack, url: str) -> Run:
-    """A client of a host with so many empty plugins."""
-    names = [f"empty-{number}" for number in range(plugins)]
+def empty_host(url: str, services: tuple[str, ...] = ("flexcore",)) -> Host:
+    """A host with the services, each with four empty plugins."""
+    names = [f"empty-{number}" for number in range(PLUGINS)]
     service = {"base_url": url, "plugins": {name: {} for name in names}}
-    host = Host({"services": {"flexcore": service}})
+    host = Host({"services": {each: dict(service) for each in services}})
     for name in names:
         host.register(type(name, (Empty,), {}), name)
-    return hosted(host, world, stack, url)
+    return host
+
+
+def composed(world: World, stack: ExitStack, url: str) -> Run:
+    """A client of such a host."""
+    return hosted(empty_host(url), world, stack, url)
 
 
 def _cases() -> tuple[Case, ...]:
@@ -122,7 +127,7 @@ def _cases() -> tuple[Case, ...]:
         name = world.name
         found.append(Case(name, f"plain {name}", partial(plain, world)))
         ours = f"{name}, {PLUGINS} empty plugins"
-        found.append(Case(ours, ours, partial(composed, PLUGINS, world), name))
+        found.append(Case(ours, ours, partial(composed, world), name))
     return tuple(found)
 
 

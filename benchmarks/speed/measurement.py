@@ -1,4 +1,4 @@
-"""Cases of a table, run interleaved; what is kept are seconds of CPU time for each round."""
+"""Cases of a table, run interleaved; what is kept is what each cost in each round."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from .target import Target
 
 Run: TypeAlias = "Callable[[int], float]"
-"""Does a case's work so many times, and gives the seconds of CPU time that it took."""
+"""Does a case's work so many times, and gives the seconds of CPU time, or bytes, that it took."""
 Round: TypeAlias = "dict[str, float]"
-"""Seconds for a case's work, by the case's name, in one round."""
+"""What a case's work took once, by the case's name."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,15 @@ class Table:
     targets: tuple[Target, ...] = ()
     place: Callable[[], AbstractContextManager[str]] = field(default=lambda: nullcontext(""))
     """Where the work is sent to: the address, and what stands behind it meanwhile."""
-    unit: str = "request"
+    unit: str = "µs per request"
+    factor: float = 1e6
+    """By what a case's number is multiplied to be shown in that unit."""
     sample: float = 0.008
     """Seconds of CPU time that one case takes in a round, roughly."""
+    times: int | None = None
+    """How often a case's work is done in a round, where that is not for the sample to say."""
+    rounds: int | None = None
+    """At most, where a round takes long."""
 
 
 class Quartiles(NamedTuple):
@@ -95,9 +101,9 @@ def awaited(runner: asyncio.Runner, work: Callable[[], Awaitable[Any]]) -> Run:
 class Bench:
     """The open cases of a table."""
 
-    def __init__(self, runs: Mapping[str, Run], sample: float) -> None:
+    def __init__(self, runs: Mapping[str, Run], sample: float, times: int | None = None) -> None:
         self._runs = dict(runs)
-        self._times = {name: _times(run, sample) for name, run in runs.items()}
+        self._times = {name: times or _times(run, sample) for name, run in runs.items()}
         self._more: dict[str, float] = {}
 
     def slow(self, name: str, factor: float) -> None:

@@ -131,7 +131,7 @@ TABLES = (
                 "pluggy",
             ),
         ),
-        unit="service",
+        unit="µs per service",
     ),
     Table(
         "opening",
@@ -166,6 +166,6 @@ TABLES = (
             ),
         ),
         wire.memory,
-        unit="connection",
+        unit="µs per connection",
     ),
 )

@@ -29,8 +29,14 @@ def grid(rows: list[list[str]], left: int = 1) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
 
 
+def number(value: float) -> str:
+    """Three digits, and all that stand before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def measured(table: Table, rounds: int) -> list[Round]:
     """All of its cases that are there."""
+    rounds = min(rounds, table.rounds or rounds)
     with ExitStack() as stack:
         return opened(table, [each.name for each in table.cases], stack).rounds(rounds)
 
@@ -38,7 +44,7 @@ def measured(table: Table, rounds: int) -> list[Round]:
 def shown(table: Table, found: list[Round]) -> str:
     """Its cases, what each takes, and the quartiles of its ratio to its base."""
     times = medians(found)
-    rows = [[table.title, f"µs for a {table.unit}", "lower", "median", "upper"]]
+    rows = [[table.title, table.unit, "lower", "median", "upper"]]
     for case in table.cases:
         if lack := lacking(case):
             rows.append([case.name, f"not installed: {', '.join(lack)}", "", "", ""])
@@ -47,5 +53,5 @@ def shown(table: Table, found: list[Round]) -> str:
         if case.base:
             base = case.base
             ratios = [f"{each:.3g}" for each in quartiles(r[case.name] / r[base] for r in found)]
-        rows.append([case.name, f"{times[case.name] * 1e6:.3g}", *ratios])
+        rows.append([case.name, number(times[case.name] * table.factor), *ratios])
     return grid(rows)

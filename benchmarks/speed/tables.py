@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from . import chain, clients, opening, stacks
+from . import chain, clients, concurrency, footprint, opening, stacks
 from .measurement import Bench
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .measurement import Case, Table
 
-MODULES = (chain, clients, stacks, opening)
+MODULES = (chain, clients, stacks, concurrency, opening, footprint)
 TABLES: tuple[Table, ...] = tuple(table for module in MODULES for table in module.TABLES)
 
 
@@ -36,4 +36,4 @@ def opened(table: Table, names: Iterable[str], stack: ExitStack) -> Bench:
     url = stack.enter_context(table.place())
     chosen = set(names)
     cases = [each for each in table.cases if each.name in chosen and not lacking(each)]
-    return Bench({each.name: each.open(stack, url) for each in cases}, table.sample)
+    return Bench({each.name: each.open(stack, url) for each in cases}, table.sample, table.times)
