@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HEADERS = {"Content-Type": "application/json", "Content-Length": str(len(BODY))}
 _RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+_SAID = {"http_version": b"HTTP/1.1"}
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
@@ -29,11 +30,15 @@ def _replies(library: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
     def reply(_: Any, request: Any) -> Any:
         del request
-        return library.Response(200, headers=_RAW, stream=library.ByteStream(BODY))
+        return library.Response(
+            200, headers=_RAW, stream=library.ByteStream(BODY), extensions=dict(_SAID)
+        )
 
     async def areply(_: Any, request: Any) -> Any:
         del request
-        return library.Response(200, headers=_RAW, stream=library.ByteStream(BODY))
+        return library.Response(
+            200, headers=_RAW, stream=library.ByteStream(BODY), extensions=dict(_SAID)
+        )
 
     return reply, areply
 
