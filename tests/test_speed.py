@@ -108,7 +108,7 @@ def test_a_case_that_lacks_a_distribution_is_named_and_left_out():
     lacking = Case("theirs", "", opened, None, ("not-a-distribution",))
     present = Case("ours", "", lambda stack, url: lambda times: 1.0 * times)
     table = Table("t", "T", (present, lacking), times=1)
-    shown = report.shown(table, report.measured(table, 2))
+    shown = report.shown(report.result(table, report.measured(table, 2)))
     assert "not installed: not-a-distribution" in shown
 
 

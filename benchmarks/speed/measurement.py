@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from .target import Target
 
+SLICE = 0.0025
+"""Seconds that a case takes at a time, with the others between."""
 Run: TypeAlias = "Callable[[int], float]"
 """Does a case's work so many times, and gives the seconds of CPU time, or bytes, that it took."""
 Round: TypeAlias = "dict[str, float]"
@@ -51,7 +53,7 @@ class Table:
     unit: str = "µs per request"
     factor: float = 1e6
     """By what a case's number is multiplied to be shown in that unit."""
-    sample: float = 0.008
+    sample: float = 0.01
     """Seconds of CPU time that one case takes in a round, roughly."""
     times: int | None = None
     """How often a case's work is done in a round, where that is not for the sample to say."""
@@ -103,7 +105,9 @@ class Bench:
 
     def __init__(self, runs: Mapping[str, Run], sample: float, times: int | None = None) -> None:
         self._runs = dict(runs)
-        self._times = {name: times or _times(run, sample) for name, run in runs.items()}
+        self._slices = 1 if times else max(1, round(sample / SLICE))
+        part = sample / self._slices
+        self._times = {name: times or _times(run, part) for name, run in runs.items()}
         self._more: dict[str, float] = {}
 
     def slow(self, name: str, factor: float) -> None:
@@ -111,8 +115,12 @@ class Bench:
         self._more[name] = factor
 
     def round(self) -> Round:
-        """Each case once, in an order of this round's own."""
-        return {name: self._one(name) for name in random.sample(list(self._runs), len(self._runs))}
+        """Each case in several slices, in another order for each: what changes, changes for all."""
+        found = dict.fromkeys(self._runs, 0.0)
+        for _ in range(self._slices):
+            for name in random.sample(list(self._runs), len(self._runs)):
+                found[name] += self._one(name) / self._slices
+        return found
 
     def rounds(self, number: int) -> list[Round]:
         """So many rounds."""
@@ -125,7 +133,8 @@ class Bench:
 
     def _one(self, name: str) -> float:
         counted = self._times[name]
-        return self._runs[name](max(1, round(counted * self._more.get(name, 1.0)))) / counted
+        times = int(counted * self._more.get(name, 1.0) + random.random())
+        return self._runs[name](max(1, times)) / counted
 
 
 def _times(run: Run, sample: float) -> int:

@@ -1,37 +1,35 @@
-"""What was measured, for a terminal and for the page."""
+"""What was measured: as data, and as text for a terminal and for the page."""
 
 from __future__ import annotations
 
+import json
+import platform
+import re
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import page
 
 from .measurement import medians, quartiles
-from .tables import lacking, opened
+from .tables import lacking, opened, version
+from .target import judged
 
 if TYPE_CHECKING:
-    from .measurement import Round, Table
+    from collections.abc import Iterable
 
+    from .measurement import Case, Round, Table
+    from .target import Target
 
-def grid(rows: list[list[str]], left: int = 1) -> str:
-    """`rows` as a table in Markdown, its first `left` columns to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        [
-            cell.ljust(width) if place < left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        for row in rows
-    ]
-    rule = [
-        "-" * width if place < left else f"{'-' * (width - 1)}:"
-        for place, width in enumerate(widths)
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]])
-
-
-def number(value: float) -> str:
-    """Three digits, and all that stand before the point."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+RESULTS = Path(__file__).parents[1] / "results.json"
+PAGE = page.DOCS / "explanation/performance.md"
+NOTED = (
+    *("flext-plugins", "httpx", "httpx2", "requests", "pluggy", "aiohttp", "opentelemetry-sdk"),
+    *("opentelemetry-instrumentation-httpx", "prometheus-client", "pybreaker", "aiobreaker"),
+    *("authlib", "purgatory", "interlock-cb", "clientwright", "httpware", "azure-core", "uvloop"),
+)
+"""The distributions whose versions are told."""
 
 
 def measured(table: Table, rounds: int) -> list[Round]:
@@ -41,17 +39,117 @@ def measured(table: Table, rounds: int) -> list[Round]:
         return opened(table, [each.name for each in table.cases], stack).rounds(rounds)
 
 
-def shown(table: Table, found: list[Round]) -> str:
-    """Its cases, what each takes, and the quartiles of its ratio to its base."""
+def result(table: Table, found: list[Round]) -> dict[str, Any]:
+    """What came of a table, as data."""
     times = medians(found)
-    rows = [[table.title, table.unit, "lower", "median", "upper"]]
-    for case in table.cases:
-        if lack := lacking(case):
-            rows.append([case.name, f"not installed: {', '.join(lack)}", "", "", ""])
-            continue
-        ratios = ["", "1", ""]
-        if case.base:
-            base = case.base
-            ratios = [f"{each:.3g}" for each in quartiles(r[case.name] / r[base] for r in found)]
-        rows.append([case.name, number(times[case.name] * table.factor), *ratios])
-    return grid(rows)
+    there = times.keys()
+    return {
+        "name": table.name,
+        "title": table.title,
+        "unit": table.unit,
+        "rounds": len(found),
+        "cases": [_case(each, table, found, times) for each in table.cases],
+        "targets": [
+            _target(each, found) for each in table.targets if {each.case, *each.others} <= there
+        ],
+    }
+
+
+def _case(case: Case, table: Table, found: list[Round], times: Round) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": case.name, "sentence": case.sentence}
+    if lack := lacking(case):
+        return told | {"lacks": lack}
+    told["median"] = _short(times[case.name] * table.factor)
+    if case.base is not None and case.base in times:
+        base = case.base
+        ratios = quartiles(each[case.name] / each[base] for each in found)
+        told |= {"base": base, "ratio": [_short(each) for each in ratios]}
+    return told
+
+
+def _target(target: Target, found: list[Round]) -> dict[str, Any]:
+    verdict = judged(target, found)
+    told: dict[str, Any] = {"sentence": target.sentence, "limit": _short(target.limit)}
+    told["ratio"] = [_short(each) for each in verdict.found]
+    told["reached"] = verdict.reached
+    if verdict.known:
+        told["known"] = verdict.known.reason
+    return told
+
+
+def _short(value: float) -> float:
+    """Four digits: more are noise."""
+    return float(f"{value:.4g}")
+
+
+def results(tables: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """All tables, with the versions of what was measured."""
+    return {
+        "date": str(datetime.now(UTC).date()),
+        "interpreter": f"{platform.python_implementation()} {platform.python_version()}",
+        "versions": {name: version(name) for name in NOTED},
+        "tables": list(tables),
+    }
+
+
+def head(found: dict[str, Any]) -> str:
+    """When and with what it was measured."""
+    versions = [f"{name} {each or 'not installed'}" for name, each in found["versions"].items()]
+    return f"Measured on {found['date']} with {found['interpreter']}, {', '.join(versions)}."
+
+
+def shown(table: dict[str, Any], *, sentences: bool = False) -> str:
+    """A table: its cases, and its targets."""
+    what = ["what it is"] if sentences else []
+    columns = [table["unit"], "ratio to plain", "half of all rounds"]
+    rows = [[table["title"], *what, *columns]]
+    for case in table["cases"]:
+        name = [case["name"], case["sentence"]] if sentences else [case["name"]]
+        rows.append([*name, *_numbers(case)])
+    parts = [page.grid(rows, 3)]
+    if table["targets"]:
+        rows = [["target", "at most", "measured", "half of all rounds", "reached"]]
+        rows += [_row(each) for each in table["targets"]]
+        parts.append(page.grid(rows, 4))
+    parts += [
+        f"{each['sentence']}: {each['known']}" for each in table["targets"] if "known" in each
+    ]
+    return "\n\n".join(parts)
+
+
+def _numbers(case: dict[str, Any]) -> list[str]:
+    if "lacks" in case:
+        return [f"not installed: {', '.join(case['lacks'])}", "", ""]
+    if "ratio" not in case:
+        return [_number(case["median"]), "1", ""]
+    return [_number(case["median"]), *_spread(case["ratio"])]
+
+
+def _row(target: dict[str, Any]) -> list[str]:
+    reached = "yes" if target["reached"] else "no"
+    return [target["sentence"], _number(target["limit"]), *_spread(target["ratio"]), reached]
+
+
+def _spread(ratio: list[float]) -> list[str]:
+    lower, median, upper = ratio
+    return [_number(median), f"{_number(lower)} to {_number(upper)}"]
+
+
+def _number(value: float) -> str:
+    """Three digits, and all that stand before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def text(found: dict[str, Any]) -> str:
+    """What the page says was measured."""
+    tables = [shown(each, sentences=True) for each in found["tables"]]
+    return "\n\n".join([head(found), *tables])
+
+
+def record(found: dict[str, Any]) -> None:
+    """Keep it: as data, and in the page."""
+    lines = json.dumps(found, indent=1, ensure_ascii=False)
+    # One line for each case and target.
+    lines = re.sub(r"\n {4,}", " ", lines).replace("[ ", "[").replace("\n   ]", "]")
+    RESULTS.write_text(f"{lines}\n", encoding="utf-8")
+    page.record(PAGE, text(found))

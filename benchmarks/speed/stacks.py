@@ -169,6 +169,7 @@ TABLES = (
         _cases(),
         _targets("in memory", 0.40),
         wire.memory,
+        sample=0.02,
     ),
     Table(
         "stacks-loopback",
@@ -176,6 +177,6 @@ TABLES = (
         (*_cases(), *AIOHTTP),
         _targets("over loopback", 0.50),
         wire.loopback,
-        sample=LOOPBACK_SAMPLE,
+        sample=2 * LOOPBACK_SAMPLE,  # of a difference of differences
     ),
 )
