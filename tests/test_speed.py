@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import page
 from benchmarks.speed import checking, clients, report, stacks, tables, wire
 from benchmarks.speed.measurement import Bench, Case, Quartiles, Table, medians, quartiles, timed
 from benchmarks.speed.target import Known, Target, judged, overhead, ratio
@@ -228,3 +229,28 @@ def test_only_their_counter_has_no_series_of_the_same_name_with_us(told):
     }
     ours = {each["name"] for each in told["sync"]["ours"]["series"]}
     assert {"http_client_active_requests", "flext_calls_total"} <= ours
+
+
+def test_the_page_shows_what_is_recorded():
+    recorded = json.loads(report.RESULTS.read_text(encoding="utf-8"))
+    assert page.recorded(report.PAGE) == report.text(recorded)
+    chart = (report.PAGE.parent / "performance.svg").read_text(encoding="utf-8")
+    for table in recorded["tables"]:
+        for case in table["cases"]:
+            if table["name"] == "stacks-memory" and "ratio" in case:
+                assert f">{case['name']}<" in chart
+
+
+def test_every_table_and_target_is_recorded():
+    recorded = json.loads(report.RESULTS.read_text(encoding="utf-8"))["tables"]
+    assert [
+        (table.name, [case.name for case in table.cases], [t.sentence for t in table.targets])
+        for table in tables.TABLES
+    ] == [
+        (
+            table["name"],
+            [case["name"] for case in table["cases"]],
+            [target["sentence"] for target in table["targets"]],
+        )
+        for table in recorded
+    ]

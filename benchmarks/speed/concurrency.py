@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from . import wire
-from .clients import LOOPBACK_SAMPLE, empty_host, running
+from .clients import empty_host, running
 from .measurement import Case, Table
 from .peers import stack_a
 from .signals import Signals
@@ -96,6 +96,7 @@ TABLES = (
         tuple(case for size in AT_ONCE for case in _cases(size)),
         (),
         wire.loopback,
-        sample=LOOPBACK_SAMPLE,
+        times=2 * AT_ONCE[-1],
+        rounds=20,
     ),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
     from .target import Target
 
@@ -116,11 +116,13 @@ class Bench:
 
     def round(self) -> Round:
         """Each case in several slices, in another order for each: what changes, changes for all."""
-        found = dict.fromkeys(self._runs, 0.0)
+        taken = dict.fromkeys(self._runs, 0.0)
         for _ in range(self._slices):
-            for name in random.sample(list(self._runs), len(self._runs)):
-                found[name] += self._one(name) / self._slices
-        return found
+            parts = [part for name in self._runs for part in self._parts(name)]
+            random.shuffle(parts)
+            for name, times in parts:
+                taken[name] += self._runs[name](times)
+        return {name: taken[name] / self._times[name] / self._slices for name in taken}
 
     def rounds(self, number: int) -> list[Round]:
         """So many rounds."""
@@ -131,10 +133,12 @@ class Bench:
         finally:
             gc.unfreeze()
 
-    def _one(self, name: str) -> float:
+    def _parts(self, name: str) -> Iterator[tuple[str, int]]:
+        """What is done of a case in a slice: as much as is counted, and what was planted."""
         counted = self._times[name]
-        times = int(counted * self._more.get(name, 1.0) + random.random())
-        return self._runs[name](max(1, times)) / counted
+        done = max(1, int(counted * self._more.get(name, 1.0) + random.random()))
+        for before in range(0, done, counted):
+            yield name, min(counted, done - before)
 
 
 def _times(run: Run, sample: float) -> int:

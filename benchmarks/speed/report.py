@@ -8,6 +8,7 @@ import re
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from benchmarks import page
@@ -95,13 +96,14 @@ def results(tables: Iterable[dict[str, Any]]) -> dict[str, Any]:
 def head(found: dict[str, Any]) -> str:
     """When and with what it was measured."""
     versions = [f"{name} {each or 'not installed'}" for name, each in found["versions"].items()]
-    return f"Measured on {found['date']} with {found['interpreter']}, {', '.join(versions)}."
+    said = f"Measured on {found['date']} with {found['interpreter']}, {', '.join(versions)}."
+    return fill(said, 120, break_on_hyphens=False)
 
 
 def shown(table: dict[str, Any], *, sentences: bool = False) -> str:
     """A table: its cases, and its targets."""
     what = ["what it is"] if sentences else []
-    columns = [table["unit"], "ratio to plain", "half of all rounds"]
+    columns = [table["unit"], "ratio", "half of all rounds"]
     rows = [[table["title"], *what, *columns]]
     for case in table["cases"]:
         name = [case["name"], case["sentence"]] if sentences else [case["name"]]
@@ -148,8 +150,12 @@ def text(found: dict[str, Any]) -> str:
 
 def record(found: dict[str, Any]) -> None:
     """Keep it: as data, and in the page."""
-    lines = json.dumps(found, indent=1, ensure_ascii=False)
-    # One line for each case and target.
-    lines = re.sub(r"\n {4,}", " ", lines).replace("[ ", "[").replace("\n   ]", "]")
-    RESULTS.write_text(f"{lines}\n", encoding="utf-8")
+    RESULTS.write_text(f"{_written(found)}\n", encoding="utf-8")
     page.record(PAGE, text(found))
+
+
+def _written(found: dict[str, Any]) -> str:
+    """As JSON with a line for each case and each target."""
+    lines = json.dumps(found, indent=1, ensure_ascii=False)
+    lines = re.sub(r"(?<=[{[])\n {5,}|\n {4,}(?=[]}])", "", lines)
+    return re.sub(r"\n {5,}", " ", lines)

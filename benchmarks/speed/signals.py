@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 
 class Nowhere(SpanExporter):
-    """Exports no span."""
+    """Counts spans."""
+
+    exported = 0
+    """By all of them."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        del spans
+        Nowhere.exported += len(spans)
         return SpanExportResult.SUCCESS
 
 

@@ -21,7 +21,7 @@ from . import wire
 from .clients import LOOPBACK_SAMPLE, WORLDS, World, asent, hosted, plain, running, sent
 from .measurement import Case, Table
 from .peers import TOKEN
-from .signals import Signals
+from .signals import Nowhere, Signals
 from .target import overhead
 
 if TYPE_CHECKING:
@@ -91,7 +91,20 @@ def ours(names: tuple[str, ...], world: World, stack: ExitStack, url: str) -> Ru
 
 
 def theirs(peer: Peer, world: World, stack: ExitStack, url: str) -> Run:
-    """A peer's client."""
+    """A peer's client.
+
+    Raises:
+        RuntimeError: it makes no spans.
+    """
+    run = _theirs(peer, world, stack, url)
+    before = Nowhere.exported
+    run(1)
+    if Nowhere.exported == before and peer.sentence != _INTERLOCK:
+        raise RuntimeError(f"{peer.title} makes no spans")
+    return run
+
+
+def _theirs(peer: Peer, world: World, stack: ExitStack, url: str) -> Run:
     module: Any = import_module(f".peers.{peer.module}", __package__)
     signals = Signals()
     if world.is_async:
