@@ -7,7 +7,7 @@ INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contri
 OIDC = contrib/auth/tests/oidc
 PIP = -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint mutants compare constraints clean
+.PHONY: demo test lint mutants compare bench bench-check constraints clean
 
 demo: .venv/demo
 	.venv/bin/flext-devstack demo
@@ -41,17 +41,25 @@ $(OIDC)/node_modules/.package-lock.json: $(OIDC)/package-lock.json
 	@touch -c $@
 
 # Prints how other libraries do; RECORD=1 also writes it into docs/explanation/comparison.md.
-compare: .venv-compare/compare
+compare: .venv-compare/peers
 	.venv-compare/bin/python -m benchmarks.compare $(if $(RECORD),record)
 
-# The newest Python, since one of them asks for 3.12; which of them this one cannot have is noted, and why.
-.venv-compare/compare: $(INPUTS) benchmarks/compare/requirements.txt
-	@$(MAKE) --no-print-directory .venv-compare/pip PYTHON="$(lastword $(shell sh tools/interpreters.sh))"
-	.venv-compare/bin/python $(PIP) install -c constraints.txt $(OURS) pytest h11
-	@rm -rf .venv-compare/not-installed && mkdir .venv-compare/not-installed
-	@for pin in $$(cat benchmarks/compare/requirements.txt); do \
-	  note=.venv-compare/not-installed/$${pin%%==*}; \
-	  if .venv-compare/bin/python $(PIP) install -c constraints.txt $$pin 2>$$note; then rm $$note; \
+# Prints what things cost beside other libraries; RECORD=1 also writes results.json, the page and its chart.
+bench: .venv-speed/peers
+	.venv-speed/bin/python -m benchmarks.speed $(if $(RECORD),record)
+
+# A minute of it: whether the targets are kept.
+bench-check: .venv-speed/peers
+	.venv-speed/bin/python -m benchmarks.speed check
+
+# The newest Python, since one peer asks for 3.12; which of them this one cannot have is noted, and why.
+.venv-%/peers: $(INPUTS) benchmarks/%/requirements.txt
+	@$(MAKE) --no-print-directory .venv-$*/pip PYTHON="$(lastword $(shell sh tools/interpreters.sh))"
+	.venv-$*/bin/python $(PIP) install -c constraints.txt $(OURS) pytest h11
+	@rm -rf .venv-$*/not-installed && mkdir .venv-$*/not-installed
+	@for pin in $$(cat benchmarks/$*/requirements.txt); do \
+	  note=.venv-$*/not-installed/$${pin%%==*}; \
+	  if .venv-$*/bin/python $(PIP) install -c constraints.txt $$pin 2>$$note; then rm $$note; \
 	  else grep '^ERROR' $$note | tail -n 1 | cut -c 8-100 >$$note.short; mv $$note.short $$note; fi; \
 	done
 	@touch $@

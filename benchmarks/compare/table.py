@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import platform
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from benchmarks import page
 
 from . import auth, breaker, clients, libraries, retry
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from .measurement import Behaviour
 
 GROUPS = {"breaker": breaker, "auth": auth, "retry": retry, "clients": clients}
-PAGE = Path(__file__).parents[2] / "docs/explanation/comparison.md"
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+PAGE = page.DOCS / "explanation/comparison.md"
 CLIENTS = ("httpx", "httpx2", "requests")
 
 Cells = dict[str, dict[str, str]]
@@ -44,7 +44,9 @@ def _head(missing: dict[str, str]) -> str:
     used = ", ".join(f"{name} {libraries.version(name)}" for name in CLIENTS)
     versions = {name: missing.get(name) or libraries.version(name) for name in libraries.NAMES}
     rows = [["library", "version"], *([f"`{name}`", str(each)] for name, each in versions.items())]
-    return f"Measured on {day} with Python {platform.python_version()}, {used}.\n\n{_grid(rows)}"
+    return (
+        f"Measured on {day} with Python {platform.python_version()}, {used}.\n\n{page.grid(rows)}"
+    )
 
 
 def _section(table: str, found: dict[str, Cells], missing: dict[str, str]) -> str:
@@ -53,29 +55,18 @@ def _section(table: str, found: dict[str, Cells], missing: dict[str, str]) -> st
     for each in behaviours(table):
         cells = ["not run" if name in missing else found[name][table][each.name] for name in names]
         rows.append([each.sentence, *cells])
-    return _grid(rows)
-
-
-def _grid(rows: list[list[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return page.grid(rows)
 
 
 def record(text: str) -> None:
     """Put it into the page in place of what was measured before."""
-    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    _, after = rest.split(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    page.record(PAGE, text)
 
 
 def recorded() -> dict[str, dict[str, dict[str, str]]]:
     """The page's cells, by title, sentence and library."""
-    _, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
-    text, _ = rest.split(END)
     tables = {}
-    for block in text.strip().split("\n\n"):
+    for block in page.recorded(PAGE).split("\n\n"):
         if block.startswith("|"):
             (title, *names), _, *rows = _rows(block)
             columns = [name.strip("`") for name in names]

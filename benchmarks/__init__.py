@@ -1,0 +1,1 @@
+"""What is measured of this project: behaviours beside others (`compare`), and costs (`speed`)."""

@@ -1,0 +1,9 @@
+"""What others offer for the same work, put together as their documentations say.
+
+A peer has `sync(signals, stack, url)`, which gives a function that gets `url` once, or
+`asynchronous(signals, stack, url, runner)`, which gives one to await, or both. What they open is
+closed with `stack`; spans and series go to `signals`.
+"""
+
+TOKEN = "0123456789abcdef0123456789abcdef"
+BEARER = f"Bearer {TOKEN}"
