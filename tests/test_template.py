@@ -1,10 +1,11 @@
-"""A client of ours makes the requests that httpx would make, though it parses less."""
+"""A client of ours makes the requests that its library would make, though it parses less."""
 
 import http.cookiejar
 
 import httpx
 import httpx2
 import pytest
+import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -212,3 +213,111 @@ def test_cookies_can_be_put_in_place_of_others(library, flext_service):
         assert dict(client.cookies) == {"b": "2"}
         assert isinstance(client.cookies, library.Cookies)
     assert flext_service.received[0].headers["cookie"] == "b=2"
+
+
+SESSION_CHANGES = [
+    lambda session: session.headers.update({"X-Tenant": "ana"}),
+    lambda session: session.headers.pop("X-Tenant", None),
+    lambda session: setattr(session, "params", {"page": "2"}),
+    lambda session: setattr(session, "params", [("page", "3")]),
+    lambda session: session.cookies.set("session", "s"),
+    lambda session: session.cookies.clear(),
+    lambda session: setattr(session, "auth", ("ana", "secret")),
+    lambda session: setattr(session, "auth", None),
+    lambda session: session.hooks["response"].append(print),
+    lambda session: session.hooks["response"].clear(),
+    lambda session: setattr(session, "trust_env", not session.trust_env),
+]
+ASKED = [
+    {},
+    {},
+    {"headers": {"X-One": "1"}},
+    {"params": {"q": "ü"}},
+    {"data": {"a": "1"}},
+    {"data": b"bytes"},
+    {"json": {}},
+    {"files": {"file": b"content"}},
+    {"auth": ("bob", "other")},
+    {"cookies": {"c": "1"}},
+    {"hooks": {"response": print}},
+]
+SESSION_STEP = st.one_of(
+    st.sampled_from(SESSION_CHANGES),
+    st.tuples(st.sampled_from(["GET", "post"]), PATH, st.sampled_from(ASKED)),
+)
+
+
+def prepared(session, method, path, options):
+    try:
+        made = session.prepare_request(requests.Request(method, BASES[0] + path, **options))
+    except Exception as error:
+        return type(error)
+    boundary = (made.headers.get("Content-Type") or "").partition("boundary=")[2].encode()
+    body = made.body.replace(boundary, b"") if boundary else made.body
+    headers = {k: v for k, v in made.headers.items() if not (boundary and k == "Content-Type")}
+    return made.method, made.url, list(headers.items()), body, made.hooks, dict(made._cookies)
+
+
+@given(steps=st.lists(SESSION_STEP, min_size=2, max_size=12))
+@settings(max_examples=300, deadline=None, derandomize=True)
+def test_sessions_prepare_what_requests_would_whatever_they_go_through(steps):
+    host, ours = connected(requests, client=requests.Session)
+    with host, ours, requests.Session() as theirs:
+        for step in steps:
+            if callable(step):
+                step(ours)
+                step(theirs)
+            else:
+                for _ in range(2):
+                    assert prepared(ours, *step) == prepared(theirs, *step)
+
+
+@pytest.mark.parametrize("change", SESSION_CHANGES)
+def test_a_change_of_a_session_holds_from_the_next_request_on(change):
+    host, ours = connected(requests, client=requests.Session)
+    with host, ours, requests.Session() as theirs:
+        for step in (None, change, None):
+            for session in (ours, theirs):
+                prepared(session, "GET", "/x", {})
+                if step:
+                    step(session)
+            assert prepared(ours, "GET", "/x", {}) == prepared(theirs, "GET", "/x", {})
+
+
+def test_what_is_done_to_one_prepared_request_does_not_show_in_the_next():
+    host, session = connected(requests, client=requests.Session)
+    with host, session:
+        for _ in range(2):
+            made = session.prepare_request(requests.Request("GET", f"{BASES[0]}/x"))
+            made.headers["X-Mark"] = "1"
+            made.register_hook("response", print)
+            made.prepare_cookies({"c": "1"})
+            made.url = "http://127.0.0.1:9/elsewhere"
+        third = session.prepare_request(requests.Request("GET", f"{BASES[0]}/x"))
+    assert third.url == f"{BASES[0]}/x"
+    assert not {"X-Mark", "Cookie"} & third.headers.keys()
+    assert third.hooks == {"response": []}
+
+
+def test_a_password_of_a_netrc_is_read_again_for_each_request(tmp_path, monkeypatch):
+    netrc = tmp_path / "netrc"
+    monkeypatch.setenv("NETRC", str(netrc))
+    host, session = connected(requests, client=requests.Session)
+    sent = []
+    with host, session:
+        for password in ("one", "two"):
+            netrc.write_text(f"machine 127.0.0.1 login ana password {password}\n")
+            made = session.prepare_request(requests.Request("GET", f"{BASES[0]}/x"))
+            sent.append(made.headers["Authorization"])
+    assert sent == [requests.auth._basic_auth_str("ana", each) for each in ("one", "two")]
+
+
+def test_a_session_that_asks_for_ever_new_paths_keeps_few_of_them():
+    host, session = connected(requests, client=requests.Session)
+    with host, session:
+        for number in range(3 * MOST):
+            session.prepare_request(requests.Request("GET", f"{BASES[0]}/orders/{number}"))
+            session.prepare_request(requests.Request("GET", f"{BASES[0]}/?token={number}"))
+        _, templates = session._flext_prepared
+    assert 0 < len(templates) <= MOST
+    assert not [url for _, url in templates if "token" in url]

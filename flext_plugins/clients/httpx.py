@@ -19,7 +19,7 @@ from .streams import NO_LIMIT, Body, Steady, Upload, seekable
 from .template import templated
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
     from types import ModuleType
 
     from flext_plugins.message import BodyEnd
@@ -140,9 +140,9 @@ class AsyncTransport:
     def __init__(self, ground: Any, service: str, library: str) -> None:
         self._ground, self._service, self._library = ground, service, library
 
-    async def handle_async_request(self, request: Any) -> Any:
+    def handle_async_request(self, request: Any) -> Awaitable[Any]:
         composed = self._ground.composed(self._service)
-        return await edge(request, self._ground, composed, self._library, asynchronous=True)
+        return edge(request, self._ground, composed, self._library, asynchronous=True)
 
 
 class HttpxWire(GatedWire):

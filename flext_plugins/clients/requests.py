@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextvars import ContextVar
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -30,6 +29,7 @@ from flext_plugins.redaction import redact_record
 
 from .failures import PoolTimeout, failure_of
 from .pool import CALL, GatedWire, edge, origin
+from .session import beginning, hops_under_way, session_class
 from .streams import NO_LIMIT, Upload
 from .views import Raw, RequestView, ResponseView, made, translated
 
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from flext_plugins.message import BodyEnd, Failure
     from flext_plugins.service import Call, Service
 
-_hops: ContextVar[dict[str, Any] | None] = ContextVar("flext_plugins.hops", default=None)
-"""What the hops of one `Session.send` share."""
 SESSION_OPTIONS = frozenset({"auth", "cookies", "headers", "hooks", "max_redirects", "params"})
 SENT = "flext_plugins.requests"
 """The key in a request's `extensions` under which the session's options for this send stand."""
@@ -79,9 +77,9 @@ class Library:
                 f"connect({service.name!r}) does not take {', '.join(sorted(unknown))}: a session "
                 f"takes {', '.join(sorted(SESSION_OPTIONS))}, the configuration says the rest"
             )
-        session = _joining(kind)()
-        session.flext_base_url, session.flext_settings = service.base_url, None
-        session.flext_origin = _beginning(service.base_url)
+        session = session_class(kind)()
+        session.flext_base_url = service.base_url
+        session.flext_origin = beginning(service.base_url)
         for name, value in options.items():
             current = getattr(session, name)
             if name == "headers" or (isinstance(value, Mapping) and hasattr(current, "update")):
@@ -92,47 +90,6 @@ class Library:
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         return session
-
-
-@cache
-def _joining(kind: type) -> Any:
-    """`kind`, joining relative URLs to the service's address; hops of a `send` share one call."""
-    base: Any = kind
-
-    def request(self: Any, method: str, url: Any, *args: Any, **options: Any) -> Any:
-        text = url.decode() if isinstance(url, bytes) else str(url)
-        if "://" not in text.partition("?")[0]:
-            text = f"{self.flext_base_url.rstrip('/')}/{text.lstrip('/')}"
-        return base.request(self, method, text, *args, **options)
-
-    def send(self: Any, message: Any, **options: Any) -> Any:
-        if _hops.get() is not None and options.get("allow_redirects") is False:
-            return base.send(self, message, **options)
-        token = _hops.set({})
-        try:
-            return base.send(self, message, **options)
-        finally:
-            _hops.reset(token)
-
-    def merge_environment_settings(
-        self: Any, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
-    ) -> dict[str, Any]:
-        # requests goes twice through all variables for each request; httpx looks once, as this.
-        if proxies or not url.startswith(self.flext_origin):
-            found: dict[str, Any] = base.merge_environment_settings(
-                self, url, proxies, stream, verify, cert
-            )
-            return found
-        own = (self.trust_env, dict(self.proxies), self.stream, self.verify, self.cert)
-        state = (*own, stream, verify, cert)
-        if self.flext_settings is None or self.flext_settings[0] != state:
-            found = base.merge_environment_settings(self, url, proxies, stream, verify, cert)
-            self.flext_settings = state, found
-        found = self.flext_settings[1]
-        return {**found, "proxies": found["proxies"].copy()}
-
-    methods = (request, send, merge_environment_settings)
-    return type(kind.__name__, (kind,), {each.__name__: each for each in methods})
 
 
 class Adapter(HTTPAdapter):
@@ -153,7 +110,7 @@ class Adapter(HTTPAdapter):
     ) -> Any:
         del stream  # the session reads what is not streamed
         composed = self._ground.composed(self._service)
-        hops = _hops.get()
+        hops = hops_under_way.get()
         sent = {"timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
         view = RequestView(request, {**(hops or {}), SENT: sent})
         try:
@@ -188,7 +145,7 @@ class RequestsWire(GatedWire):
         self._bare = HTTPAdapter(pool_maxsize=size)
         base = service.base_url
         self._origin = origin(parse_url(base)) if base else None
-        self._beginning = _beginning(base) if base else ()
+        self._beginning = beginning(base) if base else ()
 
     def owns(self, request: Any) -> bool:
         if request.native.url.startswith(self._beginning):
@@ -286,12 +243,6 @@ class RequestsWire(GatedWire):
         self._closed = True
         self._own.close()
         self._bare.close()
-
-
-def _beginning(address: str | None) -> str:
-    """What only URLs of the same origin begin with: it ends where a host and port can but end."""
-    url = parse_url(address or "")
-    return f"{url.scheme}://{url.netloc}/"
 
 
 def _shortened(timeout: Any, left: float) -> Seconds:

@@ -88,6 +88,7 @@ class Body:
         self._stream, self._closed, self._limit = stream, closed, limit
         self._watchers: list[BodyEnd] = []
         self._size = 0
+        self._chunks: Any = None
         self._ended: tuple[BaseException | None, int] | None = None
 
     def watch(self, callback: BodyEnd) -> None:
@@ -122,20 +123,26 @@ class Body:
             raise
         self._end(None)
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._chunks = aiter(self._stream)
+        return self
+
+    async def __anext__(self) -> bytes:
         try:
-            iterator = aiter(self._stream)
-            step = _steady_next if self._limit is NO_LIMIT else self._anext
-            while (chunk := await step(iterator)) is not None:
-                self._size += len(chunk)
-                yield chunk
-        except GeneratorExit:  # who reads no further says why by closing
+            if self._limit is NO_LIMIT:
+                chunk: bytes = await Steady(self._chunks.__anext__())
+            else:
+                async with self._limit:
+                    chunk = await Steady(self._chunks.__anext__())
+        except StopAsyncIteration:
+            self._end(None)
             raise
         except BaseException as error:
             self._end(error)
             await self.aclose()
             raise
-        self._end(None)
+        self._size += len(chunk)
+        return chunk
 
     def _limited(self) -> Iterator[bytes]:
         iterator = iter(self._stream)
@@ -145,11 +152,6 @@ class Body:
             if chunk is None:
                 return
             yield chunk
-
-    async def _anext(self, iterator: AsyncIterator[bytes]) -> bytes | None:
-        async with self._limit:
-            chunk: bytes | None = await Steady(anext(iterator, None))
-            return chunk
 
     def close(self) -> None:
         try:
@@ -162,10 +164,6 @@ class Body:
             await Steady(self._stream.aclose())
         finally:
             self._close()
-
-
-def _steady_next(iterator: AsyncIterator[bytes]) -> Awaitable[bytes | None]:
-    return Steady(anext(iterator, None))
 
 
 class Upload:
