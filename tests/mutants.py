@@ -572,7 +572,7 @@ MUTANTS = [
         "clients/session.py",
         "own = self.auth or",
         "own =",
-        "whatever_they_go_through",
+        "holds_from_the_next",
     ),
     Mutant(
         "a netrc is read each time",
