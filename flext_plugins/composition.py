@@ -121,6 +121,21 @@ class _Reserved(BaseModel):
         return value
 
 
+_NOTHING_SAID = _Reserved()
+
+
+def _reserved(table: dict[str, Any], where: Where) -> _Reserved:
+    """What is taken out of `table` because it is the host's."""
+    taken: dict[str, Any] = {key: table.pop(key) for key in _Reserved.model_fields if key in table}
+    if not taken:
+        return _NOTHING_SAID
+    said, found = _validated(_Reserved, taken, where)
+    if found:
+        raise report(found)
+    reserved: _Reserved = said
+    return reserved
+
+
 class _NoSettings(BaseModel):
     """What a plugin takes that names no `Settings`."""
 
@@ -135,21 +150,15 @@ class _Draft(NamedTuple):
     where: Where
     values: tuple[tuple[Place, Any], ...]
     """The leaves of `settings`."""
+    urls: Mapping[Place, ServiceURL]
+    """The addresses beside the configured services that it may send to."""
+    edges: frozenset[str]
+    """All services that it may send to."""
 
     @property
     def stage(self) -> Stage:
         stage: Stage = getattr(self.source.kind, "stage", Stage.MESSAGE)
         return stage
-
-    @property
-    def edges(self) -> frozenset[str]:
-        named = {str(each) for _, each in self.values if isinstance(each, ServiceName)}
-        return frozenset(named | {url.origin for url in self.urls.values()})
-
-    @property
-    def urls(self) -> dict[Place, ServiceURL]:
-        """The addresses beside the configured services that it may send to."""
-        return {key: value for key, value in self.values if isinstance(value, ServiceURL)}
 
     @property
     def sends_secrets(self) -> bool:
@@ -197,10 +206,7 @@ def _draft(
     name: str, table: dict[str, Any], where: Where, config: HostConfig, catalog: Catalog
 ) -> _Draft:
     """The plugin that a table means, its settings validated."""
-    reserved = {key: table.pop(key) for key in _Reserved.model_fields if key in table}
-    said, found = _validated(_Reserved, reserved, where) if reserved else (_Reserved(), [])
-    if found:
-        raise report(found)
+    said = _reserved(table, where)
     try:
         source = catalog.source(name, said.use)
     except FlextError as error:
@@ -209,11 +215,13 @@ def _draft(
             error.problems = error.args
         raise
     model = getattr(source.kind, "Settings", None)
-    settings, found = _validated(model or _NoSettings, table, where)
+    settings, found = None, list[str]()
+    if model or table:
+        settings, found = _validated(model or _NoSettings, table, where)
     if said.observer and getattr(source.kind, "fail_closed", False):
         found.append(where.problem(("observer",), "this plugin has to fail closed"))
     settings = settings if model else None
-    values = tuple(leaves(settings))
+    values = tuple(leaves(settings)) if model else ()
     found += reference_problems(values, where, inline=config.allow_inline_secrets)
     for key, value in values:
         if isinstance(value, ServiceName) and value not in config.services:
@@ -222,7 +230,10 @@ def _draft(
     if found:
         raise report(found)
     observer = getattr(source.kind, "observer", False) if said.observer is None else said.observer
-    return _Draft(name, source, settings, observer, where, values)
+    named = {str(each) for _, each in values if isinstance(each, ServiceName)}
+    urls = {key: value for key, value in values if isinstance(value, ServiceURL)}
+    edges = frozenset(named | {url.origin for url in urls.values()})
+    return _Draft(name, source, settings, observer, where, values, urls, edges)
 
 
 def _validated(

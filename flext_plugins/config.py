@@ -182,16 +182,17 @@ class HostConfig(_Quiet):
     def tables(self, name: str) -> Iterator[tuple[str, dict[str, Any], Where]]:
         """Each plugin of the service: its name, its settings, and where they stand."""
         own = self.services[name].plugins if name in self.services else {}
-        for plugin in dict.fromkeys([*self.plugins, *own]):
-            if own.get(plugin, self.plugins.get(plugin)) is False:
+        every, origins = self.plugins, self._origins
+        for plugin in dict.fromkeys([*every, *own]):
+            if own.get(plugin, every.get(plugin)) is False:
                 continue
             values: dict[str, Any] = {}
             roots: list[Place] = []
-            for tables, above in ((self.plugins, ()), (own, ("services", name))):
+            for tables, above in ((every, ()), (own, ("services", name))):
                 if table := tables.get(plugin):
                     _lay(values, table.get_secret_value(), {}, "")
                     roots.insert(0, (*above, "plugins", plugin))
-            yield plugin, values, Where(self._origins, *roots)
+            yield plugin, values, Where(origins, *roots)
 
 
 def _lay(

@@ -26,7 +26,7 @@ class Hook(NamedTuple):
     asynchronous: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Layer:
     """A plugin in its place."""
 

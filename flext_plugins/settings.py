@@ -80,7 +80,7 @@ class Secret(SecretStr):
         return isinstance(other, Secret) and self.written() == other.written()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self).items() if key != "_read"}
+        return {key: value for key, value in vars(self).items() if key not in {"_read", "_parts"}}
 
     @classmethod
     def __get_pydantic_core_schema__(
@@ -105,12 +105,19 @@ class Address(Secret):
         re.IGNORECASE,
     )
 
+    _parts: tuple[str, Secret | None, Secret | None] | None = None
+
     def split(self) -> tuple[str, Secret | None, Secret | None]:
         """The URL without user info, the user and the password.
 
         Raises:
             ConfigError: it is no URL, or a reference to one that is missing.
         """
+        if self._parts is None:
+            self._parts = self._divided()
+        return self._parts
+
+    def _divided(self) -> tuple[str, Secret | None, Secret | None]:
         text = super().get_secret_value()
         found = self._USERINFO.match(text)
         url = found["scheme"] + found["rest"] if found else text
