@@ -174,7 +174,7 @@ MUTANTS = [
     Mutant(
         "6.5 a cancelled exchange does not wedge the pool",
         "clients/httpx.py",
-        "await Steady(pool.handle_async_request(request), _closed)",
+        "await steady(pool.handle_async_request(request), _closed)",
         "await pool.handle_async_request(request)",
         "test_5_cancellation",
     ),
@@ -400,14 +400,14 @@ MUTANTS = [
     Mutant(
         "a cancellation that was put off lands where an answer came",
         "clients/streams.py",
-        "yield from self._land(end.value)",
+        "yield from _landing(end.value, discard)",
         "pass",
         "put_off",
     ),
     Mutant(
         "a cancellation that was put off lands where nothing came",
         "clients/streams.py",
-        "                if put_off:\n                    yield\n",
+        "            if put_off:\n                yield\n",
         "",
         "put_off",
     ),

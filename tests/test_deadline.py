@@ -23,7 +23,7 @@ from flext_plugins import (
     hookimpl,
     options,
 )
-from flext_plugins.clients.streams import Steady
+from flext_plugins.clients.streams import steady
 from flext_plugins.deadline import Limit
 from flext_plugins.service import Call
 from flext_plugins.testing import Answer
@@ -293,7 +293,7 @@ def test_an_operation_that_is_async_ends_with_it_too(flext_service, flext_async_
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_cancellation_that_was_put_off_lands_where_the_deadline_is(flext_async_world, broken):
-    """httpcore turns once round the loop inside a lock; `Steady` lets nothing be cancelled there."""
+    """httpcore turns once round the loop inside a lock; `steady` lets nothing be cancelled there."""
 
     async def turns(cancellations):
         while asyncio.current_task().cancelling() < cancellations:
@@ -304,7 +304,7 @@ def test_a_cancellation_that_was_put_off_lands_where_the_deadline_is(flext_async
     async def main(cancellations):
         call = Call("service", deadline=time.monotonic() + 0.05)
         async with Limit(call, "turns"):
-            await Steady(turns(cancellations))
+            await steady(turns(cancellations))
 
     async def survives():
         with pytest.raises(DeadlineExceeded):
@@ -329,7 +329,7 @@ def test_a_cancellation_of_anyios_inside_stays_there(flext_async_world):
         return "connected"
 
     async def main():
-        assert await Steady(connects()) == "connected"
+        assert await steady(connects()) == "connected"
         await asyncio.sleep(0.01)
         assert not asyncio.current_task().cancelling()
 
@@ -348,7 +348,7 @@ def test_an_answer_that_comes_with_a_put_off_cancellation_is_given_up(flext_asyn
         given_up.append(answer)
 
     async def main():
-        await Steady(answers(), give_up)
+        await steady(answers(), give_up)
 
     async def survives():
         with pytest.raises(asyncio.CancelledError):

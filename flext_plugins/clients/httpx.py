@@ -15,7 +15,7 @@ from flext_plugins.message import Failure
 from flext_plugins.redaction import redact_record
 
 from .pool import CALL, GatedWire, edge, proxy_for
-from .streams import NO_LIMIT, Body, Steady, Upload, seekable
+from .streams import NO_LIMIT, Body, Upload, seekable, steady
 from .template import templated
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class HttpxWire(GatedWire):
             limit = Limit(call, body, self._timed_out, shorten, self._timed_out)
         try:
             if self._asynchronous:
-                response = await Steady(pool.handle_async_request(request), _closed)
+                response = await steady(pool.handle_async_request(request), _closed)
             else:
                 response = pool.handle_request(request)
         finally:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from asyncio import CancelledError, current_task
 from contextlib import nullcontext, suppress
-from typing import TYPE_CHECKING, Any
+from types import CoroutineType, coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
@@ -12,14 +13,18 @@ if TYPE_CHECKING:
 
     from flext_plugins.message import BodyEnd
 
+T = TypeVar("T")
 ANYIO = "Cancelled via cancel scope"
 """How anyio's own cancellations begin, such as those of connecting; `cancel()` again is not its."""
 NO_LIMIT: Any = nullcontext()
 """For a body that no deadline ends; else a `Limit`."""
 
 
-class Steady:
-    """Awaits something so that a cancellation lands only where it really waits, or at its end.
+@coroutine
+def steady(
+    awaited: Awaitable[T], discard: Callable[[T], Awaitable[Any]] | None = None
+) -> Generator[Any, Any, T]:
+    """Await something so that a cancellation lands only where it really waits, or at its end.
 
     A pool that is cancelled at a mere turn of the loop (`sleep(0)` inside a lock) may lose the
     connection that it was about to use: cancelled so, plain httpx with `max_connections=1` never
@@ -31,52 +36,45 @@ class Steady:
         awaited: what is awaited.
         discard: gives up a result that comes too late.
     """
-
-    __slots__ = ("_awaited", "_discard")
-
-    def __init__(
-        self, awaited: Awaitable[Any], discard: Callable[[Any], Awaitable[Any]] | None = None
-    ) -> None:
-        self._awaited, self._discard = awaited, discard
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        inner: Any = self._awaited.__await__()
-        step: Any = inner.send
-        given: BaseException | None = None
-        put_off = False
-        while True:
-            try:
-                waited = step(given)
-            except StopIteration as end:
-                if put_off:
-                    yield from self._land(end.value)
-                return end.value
-            except Exception:
-                if put_off:
-                    yield
-                raise
-            step, given = inner.send, None
-            try:
-                yield waited
-            except CancelledError as error:
-                task = current_task()
-                if waited is not None or task is None:
-                    put_off = False
-                    step, given = inner.throw, error
-                elif not str(error).startswith(ANYIO):  # which comes again by itself
-                    put_off = True
-                    task.uncancel()
-                    task.cancel()
-            except BaseException as error:
-                step, given = inner.throw, error
-
-    def _land(self, result: Any) -> Generator[Any, Any, None]:
+    inner: Any = awaited if isinstance(awaited, CoroutineType) else awaited.__await__()
+    step: Any = inner.send
+    given: BaseException | None = None
+    put_off = False
+    while True:
         try:
-            yield
-        except CancelledError:
-            if self._discard is not None:
-                yield from self._discard(result).__await__()
+            waited = step(given)
+        except StopIteration as end:
+            if put_off:
+                yield from _landing(end.value, discard)
+            result: T = end.value
+            return result
+        except Exception:
+            if put_off:
+                yield
             raise
+        step, given = inner.send, None
+        try:
+            yield waited
+        except CancelledError as error:
+            task = current_task()
+            if waited is not None or task is None:
+                put_off = False
+                step, given = inner.throw, error
+            elif not str(error).startswith(ANYIO):  # which comes again by itself
+                put_off = True
+                task.uncancel()
+                task.cancel()
+        except BaseException as error:
+            step, given = inner.throw, error
+
+
+def _landing(result: T, discard: Callable[[T], Awaitable[Any]] | None) -> Generator[Any, Any, None]:
+    try:
+        yield
+    except CancelledError:
+        if discard is not None:
+            yield from discard(result).__await__()
+        raise
 
 
 class Body:
@@ -130,10 +128,10 @@ class Body:
     async def __anext__(self) -> bytes:
         try:
             if self._limit is NO_LIMIT:
-                chunk: bytes = await Steady(self._chunks.__anext__())
+                chunk: bytes = await steady(self._chunks.__anext__())
             else:
                 async with self._limit:
-                    chunk = await Steady(self._chunks.__anext__())
+                    chunk = await steady(self._chunks.__anext__())
         except StopAsyncIteration:
             self._end(None)
             raise
@@ -161,7 +159,7 @@ class Body:
 
     async def aclose(self) -> None:
         try:
-            await Steady(self._stream.aclose())
+            await steady(self._stream.aclose())
         finally:
             self._close()
 

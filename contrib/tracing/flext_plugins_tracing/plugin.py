@@ -101,8 +101,9 @@ class Tracing:
     @hookimpl
     def flext_event(self, event: object, connection: Connection) -> None:
         """Note on the current span, the caller's, what happens around attempts."""
-        if isinstance(event, events.CallFinished):
-            return  # each call ends in one, and spans tell it anyway
+        match event:
+            case events.CallFinished() | events.BodyEnded(error=None):
+                return  # each call has one of both, and spans tell nothing of them
         span = trace.get_current_span()
         if span.is_recording() and (found := told(event, connection)):
             span.add_event(*found)
