@@ -21,11 +21,27 @@ from certificates import authority  # type: ignore[import-not-found]
 from slapd import Slapd  # type: ignore[import-not-found]
 
 
+def established(accepted: socket.socket) -> bool:
+    """Whether neither side has closed it, whether this one knows already or not.
+
+    Asked one socket after the other, those that say yes were all open when the first was asked;
+    /proc/net/tcp is read in pieces, and shows connections together that never were at once.
+    """
+    try:
+        return accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1
+    except OSError:  # closed on this side
+        return False
+
+
 class Peer:
     """Listens on loopback, keeps what it is sent, and does with each connection what it is told.
 
     Args:
         answer: given the socket; the connection is closed when it returns.
+
+    Attributes:
+        count: how many connections there have been.
+        most: how many there were at once.
     """
 
     def __init__(self, answer: Callable[[socket.socket], None]) -> None:
@@ -36,6 +52,7 @@ class Peer:
         self.target = f"127.0.0.1:{self.port}"
         self.received = b""
         self.most = self.count = 0
+        self._accepted: list[socket.socket] = []
         self.ended = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -45,22 +62,18 @@ class Peer:
                 accepted, _ = self._server.accept()
             except OSError:
                 return
+            self.count += 1
+            self._accepted.append(accepted)
+            self.most = max(self.most, sum(map(established, self._accepted)))
             threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
 
     def _serve(self, accepted: socket.socket) -> None:
-        self.count += 1
-        self.most = max(self.most, self._established())
         try:
             self._answer(accepted)
         except OSError:
             pass
         finally:
             accepted.close()
-
-    def _established(self) -> int:
-        """How many connections the other side has not closed, whether we know or not."""
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return sum(row[1].endswith(f":{self.port:04X}") and row[3] == "01" for row in rows)
 
     def close(self) -> None:
         self.ended.set()
