@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flext_plugins_devstack.certificates import authority
 from flext_plugins_ldap import AsyncDirectory, Directory
 
 from flext_plugins import Host
 from flext_plugins.testing import World
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
-from certificates import authority  # type: ignore[import-not-found]
 from slapd import Slapd  # type: ignore[import-not-found]
 
 
@@ -160,7 +160,7 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     """For tests that leave it as it was; it has a crowd of 5,000."""
     made = Slapd(tmp_path_factory.mktemp("slapd"), crowd=5000)
     yield made
-    made.stop()
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -168,7 +168,7 @@ def writable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     """For tests that put it back as it was."""
     made = Slapd(tmp_path_factory.mktemp("slapd") / "writable")
     yield made
-    made.stop()
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -176,14 +176,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     """One that cannot do TLS."""
     made = Slapd(tmp_path_factory.mktemp("slapd") / "plain", tls=False)
     yield made
-    made.stop()
+    made.close()
 
 
 @pytest.fixture(scope="session")
 def authority_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority that no server's certificate is of."""
-    found: Path = authority(tmp_path_factory.mktemp("authority")).path
-    return found
+    return authority(tmp_path_factory.mktemp("authority")).path
 
 
 @pytest.fixture
@@ -198,7 +197,7 @@ def run_slapd(tmp_path: Path) -> Iterator[Run]:
 
     yield run
     for each in made:
-        each.stop()
+        each.close()
 
 
 class Asked:

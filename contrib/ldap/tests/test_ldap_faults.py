@@ -291,11 +291,11 @@ def test_the_next_server_is_asked_where_one_is_down(ask: Any, slapd: Any, run_sl
     other = run_slapd(authority=slapd.authority)
     directory = ask(other, url=[other.url, slapd.url])
     assert directory.health() == other.target
-    other.stop()
+    other.down()
     assert directory.health() == slapd.target
     assert directory.authenticate("ana", "ana-passw0rd").username == "ana"
     assert len(directory.search("(uid=crowd-*)")) == 5000
-    other.start()
+    other.up()
     assert directory.health() == other.target
 
 
@@ -349,9 +349,9 @@ def test_a_server_that_is_killed_and_comes_back_costs_errors_and_nothing_more(
         try:
             for _ in range(3):
                 time.sleep(0.2)
-                slapd.stop()
+                slapd.down()
                 time.sleep(0.1)
-                slapd.start()
+                slapd.up()
             time.sleep(0.2)
         finally:
             ended.set()
