@@ -157,7 +157,7 @@ class DirectoryServer:
             folder = Path(self._opened.enter_context(TemporaryDirectory(prefix="slapd-")))
         self.folder = folder
         (folder / "data").mkdir(parents=True)
-        # AppArmor allows the program at its own path, as Ubuntu has it, no folder but the system's.
+        # Where it is installed Ubuntu's AppArmor lets it read no folder but the system's.
         self._program = shutil.copy(found, folder / "slapd")
         self.authority = signed = authority or authority_in(folder / "tls")
         self.ca_file = str(signed.path)
