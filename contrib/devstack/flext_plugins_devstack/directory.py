@@ -159,27 +159,14 @@ class DirectoryServer:
         (folder / "data").mkdir(parents=True)
         # Where it is installed Ubuntu's AppArmor lets it read no folder but the system's.
         self._program = shutil.copy(found, folder / "slapd")
-        self.authority = signed = authority or authority_in(folder / "tls")
-        self.ca_file = str(signed.path)
+        self.authority = authority or authority_in(folder / "tls")
+        self.ca_file = str(self.authority.path)
         self.port, self.tls_port = (
             self._opened.enter_context(bound()).getsockname()[1] for _ in range(2)
         )
         self.target = f"{HOST}:{self.port}"
         self.url, self.tls_url = f"ldap://{self.target}", f"ldaps://{HOST}:{self.tls_port}"
-        encryption = f"TLSCertificateFile {signed.server}\nTLSCertificateKeyFile {signed.server}"
-        (folder / "slapd.conf").write_text(
-            CONFIGURATION.format(
-                schema=SCHEMA,
-                modules=MODULES,
-                folder=folder,
-                base=BASE,
-                service=SERVICE,
-                encryption=encryption if tls else "",
-                options=options,
-                access=access,
-                overlays=overlays,
-            )
-        )
+        self._configure(options, access, overlays)
         self._loaded = False
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -252,6 +239,23 @@ class DirectoryServer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _configure(self, options: str, access: str, overlays: str) -> None:
+        file = self.authority.server
+        encryption = f"TLSCertificateFile {file}\nTLSCertificateKeyFile {file}"
+        (self.folder / "slapd.conf").write_text(
+            CONFIGURATION.format(
+                schema=SCHEMA,
+                modules=MODULES,
+                folder=self.folder,
+                base=BASE,
+                service=SERVICE,
+                encryption=encryption if self._tls else "",
+                options=options,
+                access=access,
+                overlays=overlays,
+            )
+        )
 
     def _load(self) -> None:
         (self.folder / "seed.ldif").write_text("".join(self.entries))
