@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from flext_plugins_devstack import Devstack
-from slapd import BASE, PASSWORD, Slapd
+from slapd import BASE, PASSWORD, Slapd, or_skipped
 
 import flext_plugins
 from flext_plugins import HostConfig, hookspecs
@@ -44,7 +44,11 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
     monkeypatch.setenv("FLEXT_USERNAME", "admin")
     monkeypatch.setenv("FLEXT_PASSWORD", "flexcore100")
     names = {"__name__": "page"}
-    with Devstack(protected=True) as stack, _directory(page, tmp_path) as meant:
+    with (
+        or_skipped(),
+        Devstack(protected=True) as stack,
+        _directory(page, tmp_path) as meant,
+    ):
         # What listens at 4318 takes spans; a third origin takes anything.
         servers = {"8080": stack.flexcore, "8082": stack.auth, "4318": stack.elsewhere}
         for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
@@ -81,7 +85,7 @@ def _directory(page, folder):
             "dc=example,dc=org": BASE,
         }
     finally:
-        slapd.stop()
+        slapd.close()
 
 
 def _check_toml(text, file):

@@ -357,7 +357,7 @@ def test_3_the_callers_headers_win_over_the_services(flext_service, flext_world)
 
 def test_3_the_client_certificate_is_for_the_own_origin_only(flext_world, tmp_path):
     """A TLS server of another origin asks for a certificate and is shown none."""
-    from certificates import authority
+    from flext_plugins_devstack.certificates import authority
 
     ca = authority(tmp_path)
     shown = {}

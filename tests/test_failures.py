@@ -7,7 +7,7 @@ import ssl
 import threading
 
 import pytest
-from certificates import authority
+from flext_plugins_devstack.certificates import authority
 from requests.exceptions import ChunkedEncodingError
 
 from flext_plugins import Failure, hookimpl, options

@@ -102,7 +102,7 @@ def test_clients_are_light_and_closing_one_closes_only_it(flext_service, flext_w
 
 
 def test_one_tls_context_for_each_distinct_setting(tmp_path):
-    from certificates import authority
+    from flext_plugins_devstack.certificates import authority
 
     ca = authority(tmp_path)
     services = {

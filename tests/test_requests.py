@@ -11,7 +11,7 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 import pytest
 import requests
 import responses
-from certificates import authority
+from flext_plugins_devstack.certificates import authority
 from requests.adapters import BaseAdapter
 from requests.auth import HTTPDigestAuth
 from urllib3.exceptions import InsecureRequestWarning

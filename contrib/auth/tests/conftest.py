@@ -6,7 +6,6 @@ import os
 import shutil
 import ssl
 import subprocess
-import sys
 import threading
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from urllib.parse import quote_plus, urlencode
 
 import pytest
 from flext_plugins_devstack import Devstack
+from flext_plugins_devstack.certificates import authority
 
 from flext_plugins.testing import Answer, LoopbackService, Received
 
@@ -160,9 +160,6 @@ class TlsServer:
     """An https server that wants a client certificate, and tells whose it was given."""
 
     def __init__(self, folder: Path) -> None:
-        sys.path.insert(0, str(HERE.parents[2] / "tests"))
-        from certificates import authority  # type: ignore[import-not-found]
-
         self.authority = authority(folder)
         self.received: list[tuple[str, bytes, dict[str, str]]] = []
         received = self.received

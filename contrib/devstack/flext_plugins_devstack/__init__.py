@@ -1,6 +1,7 @@
-"""FlexCore and flext-auth to talk to: real servers on loopback, with faults on request."""
+"""FlexCore, flext-auth and a directory to talk to: real servers on loopback, and their faults."""
 
+from .directory import DirectoryServer
 from .fault import Fault
 from .stack import Devstack
 
-__all__ = ["Devstack", "Fault"]
+__all__ = ["Devstack", "DirectoryServer", "Fault"]

@@ -90,6 +90,8 @@ def demo(
     *, plain: Annotated[bool, typer.Option("--plain", help="No colours, as in a pipe.")] = False
 ) -> None:
     """Show what flext-plugins does, and check it; exit 0 only if all of it was seen."""
+    # So that a directory's process and files go as well.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     # The host logs the circuit's changes, which are shown where they belong.
     logging.getLogger("flext_plugins").addHandler(logging.NullHandler())
     drawn = sys.stdout.isatty() and not plain

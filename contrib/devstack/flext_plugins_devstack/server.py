@@ -169,11 +169,9 @@ class Server:
     def _listen(self) -> socket.socket:
         try:
             if self._reserved is None:
-                # Bound but never listening: while the server is down connections are refused, yet
-                # nobody else is handed the port.
-                self._reserved = _bound(self.port)
+                self._reserved = bound(self.port)
                 self.port = self._reserved.getsockname()[1]
-            listener = _bound(self.port)
+            listener = bound(self.port)
         except OSError as error:
             raise PortError(self.name, self.port, error) from error
         try:
@@ -248,13 +246,18 @@ class _Connection(H11Protocol):
         self.app_state = {**self.app_state, "transport": transport}
 
 
-def _bound(port: int) -> socket.socket:
+def bound(port: int = 0) -> socket.socket:
+    """Bind a socket to that port on loopback, or to a free one.
+
+    While it does not listen connections are refused, yet nobody else is handed the port; a server
+    that sets SO_REUSEADDR can listen there all the same.
+    """
     # asyncio sets TCP_NODELAY only where the protocol is spelled out; without: 40 ms an answer.
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((HOST, port))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((HOST, port))
     except BaseException:
-        bound.close()
+        made.close()
         raise
-    return bound
+    return made

@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -14,10 +15,17 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from flext_plugins_devstack import Devstack
+from flext_plugins_devstack import Devstack, directory
 from flext_plugins_devstack.auth import USERS
-from flext_plugins_devstack.demo import acts, outage, performance, trace
-from flext_plugins_devstack.demo.checks import CONFIG, PATIENCE, Since, Unmet, environment
+from flext_plugins_devstack.demo import acts, identity, outage, performance, trace
+from flext_plugins_devstack.demo.checks import (
+    CONFIG,
+    PATIENCE,
+    Since,
+    Skipped,
+    Unmet,
+    environment,
+)
 from rich.console import Console
 
 from flext_plugins import ConfigError, Host
@@ -31,6 +39,29 @@ COMMAND = [
     "from flext_plugins_devstack.cli import app; app()",
     "demo",
 ]
+
+
+def has_slapd() -> bool:
+    try:
+        return bool(directory.program())
+    except directory.NotInstalled:
+        return False
+
+
+# Without slapd the act that needs it is skipped; where CI is set nothing is.
+PLAYED = performance.ACTS if has_slapd() or os.environ.get("CI") else performance.ACTS[:-1]
+needs_slapd = pytest.mark.skipif(PLAYED != performance.ACTS, reason="slapd is not installed")
+
+
+def total(kept: int) -> str:
+    skipped = len(performance.ACTS) - len(PLAYED)
+    return f"\n{kept} of {len(PLAYED)}{f', {skipped} skipped' if skipped else ''}\n"
+
+
+def expected(seen: str) -> list[str]:
+    """The marks of the acts that are played here, of those of all."""
+    assert len(seen) == len(performance.ACTS)
+    return [*seen[: len(PLAYED)]]
 
 
 def surroundings(**variables: str) -> dict[str, str]:
@@ -69,8 +100,8 @@ def test_each_act_keeps_its_promise_and_says_so_in_plain_text(
 ) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     kept = re.findall(r"^   ✓ (.*)$", done.stdout, re.MULTILINE)
-    assert kept == [act.promise for act in performance.ACTS]
-    assert done.stdout.endswith("\n8 of 8\n")
+    assert kept == [act.promise for act in PLAYED]
+    assert done.stdout.endswith(total(len(PLAYED)))
     for number, act in enumerate(performance.ACTS, 1):
         assert f"\n{number}. {act.title}\n" in done.stdout
     assert "\x1b" not in done.stdout
@@ -81,6 +112,7 @@ def test_each_act_keeps_its_promise_and_says_so_in_plain_text(
 def test_no_secret_is_printed(done: "subprocess.CompletedProcess[str]") -> None:
     said = done.stdout
     secrets = {*(password for _, _, password in USERS), acts.API_KEY, "eyJ"}
+    secrets |= {directory.PASSWORD, *(password for _, password in directory.USERS.values())}
     assert [secret for secret in secrets if secret in said] == []
     assert "Bearer ***" in said
 
@@ -88,8 +120,8 @@ def test_no_secret_is_printed(done: "subprocess.CompletedProcess[str]") -> None:
 def test_without_its_auth_plugin_the_acts_that_need_it_fail_and_the_others_go_on() -> None:
     done = demo(**{f"{PREFIX}AUTH": "false"})
     assert done.returncode == 1
-    assert done.stdout.endswith("\n2 of 8\n")
-    assert marks(done.stdout) == ["✓", "✗", "✗", "✗", "✗", "✓", "✗", "✗"]
+    assert marks(done.stdout) == expected("✓✗✗✗✗✓✗✗✓")
+    assert done.stdout.endswith(total(marks(done.stdout).count("✓")))
     for unmet in (
         "layers, outermost first: expected ['auth', 'circuit-breaker'], saw ['circuit-breaker']",
         "status: expected 200, saw 401",
@@ -102,16 +134,16 @@ def test_without_its_auth_plugin_the_acts_that_need_it_fail_and_the_others_go_on
 def test_a_circuit_that_lets_everybody_probe_is_noticed() -> None:
     done = demo(**{f"{PREFIX}CIRCUIT_BREAKER__HALF_OPEN_CALLS": "20"})
     assert done.returncode == 1
-    assert marks(done.stdout) == ["✓", "✓", "✓", "✓", "✓", "✗", "✓", "✓"]
+    assert marks(done.stdout) == expected("✓✓✓✓✓✗✓✓✗")
     assert "   ✗ what 20 callers get: expected {'200': 1, 'CircuitOpen': 19}, saw" in done.stdout
 
 
 def test_what_is_no_unmet_promise_but_an_error_fails_its_act_alone() -> None:
     done = demo(**{f"{PREFIX}CIRCUIT_BREAKER__FAILURE_TRESHOLD": "3"})
     assert done.returncode == 1
-    assert marks(done.stdout) == ["✓", *"✗" * 7]
-    assert done.stdout.count("expected no error, saw ConfigError: ") == 6
-    assert done.stdout.count("did you mean 'failure_threshold'?") == 7
+    assert marks(done.stdout) == expected("✓✗✗✗✗✗✗✗✗")
+    assert done.stdout.count("expected no error, saw ConfigError: ") == len(PLAYED) - 2
+    assert done.stdout.count("did you mean 'failure_threshold'?") == len(PLAYED) - 1
     assert done.stderr == ""
 
 
@@ -129,7 +161,7 @@ def test_a_terminal_gets_colours_unless_it_wants_none(option: list[str]) -> None
             said = b"".join(chunks(terminal)).decode()
             assert process.wait(60) == 0
     assert ("\x1b[" in said) is (not option)
-    assert "8 of 8" in said
+    assert total(len(PLAYED)).strip() in said
 
 
 def chunks(terminal: io.FileIO) -> Iterator[bytes]:
@@ -275,6 +307,146 @@ main()
     monkeypatch.setattr(trace, "COMMAND", [sys.executable, "-c", program])
     with pytest.raises(Unmet, match=r"^traceparent on the wire: "):
         list(trace.trace(protected))
+
+
+def test_without_slapd_its_act_is_skipped_and_says_how_to_install_it(tmp_path: Path) -> None:
+    program = """
+from flext_plugins_devstack import cli, directory
+directory.ELSEWHERE = ()
+cli.app()
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, "demo"],
+        capture_output=True,
+        encoding="utf-8",
+        env=surroundings(PATH=str(tmp_path)),
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert marks(done.stdout) == ["✓"] * 8
+    install = "slapd is not installed: apt-get install slapd (Debian, Ubuntu)"
+    assert done.stdout.endswith(f"\n   - skipped: {install}\n\n8 of 8, 1 skipped\n")
+
+
+def test_all_that_is_missing_is_named_at_once(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(identity, "installed", lambda: ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(directory, "ELSEWHERE", ())
+    plugin = "flext-plugins-ldap is not installed: pip install flext-plugins-ldap"
+    with pytest.raises(Skipped, match=f"^{plugin}; slapd is not installed: apt-get "):
+        list(identity.identity(protected))
+
+
+@needs_slapd
+def test_without_the_ldap_plugin_its_act_is_skipped(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "installed", lambda: ())
+    with pytest.raises(Skipped, match="^flext-plugins-ldap is not installed: pip install [a-z-]+$"):
+        list(identity.identity(protected))
+
+
+@needs_slapd
+@pytest.mark.parametrize(
+    ("settings", "unmet"),
+    [
+        (
+            {"LDAP__USER_HEADER": "X-Somebody"},
+            f"who the call is for: expected {identity.ANA}, saw {['root', *identity.ANA[1:]]}",
+        ),
+        (
+            {"LDAP__GROUP_FILTER": "(ou={dn})"},
+            f"who the call is for: expected {identity.ANA}, saw {[*identity.ANA[:2], 'nothing']}",
+        ),
+        (
+            {"LDAP__TTL": "60"},
+            f"first calls for ana: expected {['Refused'] * 3}, saw {['200'] * 3}",
+        ),
+        (
+            {"CIRCUIT_BREAKER__DISABLED": "true"},
+            "the last one: expected CircuitOpen, saw Refused",
+        ),
+    ],
+)
+def test_a_directory_of_which_another_use_is_made_is_noticed(
+    settings: dict[str, str], unmet: str, protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meant = identity._variables
+    more = {f"{PREFIX}{name}": value for name, value in settings.items()}
+    monkeypatch.setattr(identity, "_variables", lambda server: {**meant(server), **more})
+    with pytest.raises(Unmet, match=f"^{re.escape(unmet)}$"):
+        list(identity.identity(protected))
+
+
+@needs_slapd
+def test_without_the_ldap_plugin_on_flexcore_its_act_fails(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(server: directory.DirectoryServer) -> dict[str, str]:
+        return {name: value for name, value in meant(server).items() if "__LDAP__" not in name}
+
+    meant = identity._variables
+    monkeypatch.setattr(identity, "_variables", without)
+    monkeypatch.setattr(performance, "ACTS", performance.ACTS[-1:])
+    with io.StringIO() as written:
+        assert not performance.perform(Console(file=written, force_terminal=False, width=1000))
+        said = written.getvalue()
+    assert said.endswith("\n0 of 1\n")
+    assert marks(said) == ["✗"]
+
+
+@needs_slapd
+def test_a_guess_that_is_right_is_noticed(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(directory.USERS, "bob", ("Bob Jones", "a guess"))
+    with pytest.raises(Unmet, match="^what a guess gets: .*'authenticated as uid=bob,"):
+        list(identity.identity(protected))
+
+
+@needs_slapd
+def test_a_directory_that_lives_on_is_noticed(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Immortal(directory.DirectoryServer):
+        def down(self) -> None:
+            pass
+
+        def close(self) -> None:
+            super().down()
+            super().close()
+
+    monkeypatch.setattr(identity, "DirectoryServer", Immortal)
+    with pytest.raises(Unmet, match=r"^first calls for ana: .*, saw \['200', '200', '200'\]$"):
+        list(identity.identity(protected))
+
+
+@needs_slapd
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_nothing_remains_of_a_directory_when_the_demo_is_ended(number: signal.Signals) -> None:
+    with subprocess.Popen(
+        COMMAND,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=surroundings(),
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if found := re.search(r"__CA_FILE=(\S+)/tls/", line):
+                folder = Path(found[1])
+            if line.startswith("   ana, with her password"):
+                break
+        pid = int((folder / "slapd.pid").read_text())
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    assert process.returncode in {128 + number, -number}
+    assert not folder.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_a_plugin_that_has_been_imported_is_noticed(protected: Devstack) -> None:

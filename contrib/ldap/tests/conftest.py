@@ -11,14 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flext_plugins_devstack.certificates import authority
 from flext_plugins_ldap import AsyncDirectory, Directory
 
 from flext_plugins import Host
 from flext_plugins.testing import World
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
-from certificates import authority  # type: ignore[import-not-found]
 from slapd import Slapd  # type: ignore[import-not-found]
+
+
+def established(accepted: socket.socket) -> bool:
+    """Whether neither side has closed it, whether this one knows already or not.
+
+    Asked one socket after the other, those that say yes were all open when the first was asked;
+    /proc/net/tcp is read in pieces, and shows connections together that never were at once.
+    """
+    try:
+        return accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1
+    except OSError:  # closed on this side
+        return False
 
 
 class Peer:
@@ -26,6 +38,10 @@ class Peer:
 
     Args:
         answer: given the socket; the connection is closed when it returns.
+
+    Attributes:
+        count: how many connections there have been.
+        most: how many there were at once.
     """
 
     def __init__(self, answer: Callable[[socket.socket], None]) -> None:
@@ -36,6 +52,7 @@ class Peer:
         self.target = f"127.0.0.1:{self.port}"
         self.received = b""
         self.most = self.count = 0
+        self._accepted: list[socket.socket] = []
         self.ended = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -45,27 +62,18 @@ class Peer:
                 accepted, _ = self._server.accept()
             except OSError:
                 return
+            self.count += 1
+            self._accepted.append(accepted)
+            self.most = max(self.most, sum(map(established, self._accepted)))
             threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
 
     def _serve(self, accepted: socket.socket) -> None:
-        self.count += 1
-        self.most = max(self.most, self._established())
         try:
             self._answer(accepted)
         except OSError:
             pass
         finally:
             accepted.close()
-
-    def _established(self) -> int:
-        """How many connections the other side has not closed, the least of some looks at once."""
-        found = []
-        for _ in range(5):
-            rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-            mine = [row for row in rows if row[1].endswith(f":{self.port:04X}")]
-            found.append(sum(row[3] == "01" for row in mine))
-            time.sleep(0.002)
-        return min(found)
 
     def close(self) -> None:
         self.ended.set()
@@ -152,7 +160,7 @@ def slapd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     """For tests that leave it as it was; it has a crowd of 5,000."""
     made = Slapd(tmp_path_factory.mktemp("slapd"), crowd=5000)
     yield made
-    made.stop()
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -160,7 +168,7 @@ def writable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     """For tests that put it back as it was."""
     made = Slapd(tmp_path_factory.mktemp("slapd") / "writable")
     yield made
-    made.stop()
+    made.close()
 
 
 @pytest.fixture(scope="session")
@@ -168,14 +176,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     """One that cannot do TLS."""
     made = Slapd(tmp_path_factory.mktemp("slapd") / "plain", tls=False)
     yield made
-    made.stop()
+    made.close()
 
 
 @pytest.fixture(scope="session")
 def authority_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An authority that no server's certificate is of."""
-    found: Path = authority(tmp_path_factory.mktemp("authority")).path
-    return found
+    return authority(tmp_path_factory.mktemp("authority")).path
 
 
 @pytest.fixture
@@ -190,7 +197,7 @@ def run_slapd(tmp_path: Path) -> Iterator[Run]:
 
     yield run
     for each in made:
-        each.stop()
+        each.close()
 
 
 class Asked:

@@ -297,7 +297,7 @@ def test_what_a_search_has_read_it_has_before_the_next_page(ask: Any, run_slapd:
     async def three() -> int:
         found = plain.search("(uid=crowd-*)")
         names = [(await anext(found)).dn for _ in range(3)]
-        slapd.stop()
+        slapd.down()
         names += [(await anext(found)).dn for _ in range(2)]
         with pytest.raises(DirectoryError):
             await anext(found)
@@ -306,7 +306,7 @@ def test_what_a_search_has_read_it_has_before_the_next_page(ask: Any, run_slapd:
     def driven() -> int:
         found = plain.search("(uid=crowd-*)")
         names = [next(found).dn for _ in range(3)]
-        slapd.stop()
+        slapd.down()
         names += [next(found).dn for _ in range(2)]
         with pytest.raises(DirectoryError):
             next(found)

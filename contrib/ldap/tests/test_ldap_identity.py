@@ -55,8 +55,8 @@ def told(headers: dict[str, str]) -> dict[str, str]:
 
 def changed(slapd: Any, records: Iterable[ldif.Record], tool: str = "slapmodify") -> None:
     """Have slapd's own tool do it while it is stopped."""
-    was_running = slapd._process is not None
-    slapd.stop()
+    was_running = slapd.pid is not None
+    slapd.down()
     file = slapd.folder / "changes.ldif"
     ldif.write(file, records)
     path = shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin")
@@ -69,7 +69,7 @@ def changed(slapd: Any, records: Iterable[ldif.Record], tool: str = "slapmodify"
     )
     assert done.returncode == 0, done.stderr
     if was_running:
-        slapd.start()
+        slapd.up()
 
 
 def department(slapd: Any, value: str) -> Modify:
@@ -286,7 +286,7 @@ def test_a_directory_that_is_down_refuses_calls_and_opens_no_circuit_of_the_serv
     breaker = {"circuit-breaker": {"failure_threshold": 1, "recovery_timeout": 0.1}}
     host = serve(slapd, plugins=breaker, **NEVER)
     circuit = flext_world.resource(host, CircuitBreaker)
-    slapd.stop()
+    slapd.down()
     for _ in range(3):
         with options(user="ana"), pytest.raises(Refused) as caught:
             flext_world.get(host)
@@ -298,7 +298,7 @@ def test_a_directory_that_is_down_refuses_calls_and_opens_no_circuit_of_the_serv
     directory = circuit.circuit("ldap", slapd.target)
     assert directory.state is State.OPEN  # its own
     directory.reset()
-    slapd.start()
+    slapd.up()
     with options(user="ana"):
         flext_world.get(host)
     assert flext_service.received[1].headers["x-user"] == "ana"
@@ -311,7 +311,7 @@ def test_what_goes_wrong_does_not_tell_what_the_directory_knows(
     host = serve(slapd, **NEVER)
     with options(user="ana"):
         flext_world.get(host)
-        slapd.stop()
+        slapd.down()
         with pytest.raises(Refused) as caught:
             flext_world.get(host)
     error: BaseException | None = caught.value
@@ -349,7 +349,7 @@ def test_what_the_directory_said_is_sent_until_its_time_is_up(
             flext_world.get(host)
         found = [each.headers["x-department"] for each in flext_service.received]
         assert found == ["42", "42", "42", "43"]
-        slapd.stop()
+        slapd.down()
         flext_world.get(kept)
         with pytest.raises(Refused):
             flext_world.get(fresh)
@@ -406,7 +406,7 @@ def test_a_service_keeps_the_latest_users_only(
 
     for user in ("ana", "bob", "eve"):
         get(user)
-    slapd.stop()
+    slapd.down()
     get("bob")
     get("eve")
     with pytest.raises(Refused):

@@ -399,7 +399,7 @@ UIDS = "(uid=made-*)"
 
 def test_slapd_reads_what_is_written_and_its_own_files_are_read(run_slapd: Run) -> None:
     slapd = run_slapd()
-    slapd.stop()
+    slapd.down()
     made, dumped = slapd.folder / "made.ldif", slapd.folder / "dumped.ldif"
     ldif.write(made, crowd_of(slapd.crowd_base, 5_000))
     tool(slapd, "slapadd", "-l", str(made))
@@ -436,7 +436,7 @@ def changed(base: str) -> dict[str, dict[str, set[str | bytes]]]:
 
 def test_slapd_makes_the_changes_that_are_written(run_slapd: Run) -> None:
     slapd = run_slapd()
-    slapd.stop()
+    slapd.down()
     made, changes, dumped = (slapd.folder / f"{each}.ldif" for each in ("made", "changes", "all"))
     ldif.write(made, crowd_of(slapd.crowd_base, 10))
     tool(slapd, "slapadd", "-l", str(made))
@@ -454,10 +454,10 @@ def test_a_directory_goes_out_and_in_again_and_is_the_same(
     ask: Any, run_slapd: Run, tmp_path: Path
 ) -> None:
     one, other = run_slapd(), run_slapd()
-    one.stop()
+    one.down()
     ldif.write(tmp_path / "made.ldif", crowd_of(one.crowd_base, 5_000))
     tool(one, "slapadd", "-l", str(tmp_path / "made.ldif"))
-    one.start()
+    one.up()
     source, target = ask(one), ask(other)
 
     ldif.write(tmp_path / "out.ldif", source.search(UIDS))

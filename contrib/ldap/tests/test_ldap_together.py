@@ -192,7 +192,7 @@ def test_with_all_circuits_open_nothing_is_asked_and_it_comes_back_by_itself(
     slapd = run_slapd()
     directory = guarded(slapd, breaker={"recovery_timeout": 0.2})
     directory.health()
-    slapd.stop()
+    slapd.down()
     for _ in range(2):
         with pytest.raises((DirectoryUnavailable, CircuitOpen)):
             directory.user("ana")
@@ -201,7 +201,7 @@ def test_with_all_circuits_open_nothing_is_asked_and_it_comes_back_by_itself(
         directory.user("ana")
     assert isinstance(caught.value, Refused)
     assert caught.value.retry_after
-    slapd.start()
+    slapd.up()
     time.sleep(0.25)
     assert directory.user("ana").username == "ana"
     assert circuit(directory, slapd.target) is State.CLOSED

@@ -1,6 +1,7 @@
 """The acts of the demo: each does one thing with flext-plugins, and looks at what the servers saw.
 
-An act yields what it sees, line by line, and raises `Unmet` where that is not what it promises.
+An act yields what it sees, line by line, and raises `Unmet` where that is not what it promises, or
+`Skipped` where it cannot be played here.
 """
 
 import asyncio

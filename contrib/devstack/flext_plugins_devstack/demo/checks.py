@@ -23,6 +23,10 @@ class Unmet(Exception):
     """What was seen is not what the act promises."""
 
 
+class Skipped(Exception):
+    """What the act is about is not installed; the message says how it would be."""
+
+
 def expect(what: str, wanted: object, seen: object) -> None:
     """Compare; neither may hold a secret, because both are told.
 

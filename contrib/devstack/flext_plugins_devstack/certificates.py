@@ -1,6 +1,4 @@
-"""A certificate authority that lives for one test."""
-
-from __future__ import annotations
+"""A certificate authority for servers on loopback, of which nobody else hears."""
 
 import datetime as dt
 import ipaddress
@@ -23,7 +21,7 @@ class Authority:
 
 
 def authority(folder: Path) -> Authority:
-    """A CA with a certificate for 127.0.0.1 and one for a client, in `folder`."""
+    """Make a CA with a certificate for 127.0.0.1 and one for a client, in `folder`, for a day."""
     folder.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("test CA")
