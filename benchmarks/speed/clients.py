@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .measurement import Run
 
 PLUGINS = 4
-LOOPBACK_SAMPLE = 0.03
+LOOPBACK_SAMPLE = 0.02
 """Seconds: what the system does for sockets varies more."""
 
 

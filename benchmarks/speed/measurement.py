@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from .target import Target
 
-SLICE = 0.0025
-"""Seconds that a case takes at a time, with the others between."""
 Run: TypeAlias = "Callable[[int], float]"
 """Does a case's work so many times, and gives the seconds of CPU time, or bytes, that it took."""
 Round: TypeAlias = "dict[str, float]"
@@ -55,6 +53,8 @@ class Table:
     """By what a case's number is multiplied to be shown in that unit."""
     sample: float = 0.01
     """Seconds of CPU time that one case takes in a round, roughly."""
+    part: float = 0.0025
+    """Seconds of them that it takes at a time, with the others between."""
     times: int | None = None
     """How often a case's work is done in a round, where that is not for the sample to say."""
     rounds: int | None = None
@@ -103,10 +103,10 @@ def awaited(runner: asyncio.Runner, work: Callable[[], Awaitable[Any]]) -> Run:
 class Bench:
     """The open cases of a table."""
 
-    def __init__(self, runs: Mapping[str, Run], sample: float, times: int | None = None) -> None:
-        self._runs = dict(runs)
-        self._slices = 1 if times else max(1, round(sample / SLICE))
-        part = sample / self._slices
+    def __init__(self, runs: Mapping[str, Run], table: Table) -> None:
+        self._runs, times = dict(runs), table.times
+        self._slices = 1 if times else max(1, round(table.sample / table.part))
+        part = table.sample / self._slices
         self._times = {name: times or _times(run, part) for name, run in runs.items()}
         self._more: dict[str, float] = {}
 

@@ -190,6 +190,6 @@ TABLES = (
         (*_cases(), *AIOHTTP),
         _targets("over loopback", 0.50),
         wire.loopback,
-        sample=2 * LOOPBACK_SAMPLE,  # of a difference of differences
+        sample=6 * LOOPBACK_SAMPLE,  # of a difference of differences
     ),
 )

@@ -36,4 +36,4 @@ def opened(table: Table, names: Iterable[str], stack: ExitStack) -> Bench:
     url = stack.enter_context(table.place())
     chosen = set(names)
     cases = [each for each in table.cases if each.name in chosen and not lacking(each)]
-    return Bench({each.name: each.open(stack, url) for each in cases}, table.sample, table.times)
+    return Bench({each.name: each.open(stack, url) for each in cases}, table)
