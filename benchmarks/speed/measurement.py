@@ -35,7 +35,7 @@ class Case:
     base: str | None = None
     """The case that its ratio is to."""
     needs: tuple[str, ...] = ()
-    """The distributions without which it is left out."""
+    """The distributions and programs without which it is left out."""
 
 
 @dataclass(frozen=True)

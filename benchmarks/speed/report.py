@@ -28,7 +28,8 @@ PAGE = page.DOCS / "explanation/performance.md"
 NOTED = (
     *("flext-plugins", "httpx", "httpx2", "requests", "pluggy", "aiohttp", "opentelemetry-sdk"),
     *("opentelemetry-instrumentation-httpx", "prometheus-client", "pybreaker", "aiobreaker"),
-    *("authlib", "purgatory", "interlock-cb", "clientwright", "httpware", "azure-core", "uvloop"),
+    *("authlib", "purgatory", "interlock-cb", "clientwright", "httpware", "azure-core", "ldap3"),
+    "uvloop",
 )
 """The distributions whose versions are told."""
 

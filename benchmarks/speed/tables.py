@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from importlib import metadata
+from shutil import which
 from typing import TYPE_CHECKING
 
-from . import chain, clients, concurrency, footprint, opening, stacks
+from . import chain, clients, concurrency, directory, footprint, opening, stacks
 from .measurement import Bench
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from .measurement import Case, Table
 
-MODULES = (chain, clients, stacks, concurrency, opening, footprint)
+MODULES = (chain, clients, stacks, concurrency, directory, opening, footprint)
 TABLES: tuple[Table, ...] = tuple(table for module in MODULES for table in module.TABLES)
 
 
@@ -27,8 +29,9 @@ def version(name: str) -> str | None:
 
 
 def lacking(case: Case) -> list[str]:
-    """The distributions that a case needs and that are not there."""
-    return [name for name in case.needs if version(name) is None]
+    """The distributions and programs that a case needs and that are not there."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    return [each for each in case.needs if version(each) is None and which(each, path=path) is None]
 
 
 def opened(table: Table, names: Iterable[str], stack: ExitStack) -> Bench:
