@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .wire import Address
 
 PAGES = "1.2.840.113556.1.4.319"
+WITHOUT_A_FILE: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
+"""Has none of its own to open and close; Windows has but the other."""
 BUSY = frozenset({51, 52})
 """The server is there and cannot do it now: busy, unavailable."""
 SIZE_LIMIT_EXCEEDED, EXISTS = 4, 68
@@ -107,9 +109,9 @@ class Session:
     @property
     def is_stale(self) -> bool:
         """Whether the server has said something since, which is that it is gone."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._connection.socket.fileno(), selectors.EVENT_READ)
-            return bool(selector.select(0))
+        selector = WITHOUT_A_FILE()
+        selector.register(self._connection.socket.fileno(), selectors.EVENT_READ)
+        return bool(selector.select(0))
 
     def close(self) -> None:
         """Take leave, and do not wait for it."""
