@@ -56,7 +56,14 @@ class Known(NamedTuple):
     reason: str
 
 
-KNOWN: dict[str, Known] = {}
+_SPAN = "half of what is added is OpenTelemetry's span, which stack A makes as well"
+_HOPS = f"{_SPAN}; awaited, the rest costs 12 µs more of ours than driven"
+KNOWN: dict[str, Known] = {
+    "what four plugins add to httpx, to what stack A adds, in memory": Known(0.46, _SPAN),
+    "what four plugins add to httpx async, to what stack A adds, in memory": Known(0.53, _HOPS),
+    "what four plugins add to httpx, to what stack A adds, over loopback": Known(0.54, _SPAN),
+    "what four plugins add to httpx async, to what stack A adds, over loopback": Known(0.66, _HOPS),
+}
 """By the target's sentence. Whoever adds one says what would have to be done."""
 
 

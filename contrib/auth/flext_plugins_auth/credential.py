@@ -44,9 +44,9 @@ def configured(settings: AuthSettings, known: Credential | None = None) -> Crede
             raise ConfigError("username: scheme 'basic' cannot carry a colon in it")
         return Credential(basic(revealed(settings.username), revealed(settings.password)))
     name, prefix = ("token", "Bearer ") if settings.scheme == "bearer" else ("key", "")
-    found = Credential(prefix + revealed(getattr(settings, name)))
-    if known is not None and known.value == found.value:
+    if known is not None and known.value == prefix + revealed(getattr(settings, name)):
         return known
+    found = Credential(prefix + revealed(getattr(settings, name)))
     if not is_sendable(found.value):
         raise ConfigError(f"{name}: is empty, or has characters that a header cannot carry")
     return found
