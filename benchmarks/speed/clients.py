@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import httpx
 import httpx2
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from .measurement import Run
 
 PLUGINS = 4
+Asking: TypeAlias = "Callable[[Callable[..., Any], str], Callable[[], Any]]"
+"""Makes a request to repeat of a client's `get` and an address."""
 LOOPBACK_SAMPLE = 0.02
 """Seconds: what the system does for sockets varies more."""
 
@@ -81,29 +84,35 @@ def running(stack: ExitStack) -> asyncio.Runner:
     return stack.enter_context(asyncio.Runner())
 
 
-def plain(world: World, stack: ExitStack, url: str) -> Run:
+def anew(get: Callable[[str], Any], url: str) -> Callable[[], Any]:
+    """`get`, each time of another path."""
+    numbers = count()
+    return lambda: get(f"{url}/orders/{next(numbers)}")
+
+
+def plain(world: World, stack: ExitStack, url: str, asking: Asking = partial) -> Run:
     """The library's own client, with its defaults."""
     client = world.client()
     if not world.is_async:
         stack.callback(client.close)
-        return sent(stack, partial(client.get, url))
+        return sent(stack, asking(client.get, url))
     runner = running(stack)
     stack.callback(lambda: runner.run(client.aclose()))
-    return asent(runner, partial(client.get, url))
+    return asent(runner, asking(client.get, url))
 
 
-def hosted(host: Host, world: World, stack: ExitStack, url: str) -> Run:
+def hosted(host: Host, world: World, stack: ExitStack, url: str, asking: Asking = partial) -> Run:
     """A client of the host's service `flexcore`, and the host closed with it."""
     if not world.is_async:
         stack.enter_context(host)
-        return sent(stack, partial(host.connect("flexcore", world.client).get, url))
+        return sent(stack, asking(host.connect("flexcore", world.client).get, url))
     runner = running(stack)
     stack.callback(lambda: runner.run(host.aclose()))
 
     async def connect() -> Any:
         return await host.aconnect("flexcore", world.client)
 
-    return asent(runner, partial(runner.run(connect()).get, url))
+    return asent(runner, asking(runner.run(connect()).get, url))
 
 
 def empty_host(url: str, services: tuple[str, ...] = ("flexcore",)) -> Host:
@@ -116,9 +125,9 @@ def empty_host(url: str, services: tuple[str, ...] = ("flexcore",)) -> Host:
     return host
 
 
-def composed(world: World, stack: ExitStack, url: str) -> Run:
+def composed(world: World, stack: ExitStack, url: str, asking: Asking = partial) -> Run:
     """A client of such a host."""
-    return hosted(empty_host(url), world, stack, url)
+    return hosted(empty_host(url), world, stack, url, asking)
 
 
 def _cases() -> tuple[Case, ...]:
@@ -128,6 +137,10 @@ def _cases() -> tuple[Case, ...]:
         found.append(Case(name, f"plain {name}", partial(plain, world)))
         ours = f"{name}, {PLUGINS} empty plugins"
         found.append(Case(ours, ours, partial(composed, world), name))
+        new = f"{name}, new paths"
+        found.append(Case(new, f"plain {name}", partial(plain, world, asking=anew)))
+        anew_ours = partial(composed, world, asking=anew)
+        found.append(Case(f"{ours}, new paths", ours, anew_ours, new))
     return tuple(found)
 
 
