@@ -479,7 +479,7 @@ MUTANTS = [
     Mutant(
         "while the parameters are the same",
         "clients/template.py",
-        "and self._params is client.params",
+        "and not self.params",
         "",
         "holds_from_the_next",
     ),
@@ -514,14 +514,14 @@ MUTANTS = [
     Mutant(
         "what may be a secret is not kept",
         "clients/template.py",
-        'simple = "?" not in url and',
-        "simple =",
+        'and "?" not in url and "@" not in url:',
+        ":",
         "ever_new_paths",
     ),
     Mutant(
         "few templates are kept",
         "clients/template.py",
-        "known.requests.clear()",
+        "self.urls.clear()",
         "pass",
         "ever_new_paths",
     ),

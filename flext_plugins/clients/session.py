@@ -68,20 +68,26 @@ def prepare_request(self: Any, request: Any) -> Any:
     state = (self.trust_env, list(self.headers.items()))
     known = vars(self).get("_flext_prepared")
     if known is None or known[0] != state:
-        known = self._flext_prepared = state, {}
-    templates, key = known[1], (request.method, request.url)
+        known = self._flext_prepared = state, {}, {}
+    _, methods, urls = known
     own = self.auth or self.params or self.cookies or any(self.hooks.values())
-    if own or not _is_simple(request):
+    if own or not _is_simple(request) or not request.url.startswith(self.flext_origin):
         return requests.Session.prepare_request(self, request)
-    if (found := templates.get(key)) is None:
+    found = methods.get(request.method)
+    if found is None:
         found = requests.Session.prepare_request(self, request)
         if "Authorization" in found.headers:  # of a .netrc
             return found
-        if len(templates) >= MOST:
-            templates.clear()
-        templates[key] = found
+        methods[request.method] = found
     made = found.copy()
     made.hooks = {event: [*hooks] for event, hooks in found.hooks.items()}
+    if request.url in urls:
+        made.url = urls[request.url]
+    else:
+        made.prepare_url(request.url, {})
+        if len(urls) >= MOST:
+            urls.clear()
+        urls[request.url] = made.url
     return made
 
 

@@ -1,8 +1,8 @@
 """Requests made from ones that a client made before: parsing and merging are half of a call's cost.
 
 httpx parses a relative URL, joins it to `base_url` and parses the whole, merges headers, cookies
-and parameters, and asks the cookie jar about each answer. What came of it is kept for requests that
-are nothing but a method and a path, and holds while the client is as it was.
+and parameters, and asks the cookie jar about each answer. What came of merging is kept for requests
+that are nothing but a method and a path of the own origin, and holds while the client is as it was.
 """
 
 from __future__ import annotations
@@ -12,29 +12,53 @@ from inspect import signature
 from typing import Any
 
 MOST = 128
-"""Templates that a client keeps; a request of one kind after another begins anew."""
+"""Addresses that a client keeps parsed."""
 _KEY = "_flext_templates"
 
 
 class Templates:
-    """The requests that one client has made, and what it was like then."""
+    """A request for each method, parsed addresses, and what the client was like then."""
 
-    __slots__ = ("_base_url", "_headers", "_params", "base", "requests")
+    __slots__ = ("_base_url", "_headers", "_origin", "base", "methods", "urls")
 
     def __init__(self, client: Any) -> None:
-        self._base_url, self._params = client.base_url, client.params
-        self._headers = client.headers.raw
-        text = str(client.base_url)
+        self._base_url, self._headers = client.base_url, client.headers.raw
+        base = self._base_url
+        text = str(base)
+        if base.raw_path == b"/" and not text.endswith("/"):
+            text += "/"  # which httpx does not write
         self.base = text if text.endswith("/") and "#" not in text else None
-        self.requests: dict[tuple[str, str], Any] = {}
+        self._origin = base.raw_scheme, base.raw_host, base.port
+        self.methods: dict[str, Any] = {}
+        self.urls: dict[str, Any] = {}
 
     def hold(self, client: Any) -> bool:
-        """Whether `client` makes the same requests still; its URL and parameters are immutable."""
-        return (
-            self._base_url is client.base_url
-            and self._params is client.params
-            and self._headers == client.headers.raw
-        )
+        """Whether `client` makes the same requests still; its URL is immutable."""
+        return self._base_url is client.base_url and self._headers == client.headers.raw
+
+    def joined(self, url: str) -> str | None:
+        """`url` as an address, if it is a path that needs no more than to be put behind the base.
+
+        Parsed once then, not before and after; any other is the library's to join.
+        """
+        if self.base and url[:1] == "/" and url[1:2] != "/" and "#" not in url:
+            return self.base + url[1:]
+        return None
+
+    def parsed(self, url: str, module: Any) -> Any:
+        """The address that `url` means, if it is the own origin's and surely no secret."""
+        found = self.urls.get(url)
+        if found is None and "?" not in url and "@" not in url:
+            text = self.joined(url) or url
+            if not text.startswith("http"):
+                return None
+            found = module.URL(text)
+            if (found.raw_scheme, found.raw_host, found.port) != self._origin:
+                return None
+            if len(self.urls) >= MOST:
+                self.urls.clear()
+            self.urls[url] = found
+        return found
 
 
 def templated(kind: Any, module: Any) -> dict[str, Any]:
@@ -57,25 +81,21 @@ def templated(kind: Any, module: Any) -> dict[str, Any]:
         known: Templates | None = vars(self).get(_KEY)
         if known is None or not known.hold(self):
             known = vars(self)[_KEY] = Templates(self)
-        # What stands behind a question mark may be a secret, and is seldom asked twice.
-        simple = "?" not in url and _all_unset(given) and not self.cookies
-        if simple and (found := known.requests.get((method, url))) is not None:
-            timeout = {"timeout": self.timeout.as_dict()}
-            again = make(
-                method, found.url, headers=found.headers, stream=found.stream, extensions=timeout
-            )
-            again.read()
-            return again
-        path = url
-        if known.base and url[:1] == "/" and url[1:2] != "/" and "#" not in url:
-            path = known.base + url[1:]
-        request = build(self, method, path, **given)
-        if simple:
-            if len(known.requests) >= MOST:
-                known.requests.clear()
-            template = make(method, request.url, headers=request.headers, stream=request.stream)
-            known.requests[method, url] = template
-        return request
+        target = None
+        if _all_unset(given) and not self.cookies and not self.params:
+            target = known.parsed(url, module)
+        if target is None:
+            return build(self, method, known.joined(url) or url, **given)
+        found = known.methods.get(method)
+        if found is None:
+            request = build(self, method, target, **given)
+            found = make(method, target, headers=request.headers, stream=request.stream)
+            known.methods[method] = found
+            return request
+        timeout = {"timeout": self.timeout.as_dict()}
+        again = make(method, target, headers=found.headers, stream=found.stream, extensions=timeout)
+        again.read()
+        return again
 
     return {"build_request": build_request, "cookies": _cookies(kind, module)}
 
