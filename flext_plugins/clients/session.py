@@ -71,7 +71,7 @@ def prepare_request(self: Any, request: Any) -> Any:
         known = self._flext_prepared = state, {}, {}
     _, methods, urls = known
     own = self.auth or self.params or self.cookies or any(self.hooks.values())
-    if own or not _is_simple(request) or not request.url.startswith(self.flext_origin):
+    if own or not (_is_simple(request) and f"{request.url}/".startswith(self.flext_origin)):
         return requests.Session.prepare_request(self, request)
     found = methods.get(request.method)
     if found is None:
