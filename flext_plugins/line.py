@@ -190,8 +190,9 @@ class Line:
             return value
         offered = ", ".join(f"{each.name or 'unnamed'} (by {each.plugin})" for each in found)
         wanted = f"{kind.__name__}" + (f" named {name!r}" if name else "")
+        every = ", ".join(f"{each.kind.__name__} (by {each.plugin})" for each in self.resources)
         raise ConfigError(
-            f"service {self.service.name!r} lends no {wanted}; it has: {offered or 'none'}"
+            f"service {self.service.name!r} lends no {wanted}; it has: {offered or every or 'none'}"
             if not chosen
             else f"service {self.service.name!r} lends several {wanted}: {offered}; give the name"
         )

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from flext_plugins import ConfigError, DeadlineExceeded, Refused
 
-from .errors import UserNotFound
+from .errors import DirectoryError, UserNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -124,11 +124,12 @@ class Identity:
             found = await directory.user(user, (attribute,))
             groups = await directory.groups(user)
         except UserNotFound as error:
-            raise Refused(f"the directory knows no user {user!r}") from error
+            raise Refused("the directory knows no such user") from error
         except (ConfigError, DeadlineExceeded, Refused):
             raise
         except Exception as error:
-            raise Refused("the directory cannot be asked who the user is") from error
+            why = f": {error.args[0]}" if isinstance(error, DirectoryError) else ""
+            raise Refused(f"the directory cannot be asked who the user is{why}") from error
         named = {name.lower(): values for name, values in found.attributes.items()}
         department = named.get(attribute.lower(), ())
         return self._told((found.username,), department, sorted(set(groups)))

@@ -29,8 +29,8 @@ class Schema:
         Raises:
             DirectoryError: it does not; servers themselves find nothing and keep silent about it.
         """
-        asked = dict.fromkeys(_IN_FILTER.findall(wanted), "the filter")
-        asked |= {name.partition(";")[0]: "attributes" for name in attributes}
+        asked = {name.partition(";")[0]: "attributes" for name in attributes}
+        asked |= dict.fromkeys(_IN_FILTER.findall(wanted), "the filter")
         asked = {name: place for name, place in asked.items() if name not in {"*", "+", "1.1"}}
         if asked and self._names is None:
             self._names = frozenset(_known(session))

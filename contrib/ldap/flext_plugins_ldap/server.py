@@ -128,7 +128,8 @@ def tls(settings: DirectorySettings) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         problem = type(error).__name__
     raise ConfigError(
-        f"ca_file: expected a file of certificates in PEM, cannot read it ({problem})"
+        "ca_file: expected a file of certificates in PEM, "
+        f"cannot read {settings.ca_file!r} ({problem})"
     )
 
 
@@ -146,7 +147,10 @@ def _enter(settings: DirectorySettings, target: str, session: Session) -> None:
         code = error.code
     else:
         return
-    raise ConfigError(f"{target} does not accept bind_dn with bind_password (code {code})")
+    why = {34: ": bind_dn is no DN there", 49: ": no such account, or another password"}
+    raise ConfigError(
+        f"{target} does not accept bind_dn with bind_password (code {code}){why.get(code, '')}"
+    )
 
 
 def _dn(path: str) -> str:

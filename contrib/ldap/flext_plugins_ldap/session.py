@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import selectors
 import time
 from contextlib import contextmanager, suppress
@@ -40,13 +41,15 @@ WITHOUT_A_FILE: Any = getattr(selectors, "PollSelector", selectors.SelectSelecto
 BUSY = frozenset({51, 52})
 """The server is there and cannot do it now: busy, unavailable."""
 SIZE_LIMIT_EXCEEDED, EXISTS = 4, 68
+_TLS = re.compile(r"\[SSL: [^\]]*\][^(\"]*[^(\"\s]")
+"""OpenSSL's words among those of Python and ldap3."""
 HINTS = {
     4: "ask for less, or for pages that are smaller",
     17: "check the names of the attributes",
     21: "check the values",
-    32: "nothing has that DN; check search_base, or the DN that was given",
+    32: "nothing has that DN; check search_base, group_base, or the DN that was given",
     34: "the DN is malformed; check search_base, or the DN that was given",
-    50: "bind_dn may not do that",
+    50: "bind_dn may not do that, or is not set",
     65: "check the object classes and what they need",
 }
 
@@ -256,6 +259,9 @@ class Session:
 def _told(error: BaseException) -> str:
     """ldap3's words, with what it puts around those of others taken off."""
     text = " ".join(str(error).split())
+    if found := _TLS.search(text):
+        hint = "; check ca_file" if "issuer" in text or "self-signed" in text else ""
+        return f"{found[0]}{hint}"
     if isinstance(error, TimeoutError) or "timed out" in text:
         return "timed out"
     for around in ("socket connection error while opening: ", "socket ssl wrapping error: "):

@@ -131,8 +131,10 @@ def test_authorities_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     empty = tmp_path / "ca.pem"
     empty.write_text("no certificate")
     for file, kind in ((empty, "SSLError"), (tmp_path / "none.pem", "FileNotFoundError")):
-        problem = f"ca_file: expected a file of certificates in PEM, cannot read it ({kind})"
-        assert problem in said(**GOOD, ca_file=str(file))
+        told = f"cannot read {str(file)!r} ({kind})"
+        assert f"ca_file: expected a file of certificates in PEM, {told}" in said(
+            **GOOD, ca_file=str(file)
+        )
 
 
 def test_a_password_in_a_file_is_a_reference_and_shown_nowhere(tmp_path: Path, slapd: Any) -> None:
