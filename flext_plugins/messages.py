@@ -1,8 +1,7 @@
 """Neighbouring plugins with the small hooks, as one function with each call on a line of its own.
 
 A loop over them costs about as much again as the calls. The text depends only on what arguments
-the hooks name, so it is compiled once for all runs of plugins that are alike in that; the line that
-an error comes from says whose it is.
+the hooks name, so it is compiled once for all runs of plugins that are alike in that.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from .layer import Layer, blame, cause_of, checked, discard, guarded, wire_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from types import CodeType
 
     from .errors import FlextError
@@ -61,40 +60,38 @@ def unrolled(
                 hook = guarded(layer, name, hook, receiver)
             forms.append(Form(name, place, hook.arguments, hook.asynchronous))
             given |= {f"{name}{place}": hook.function, f"view{place}": view}
-    code, run.lines = compiled(tuple(forms), tuple(given))
+    run.forms = forms
     space: dict[str, Any] = {}
-    exec(code, space)  # noqa: S102 - of the text below, which holds names of ours alone
+    exec(compiled(tuple(forms), tuple(given)), space)  # noqa: S102 - of the text below, which holds names of ours alone
     made: Inner = space["make"](**given)
     return made
 
 
 @cache
-def compiled(
-    forms: tuple[Form, ...], given: tuple[str, ...]
-) -> tuple[CodeType, Mapping[int, Form]]:
-    """The text's code, and which hook is called on which of its lines."""
-    lines, calls = [f"def make({', '.join(given)}):"], dict[int, Form]()
-    lines += [" async def messages(request, scope):", "  try:", "   pass"]
-    word = "if"
-    for each in forms:
-        if each.hook == ENTER:
-            lines += [f"   {word} (answer := {each}) is not None: place = {each.place}"]
-            word, calls[len(lines)] = "elif", each
+def compiled(forms: tuple[Form, ...], given: tuple[str, ...]) -> CodeType:
+    """The text's code; `at` is the number of the form that is being called."""
+    lines = [f"def make({', '.join(given)}):", " async def messages(request, scope):"]
+    entering = [(number, each) for number, each in enumerate(forms) if each.hook == ENTER]
+    if not entering:
+        lines += ["  answer = None"]
+    lines += ["  try:", "   pass"]
+    for number, each in entering:
+        unless = "if answer is None: " if number != entering[0][0] else ""
+        lines += [f"   {unless}at = {number}; answer = {each}"]
     lines += ["  except Exception as error:"]
-    lines += ["   raise run.blamed(error, scope) from cause_of(error)"]
-    if calls:
-        lines += ["  if answer is not None:"]
-        lines += ["   return await run.answered(answer, place, request, scope)"]
+    lines += ["   raise run.blamed(error, at, scope) from cause_of(error)"]
+    lines += ["  if answer is not None:"]
+    lines += ["   return await run.answered(answer, at, request, scope)"]
     lines += ["  response = await inner(request, scope)", "  try:"]
-    for each in reversed(forms):
+    for number, each in reversed([*enumerate(forms)]):
         if each.hook == LEAVE:
-            replaced = f"run.replaced(after, response, {each.place}, request, scope)"
-            lines += [f"   if (after := {each}) is not None and after is not response:"]
+            replaced = "run.replaced(after, response, at, request, scope)"
+            lines += [f"   at = {number}; after = {each}"]
+            lines += ["   if after is not None and after is not response:"]
             lines += [f"    response = await {replaced}"]
-            calls[len(lines) - 1] = calls[len(lines)] = each
     lines += ["   return response", "  except BaseException as error:"]
-    lines += ["   await run.left(error, response, scope)", "   raise", " return messages"]
-    return compile("\n".join(lines), "<neighbouring plugins>", "exec"), calls
+    lines += ["   await run.left(error, response, at, scope)", "   raise", " return messages"]
+    return compile("\n".join(lines), "<neighbouring plugins>", "exec")
 
 
 class _Run:
@@ -102,17 +99,18 @@ class _Run:
 
     def __init__(self, layers: Sequence[tuple[Layer, Any]], receiver: Receiver) -> None:
         self._layers, self._receiver = layers, receiver
-        self.lines: Mapping[int, Form] = {}
+        self.forms: Sequence[Form] = ()
         self._around: dict[int, Inner] = {}
 
-    def blamed(self, error: Exception, scope: Scope) -> FlextError:
-        """What leaves the plugin from whose line `error` comes."""
-        form = self.lines[error.__traceback__.tb_lineno]  # type: ignore[union-attr]
+    def blamed(self, error: Exception, at: int, scope: Scope) -> FlextError:
+        """What leaves the plugin whose hook raised `error`."""
+        form = self.forms[at]
         layer, call = self._layers[form.place][0], scope.call
         return blame(error, layer, form.hook, call.service, call, self._receiver)
 
-    async def answered(self, answer: Any, place: int, request: Any, scope: Scope) -> Any:
-        """The answer of the plugin at `place`, as those around it leave it."""
+    async def answered(self, answer: Any, at: int, request: Any, scope: Scope) -> Any:
+        """The answer of a plugin, as those around it leave it."""
+        place = self.forms[at].place
         layer = self._layers[place][0]
         response = checked(answer, request, layer, ENTER, scope)
         scope.call.answered_by = layer.name
@@ -122,11 +120,10 @@ class _Run:
             self._around[place] = around
         return await around(request, scope._replace(work=response))
 
-    async def replaced(
-        self, after: Any, response: Any, place: int, request: Any, scope: Scope
-    ) -> Any:
-        """`after`, which the plugin at `place` gave in place of `response`."""
-        after = checked(after, request, self._layers[place][0], LEAVE, scope)
+    async def replaced(self, after: Any, response: Any, at: int, request: Any, scope: Scope) -> Any:
+        """`after`, which a plugin gave in place of `response`."""
+        layer = self._layers[self.forms[at].place][0]
+        after = checked(after, request, layer, LEAVE, scope)
         try:
             await wire_of(scope).close(response)
         except BaseException as error:
@@ -134,11 +131,11 @@ class _Run:
             raise
         return after
 
-    async def left(self, error: BaseException, response: Any, scope: Scope) -> None:
+    async def left(self, error: BaseException, response: Any, at: int, scope: Scope) -> None:
         """Close what an error leaves behind, and say whose it is, if it is an `Exception`."""
         await discard(response, error, scope)
         if isinstance(error, Exception):
-            raise self.blamed(error, scope) from cause_of(error)
+            raise self.blamed(error, at, scope) from cause_of(error)
 
 
 async def _given(request: Any, scope: Scope) -> Any:  # noqa: ARG001

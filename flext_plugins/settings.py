@@ -113,9 +113,12 @@ class Address(Secret):
         Raises:
             ConfigError: it is no URL, or a reference to one that is missing.
         """
-        if self._parts is None:
-            self._parts = self._divided()
-        return self._parts
+        parts = self._parts
+        if parts is None:
+            parts = self._divided()
+            if self.reference is None:  # else it may say something else the next time
+                self._parts = parts
+        return parts
 
     def _divided(self) -> tuple[str, Secret | None, Secret | None]:
         text = super().get_secret_value()

@@ -514,8 +514,8 @@ MUTANTS = [
     Mutant(
         "what may be a secret is not kept",
         "clients/template.py",
-        'and "?" not in url and "@" not in url:',
-        ":",
+        'self._is_secret or "?" in url or "@" in url',
+        "self._is_secret",
         "ever_new_paths",
     ),
     Mutant(
@@ -547,10 +547,10 @@ MUTANTS = [
         "jar_of_ones_own",
     ),
     Mutant(
-        "an error's line tells whose it is",
+        "an error is that plugin's whose hook raised it",
         "messages.py",
-        "self.lines[error.__traceback__.tb_lineno]",
-        "next(iter(self.lines.values()))",
+        "form = self.forms[at]",
+        "form = self.forms[0]",
         "among_neighbours",
     ),
     Mutant(

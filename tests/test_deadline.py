@@ -23,7 +23,7 @@ from flext_plugins import (
     hookimpl,
     options,
 )
-from flext_plugins.clients.streams import steady
+from flext_plugins.clients.streams import Body, steady
 from flext_plugins.deadline import Limit
 from flext_plugins.service import Call
 from flext_plugins.testing import Answer
@@ -374,3 +374,28 @@ def test_an_applications_own_time_out_around_what_fails_ends_nothing_else(
 
     flext_service.answer = Answer(reset=True)
     assert flext_async_world.run(main) == [None] * 30
+
+
+def test_a_read_whose_coroutine_is_closed_ends_quietly():
+    """Nobody may wait there any more, and nothing has gone wrong with the body."""
+    told = []
+
+    class Endless:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            await asyncio.sleep(60)
+
+        async def aclose(self):
+            await asyncio.sleep(60)
+
+    async def read():
+        body = Body(Endless())
+        body.watch(lambda *how: told.append(how))
+        reading = anext(aiter(body)).__await__()
+        reading.send(None)
+        reading.close()
+
+    asyncio.run(read())
+    assert told == []

@@ -741,3 +741,35 @@ def test_asyncio_inside_a_plugin_works_in_the_async_world_only(flext_service, fl
     else:
         with pytest.raises(PluginError, match="sleeps"):
             flext_world.get(host)
+
+
+def test_an_error_that_two_services_raise_at_once_is_each_ones_own(
+    flext_service, flext_async_world
+):
+    """As `once` hands the same error to all who wait for it."""
+    shared = KeyError("canary")
+
+    class Raises:
+        @hookimpl
+        def flext_response(self, response):
+            raise shared
+
+    class Bystander:
+        @hookimpl
+        def flext_request(self, request):
+            pass
+
+    base = {"base_url": flext_service.url}
+    plugins = {"s": ["raises"], "t": ["bystander", "raises"]}
+    services = {
+        name: {**base, "plugins": {key: {} for key in each}} for name, each in plugins.items()
+    }
+    host = flext_async_world.host({"services": services}, raises=Raises, bystander=Bystander)
+
+    async def both():
+        clients = [await flext_async_world.client(host, name) for name in ("s", "t") * 20]
+        return await asyncio.gather(*(each.get("/") for each in clients), return_exceptions=True)
+
+    found = flext_async_world.run(both)
+    assert {(type(each), each.plugin) for each in found} == {(PluginError, "raises")}
+    assert [each.service for each in found] == ["s", "t"] * 20

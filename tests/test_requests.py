@@ -279,3 +279,31 @@ def test_what_a_session_is_told_between_two_requests_holds_from_the_second_on(
         both(lambda session: setattr(session, "stream", True))
         both(lambda session: setattr(session, "trust_env", False))
         assert ours.seen["verify"] is False
+
+
+def test_a_call_of_another_session_inside_one_is_a_call_of_its_own(flext_service, flext_elsewhere):
+    services = {"one": {"base_url": flext_service.url}, "two": {"base_url": flext_elsewhere.url}}
+    with Host({"services": services}) as host:
+        one = host.connect("one", requests.Session)
+        two = host.connect("two", requests.Session)
+        inner = []
+        one.hooks["response"].append(lambda *_, **__: inner.append(two.head("/")))
+        outer = one.get("/")
+    calls = [each.extensions["flext_plugins.call"] for each in (outer, inner[0])]
+    assert [(each.service, each.attempt) for each in calls] == [("one", 1), ("two", 1)]
+    assert calls[0].id != calls[1].id
+
+
+def test_a_proxy_in_a_file_is_read_again_when_the_file_changes(
+    flext_service, flext_elsewhere, tmp_path
+):
+    file = tmp_path / "proxy"
+    file.write_text("http://127.0.0.1:1")
+    service = {"base_url": flext_service.url, "proxy": f"file:{file}"}
+    with Host({"services": {"service": service}}) as host:
+        session = host.connect("service", requests.Session)
+        with pytest.raises(requests.exceptions.ProxyError):
+            session.get("/x")
+        file.write_text(flext_elsewhere.url)
+        assert session.get("/x").ok
+    assert flext_elsewhere.paths() == [f"{flext_service.url}/x"]

@@ -1,5 +1,6 @@
 """A client of ours makes the requests that its library would make, though it parses less."""
 
+import copy
 import http.cookiejar
 
 import httpx
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flext_plugins import Host
-from flext_plugins.clients.template import MOST
+from flext_plugins.clients.template import MOST, Templates
 from flext_plugins.testing import Answer
 
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
@@ -324,3 +325,86 @@ def test_a_session_that_asks_for_ever_new_paths_keeps_few_of_them():
     assert 0 < len(urls) <= MOST
     assert list(methods) == ["GET"]
     assert not [url for url in urls if "token" in url]
+
+
+@LIBRARIES
+def test_a_template_is_of_the_client_as_it_was_when_it_was_looked_at(library):
+    """Another thread may change it in between."""
+    host, client = connected(library)
+    with host, client:
+        client.headers["X-Tenant"] = "ana"
+        known = Templates(client)
+        client.headers["X-Tenant"] = "bob"
+        client.cookies.set("session", "s")
+        made = known.of("GET", library.URL(f"{BASES[0]}/x"), library)
+    assert made.headers["x-tenant"] == "ana"
+    assert "cookie" not in made.headers
+
+
+@LIBRARIES
+def test_a_secret_among_a_clients_headers_is_kept_nowhere_else(library):
+    host, client = connected(library, headers={"Authorization": "Bearer canary"})
+    with host, client:
+        for _ in range(2):
+            request = client.build_request("GET", "/x")
+            assert request.headers["authorization"] == "Bearer canary"
+        del client.headers["Authorization"]
+        assert "authorization" not in client.build_request("GET", "/x").headers
+        kept = client._flext_templates
+        assert "canary" not in str([getattr(kept, name) for name in kept.__slots__])
+
+
+@LIBRARIES
+def test_another_jar_can_be_given_to_a_clients_cookies(library, flext_service):
+    jar = library.Cookies({"a": "1"}).jar
+    host, client = connected(library, flext_service.url)
+    with host, client:
+        client.get("/")
+        client.cookies.jar = jar
+        client.get("/")
+        assert dict(client.cookies) == {"a": "1"}
+    assert [each.headers.get("cookie") for each in flext_service.received] == [None, "a=1"]
+
+
+@pytest.mark.parametrize("base", ["/api", "http://h/api?x=1", "mailto:x", "//host/x"])
+@LIBRARIES
+def test_a_base_that_is_no_plain_address_is_the_librarys_to_join(library, base):
+    host, ours = connected(library)
+    nowhere = library.MockTransport(print)
+    with host, ours, library.Client(base_url=base, transport=nowhere) as theirs:
+        ours.base_url = base
+        for path in ("/x", "/{a}", "x"):
+            assert made(ours, "GET", path, {}) == made(theirs, "GET", path, {})
+
+
+def test_a_session_may_be_copied_send_while_it_is_made_and_have_no_headers(flext_service):
+    class Early(requests.Session):
+        def __init__(self):
+            super().__init__()
+            self.token = self.get(f"{flext_service.url}/token").status_code
+
+    for kind in (requests.Session, Early):
+        host, session = connected(requests, flext_service.url, client=kind)
+        with host, session:
+            assert copy.copy(session).get(f"{flext_service.url}/x").ok
+
+
+def test_a_session_whose_headers_or_hooks_are_none_does_what_requests_does():
+    host, ours = connected(requests, client=requests.Session)
+    with host, ours, requests.Session() as theirs:
+        for name in ("headers", "hooks"):
+            for session in (ours, theirs):
+                setattr(session, name, None)
+            assert prepared(ours, "GET", "/x", {}) == prepared(theirs, "GET", "/x", {})
+
+
+def test_a_session_class_that_asks_its_environment_is_asked_each_time(flext_service):
+    class Streams(requests.Session):
+        def merge_environment_settings(self, url, *args):
+            found = super().merge_environment_settings(url, *args)
+            return {**found, "stream": url.endswith("/stream")}
+
+    host, session = connected(requests, flext_service.url, client=Streams)
+    with host, session:
+        assert session.get("/a")._content is not False
+        assert session.get("/stream")._content is False

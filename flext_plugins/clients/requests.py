@@ -110,7 +110,8 @@ class Adapter(HTTPAdapter):
     ) -> Any:
         del stream  # the session reads what is not streamed
         composed = self._ground.composed(self._service)
-        hops = hops_under_way.get()
+        sending = hops_under_way.get()
+        hops = sending and sending[1]
         sent = {"timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
         view = RequestView(request, {**(hops or {}), SENT: sent})
         try:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import requests
 from urllib3.util import parse_url
 
+from flext_plugins.redaction import SECRET_NAME
+
 from .template import MOST
 
-hops_under_way: ContextVar[dict[str, Any] | None] = ContextVar("flext_plugins.hops", default=None)
-"""What the hops of one `Session.send` share."""
+hops_under_way: ContextVar[tuple[Any, dict[str, Any]] | None]
+hops_under_way = ContextVar("flext_plugins.hops", default=None)
+"""The session that is sending, and what the hops of that `send` share."""
 
 
 def beginning(address: str | None) -> str:
@@ -33,9 +36,11 @@ def session_class(kind: type) -> Any:
         return base.request(self, method, text, *args, **options)
 
     def send(self: Any, message: Any, **options: Any) -> Any:
-        if hops_under_way.get() is not None and options.get("allow_redirects") is False:
+        sending = hops_under_way.get()
+        is_hop = sending is not None and sending[0] is self
+        if is_hop and options.get("allow_redirects") is False:
             return base.send(self, message, **options)
-        token = hops_under_way.set({})
+        token = hops_under_way.set((self, {}))
         try:
             return base.send(self, message, **options)
         finally:
@@ -45,7 +50,7 @@ def session_class(kind: type) -> Any:
         self: Any, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
     ) -> dict[str, Any]:
         # requests goes twice through all variables for each request; httpx looks once, as this.
-        if proxies or not url.startswith(self.flext_origin):
+        if proxies or not (self.flext_origin and url.startswith(self.flext_origin)):
             found: dict[str, Any] = base.merge_environment_settings(
                 self, url, proxies, stream, verify, cert
             )
@@ -57,38 +62,56 @@ def session_class(kind: type) -> Any:
             self._flext_settings = known = state, found
         return {**known[1], "proxies": known[1]["proxies"].copy()}
 
-    methods = [request, send, merge_environment_settings]
+    methods = [request, send]
+    if base.merge_environment_settings is requests.Session.merge_environment_settings:
+        methods.append(merge_environment_settings)
     if kind is requests.Session:
         methods.append(prepare_request)
-    return type(kind.__name__, (kind,), {each.__name__: each for each in methods})
+    body = {"flext_base_url": "", "flext_origin": ""}  # of a copy, and while `__init__` runs
+    return type(kind.__name__, (kind,), body | {each.__name__: each for each in methods})
 
 
 def prepare_request(self: Any, request: Any) -> Any:
     """`Session.prepare_request`, from what came of the same before; see `template`."""
+    prepare = partial(requests.Session.prepare_request, self, request)
+    if self.headers is None or self.hooks is None:
+        return prepare()
     state = (self.trust_env, list(self.headers.items()))
     known = vars(self).get("_flext_prepared")
     if known is None or known[0] != state:
-        known = self._flext_prepared = state, {}, {}
+        known = state, {}, {}
+        if not any(SECRET_NAME.search(name) for name, _ in state[1]):  # else it stays nowhere
+            self._flext_prepared = known
     _, methods, urls = known
     own = self.auth or self.params or self.cookies or any(self.hooks.values())
-    if own or not (_is_simple(request) and f"{request.url}/".startswith(self.flext_origin)):
-        return requests.Session.prepare_request(self, request)
+    is_own = self.flext_origin and f"{request.url}/".startswith(self.flext_origin)
+    if own or not (is_own and _is_simple(request)):
+        return prepare()
     found = methods.get(request.method)
     if found is None:
-        found = requests.Session.prepare_request(self, request)
+        found = _prepared(request, *state)
         if "Authorization" in found.headers:  # of a .netrc
-            return found
+            return prepare()
         methods[request.method] = found
     made = found.copy()
     made.hooks = {event: [*hooks] for event, hooks in found.hooks.items()}
-    if request.url in urls:
-        made.url = urls[request.url]
+    if (url := urls.get(request.url)) is not None:
+        made.url = url
     else:
         made.prepare_url(request.url, {})
         if len(urls) >= MOST:
             urls.clear()
         urls[request.url] = made.url
     return made
+
+
+def _prepared(request: Any, trust_env: bool, headers: list[tuple[str, Any]]) -> Any:  # noqa: FBT001
+    """As a session would that is in this state, whatever others do to it meanwhile."""
+    with requests.Session() as session:
+        session.trust_env = trust_env
+        session.headers.clear()
+        session.headers.update(headers)
+        return session.prepare_request(request)
 
 
 def _is_simple(request: Any) -> bool:

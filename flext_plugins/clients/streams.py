@@ -135,6 +135,8 @@ class Body:
         except StopAsyncIteration:
             self._end(None)
             raise
+        except GeneratorExit:  # a coroutine that is closed cannot wait
+            raise
         except BaseException as error:
             self._end(error)
             await self.aclose()

@@ -11,6 +11,8 @@ from http.cookiejar import CookieJar
 from inspect import signature
 from typing import Any
 
+from flext_plugins.redaction import SECRET_NAME
+
 MOST = 128
 """Addresses that a client keeps parsed."""
 _KEY = "_flext_templates"
@@ -19,17 +21,21 @@ _KEY = "_flext_templates"
 class Templates:
     """A request for each method, parsed addresses, and what the client was like then."""
 
-    __slots__ = ("_base_url", "_headers", "_origin", "base", "methods", "urls")
+    __slots__ = ("_base_url", "_headers", "_is_secret", "_methods", "_origin", "base", "urls")
 
     def __init__(self, client: Any) -> None:
         self._base_url, self._headers = client.base_url, client.headers.raw
+        self._is_secret = any(SECRET_NAME.search(name) for name in client.headers)
+        if self._is_secret:  # what is taken off the client must not stay here
+            self._headers = []
         base = self._base_url
         text = str(base)
         if base.raw_path == b"/" and not text.endswith("/"):
             text += "/"  # which httpx does not write
-        self.base = text if text.endswith("/") and "#" not in text else None
+        is_plain = base.host and text.startswith("http") and not {"?", "#"} & {*text}
+        self.base = text if is_plain and text.endswith("/") else None
         self._origin = base.raw_scheme, base.raw_host, base.port
-        self.methods: dict[str, Any] = {}
+        self._methods: dict[str, Any] = {}
         self.urls: dict[str, Any] = {}
 
     def hold(self, client: Any) -> bool:
@@ -45,10 +51,18 @@ class Templates:
             return self.base + url[1:]
         return None
 
+    def of(self, method: str, target: Any, module: Any) -> Any:
+        """A request of that method, as the client was then, whatever others do to it meanwhile."""
+        found = self._methods.get(method)
+        if found is None:
+            headers = module.Headers(self._headers)
+            found = self._methods[method] = module.Request(method, target, headers=headers)
+        return found
+
     def parsed(self, url: str, module: Any) -> Any:
         """The address that `url` means, if it is the own origin's and surely no secret."""
         found = self.urls.get(url)
-        if found is None and "?" not in url and "@" not in url:
+        if found is None and not (self._is_secret or "?" in url or "@" in url):
             text = self.joined(url) or url
             if not text.startswith("http"):
                 return None
@@ -86,12 +100,7 @@ def templated(kind: Any, module: Any) -> dict[str, Any]:
             target = known.parsed(url, module)
         if target is None:
             return build(self, method, known.joined(url) or url, **given)
-        found = known.methods.get(method)
-        if found is None:
-            request = build(self, method, target, **given)
-            found = make(method, target, headers=request.headers, stream=request.stream)
-            known.methods[method] = found
-            return request
+        found = known.of(method, target, module)
         timeout = {"timeout": self.timeout.as_dict()}
         again = make(method, target, headers=found.headers, stream=found.stream, extensions=timeout)
         again.read()
@@ -104,6 +113,17 @@ def _cookies(kind: Any, module: Any) -> property:
     """`kind.cookies`, which asks the jar only about answers that set one, as httpx2 does itself."""
 
     class Cookies(module.Cookies):  # type: ignore[misc]
+        def __init__(self, given: Any) -> None:
+            self.given = given
+
+        @property
+        def jar(self) -> Any:
+            return self.given.jar
+
+        @jar.setter
+        def jar(self, value: Any) -> None:
+            self.given.jar = value
+
         def extract_cookies(self, response: Any) -> None:
             own = type(self.jar).extract_cookies is not CookieJar.extract_cookies
             if own or "set-cookie" in response.headers or "set-cookie2" in response.headers:
@@ -112,8 +132,8 @@ def _cookies(kind: Any, module: Any) -> property:
     def cookies(self: Any) -> Any:
         given = kind.cookies.fget(self)
         ours: Any = vars(self).get("_flext_cookies")
-        if ours is None or ours.jar is not given.jar:
-            ours = vars(self)["_flext_cookies"] = Cookies(given.jar)
+        if ours is None or ours.given is not given:
+            ours = vars(self)["_flext_cookies"] = Cookies(given)
         return ours
 
     return property(cookies, kind.cookies.fset, doc=kind.cookies.__doc__)

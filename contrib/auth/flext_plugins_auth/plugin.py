@@ -65,8 +65,8 @@ class Auth:
         if self._header in request.headers and not self._settings.replace:
             return await send(request)
         if self._tokens is None:
-            self._configured = configured(self._settings, self._configured)
-            return await self._sent(request, send, self._configured)
+            self._configured = credential = configured(self._settings, self._configured)
+            return await self._sent(request, send, credential)
         began = time.monotonic()
         token = await self._tokens.get(connection)
         response = await self._sent(request, send, token)
