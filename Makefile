@@ -46,10 +46,12 @@ compare: .venv-compare/peers
 
 # Prints what things cost beside other libraries; RECORD=1 also writes results.json, the page and its chart.
 bench: .venv-speed/peers
+	@sh tools/servers.sh
 	.venv-speed/bin/python -m benchmarks.speed $(if $(RECORD),record)
 
 # A minute of it: whether the targets are kept.
 bench-check: .venv-speed/peers
+	@sh tools/servers.sh
 	.venv-speed/bin/python -m benchmarks.speed check
 
 # The newest Python, since one peer asks for 3.12; which of them this one cannot have is noted, and why.

@@ -58,9 +58,7 @@ class Known(NamedTuple):
 
 _SPAN = "half of what is added is OpenTelemetry's span, which stack A makes as well"
 _HOPS = f"{_SPAN}; awaited, the rest costs 12 µs more of ours than driven"
-_WHOSE = "each call has a number stored before it, by which an error is blamed on its plugin"
 KNOWN: dict[str, Known] = {
-    "the chain of 4 empty plugins, to calls by hand": Known(1.22, _WHOSE),
     "what four plugins add to httpx, to what stack A adds, in memory": Known(0.46, _SPAN),
     "what four plugins add to httpx async, to what stack A adds, in memory": Known(0.53, _HOPS),
     "what four plugins add to httpx, to what stack A adds, over loopback": Known(0.54, _SPAN),
