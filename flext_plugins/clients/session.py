@@ -46,22 +46,6 @@ def session_class(kind: type) -> Any:
         finally:
             hops_under_way.reset(token)
 
-    def merge_environment_settings(
-        self: Any, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
-    ) -> dict[str, Any]:
-        # requests goes twice through all variables for each request; httpx looks once, as this.
-        if proxies or not (self.flext_origin and url.startswith(self.flext_origin)):
-            found: dict[str, Any] = base.merge_environment_settings(
-                self, url, proxies, stream, verify, cert
-            )
-            return found
-        own = (self.trust_env, dict(self.proxies), self.stream, self.verify, self.cert)
-        state, known = (*own, stream, verify, cert), vars(self).get("_flext_settings")
-        if known is None or known[0] != state:
-            found = base.merge_environment_settings(self, url, proxies, stream, verify, cert)
-            self._flext_settings = known = state, found
-        return {**known[1], "proxies": known[1]["proxies"].copy()}
-
     methods = [request, send]
     if base.merge_environment_settings is requests.Session.merge_environment_settings:
         methods.append(merge_environment_settings)
@@ -69,6 +53,23 @@ def session_class(kind: type) -> Any:
         methods.append(prepare_request)
     body = {"flext_base_url": "", "flext_origin": ""}  # of a copy, and while `__init__` runs
     return type(kind.__name__, (kind,), body | {each.__name__: each for each in methods})
+
+
+def merge_environment_settings(
+    self: Any, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
+) -> dict[str, Any]:
+    """`Session.merge_environment_settings`, which goes twice through all variables each time.
+
+    httpx looks once, as this does.
+    """
+    merge = partial(requests.Session.merge_environment_settings, self)
+    if proxies or not (self.flext_origin and url.startswith(self.flext_origin)):
+        return merge(url, proxies, stream, verify, cert)
+    own = (self.trust_env, dict(self.proxies), self.stream, self.verify, self.cert)
+    state, known = (*own, stream, verify, cert), vars(self).get("_flext_settings")
+    if known is None or known[0] != state:
+        self._flext_settings = known = state, merge(url, proxies, stream, verify, cert)
+    return {**known[1], "proxies": known[1]["proxies"].copy()}
 
 
 def prepare_request(self: Any, request: Any) -> Any:
