@@ -62,9 +62,10 @@ def merge_environment_settings(
 
     httpx looks once, as this does.
     """
-    merge = partial(requests.Session.merge_environment_settings, self)
+    merge: Any = partial(requests.Session.merge_environment_settings, self)
     if proxies or not (self.flext_origin and url.startswith(self.flext_origin)):
-        return merge(url, proxies, stream, verify, cert)
+        found: dict[str, Any] = merge(url, proxies, stream, verify, cert)
+        return found
     own = (self.trust_env, dict(self.proxies), self.stream, self.verify, self.cert)
     state, known = (*own, stream, verify, cert), vars(self).get("_flext_settings")
     if known is None or known[0] != state:
