@@ -18,6 +18,8 @@ from flext_plugins_ldap import (
 
 from flext_plugins import ConfigError, DeadlineExceeded, Failure, FlextError, options
 
+pytestmark = pytest.mark.once
+
 LONG = {"connect_timeout": 60, "timeout": 60}
 """Seconds that no test waits: what ends, ends for another reason."""
 FAR = 20.0

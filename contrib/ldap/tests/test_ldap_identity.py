@@ -19,6 +19,8 @@ from flext_plugins_ldap.ldif import Change, Modify
 from flext_plugins import ConfigError, DeadlineExceeded, Host, Refused, options
 from flext_plugins.testing import Answer, LoopbackService, PluginConformance, Record, World
 
+pytestmark = pytest.mark.once
+
 Run = Callable[..., Any]
 Serve = Callable[..., Host]
 

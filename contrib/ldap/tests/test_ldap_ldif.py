@@ -17,6 +17,8 @@ from flext_plugins_ldap.ldif import Change, Delete, LdifError, Modify
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.once
+
 EVERYTHING = b"""\
 version: 1
 # a comment
@@ -449,7 +451,6 @@ def test_slapd_makes_the_changes_that_are_written(run_slapd: Run) -> None:
 # With a directory
 
 
-@pytest.mark.once
 def test_a_directory_goes_out_and_in_again_and_is_the_same(
     ask: Any, run_slapd: Run, tmp_path: Path
 ) -> None:
