@@ -12,18 +12,20 @@ PIP = -m pip --disable-pip-version-check --quiet
 demo: .venv/demo
 	.venv/bin/flext-devstack demo
 
-# Four at a time on any machine: the tests wait more than they work. What is marked `once` one interpreter shows for all.
+# Four at a time on any machine: the tests wait more than they work. What is marked `once` one interpreter shows for all,
+# and what plugins do the first and the last.
 test: .venv/test $(OIDC)/node_modules/.package-lock.json
 	@sh tools/servers.sh
 	@set -e; for python in $$(sh tools/interpreters.sh); do \
-	  folder=.venv; chosen=; \
+	  folder=.venv; chosen=; only=; \
 	  if ! [ "$$python" = "$(PYTHON)" ]; then \
 	    chosen="not once"; \
+	    [ "$$python" = "$(lastword $(shell sh tools/interpreters.sh))" ] || only=tests; \
 	    folder=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	    $(MAKE) --no-print-directory $$folder/test PYTHON="$$python"; \
 	  fi; \
 	  echo "== $$($$folder/bin/python --version)"; \
-	  $$folder/bin/python -m pytest -q -n 4 --dist loadfile -m "$$chosen"; \
+	  $$folder/bin/python -m pytest -q -n 4 --dist loadfile -m "$$chosen" $$only; \
 	done
 
 lint: .venv/test
