@@ -465,15 +465,15 @@ MUTANTS = [
     Mutant(
         "requests are made from templates while the headers are the same",
         "clients/template.py",
-        "and self._headers == client.headers.raw",
-        "",
+        "or self._headers == client.headers.raw",
+        "or True",
         "whatever_the_client",
     ),
     Mutant(
         "while the address is the same",
         "clients/template.py",
-        "self._base_url is client.base_url",
-        "True",
+        "self._base_url is not client.base_url",
+        "False",
         "whatever_the_client",
     ),
     Mutant(

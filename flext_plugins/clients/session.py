@@ -81,9 +81,9 @@ def prepare_request(self: Any, request: Any) -> Any:
     state = (self.trust_env, list(self.headers.items()))
     known = vars(self).get("_flext_prepared")
     if known is None or known[0] != state:
-        known = state, {}, {}
-        if not any(SECRET_NAME.search(name) for name, _ in state[1]):  # else it stays nowhere
-            self._flext_prepared = known
+        if any(SECRET_NAME.search(name) for name, _ in state[1]):
+            return prepare()  # what is taken off the session must not stay here
+        self._flext_prepared = known = state, {}, {}
     _, methods, urls = known
     own = self.auth or self.params or self.cookies or any(self.hooks.values())
     is_own = self.flext_origin and f"{request.url}/".startswith(self.flext_origin)

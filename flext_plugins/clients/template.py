@@ -40,7 +40,10 @@ class Templates:
 
     def hold(self, client: Any) -> bool:
         """Whether `client` makes the same requests still; its URL is immutable."""
-        return self._base_url is client.base_url and self._headers == client.headers.raw
+        if self._base_url is not client.base_url:
+            return False
+        # With a secret among them nothing is made of the headers: they need not be the same.
+        return self._is_secret or self._headers == client.headers.raw
 
     def joined(self, url: str) -> str | None:
         """`url` as an address, if it is a path that needs no more than to be put behind the base.
