@@ -23,11 +23,12 @@ from .hookspecs import Stage, hookimpl
 
 if TYPE_CHECKING:
     from . import events
-    from .config import HostConfig, ServiceConfig
-    from .connection import Connection
-    from .discovery import InstalledPlugin, installed
-    from .endpoint import ServiceURL
-    from .errors import (
+    from ._call import Call, options
+    from ._config.models import HostConfig, ServiceConfig
+    from ._config.secrets import Secret, ServiceName, ServiceURL
+    from ._connections.connection import Connection
+    from ._discovery import InstalledPlugin, installed
+    from ._errors import (
         ConfigError,
         DeadlineExceeded,
         FlextError,
@@ -38,28 +39,27 @@ if TYPE_CHECKING:
         Refused,
         ServiceError,
     )
-    from .host import Host
-    from .message import Failure, Request, Response
-    from .problem import raise_for_status
-    from .service import Call, Operation, Service, options
-    from .settings import Secret, ServiceName
+    from ._host import Host
+    from ._messages import Failure, Request, Response
+    from ._service import Operation, Service
+    from ._service_errors import raise_for_status
 
 __version__ = "1.0.0"
 
 _HOMES = {
-    "config": ("HostConfig", "ServiceConfig"),
-    "connection": ("Connection",),
-    "discovery": ("InstalledPlugin", "installed"),
-    "endpoint": ("ServiceURL",),
-    "errors": (
+    "_call": ("Call", "options"),
+    "_discovery": ("InstalledPlugin", "installed"),
+    "_config.models": ("HostConfig", "ServiceConfig"),
+    "_config.secrets": ("Secret", "ServiceName", "ServiceURL"),
+    "_connections.connection": ("Connection",),
+    "_errors": (
         *("ConfigError", "DeadlineExceeded", "FlextError", "PluginConflict", "PluginError"),
         *("PluginIncompatible", "PluginNotFound", "Refused", "ServiceError"),
     ),
-    "host": ("Host",),
-    "message": ("Failure", "Request", "Response"),
-    "problem": ("raise_for_status",),
-    "service": ("Call", "Operation", "Service", "options"),
-    "settings": ("Secret", "ServiceName"),
+    "_host": ("Host",),
+    "_messages": ("Failure", "Request", "Response"),
+    "_service": ("Operation", "Service"),
+    "_service_errors": ("raise_for_status",),
 }
 _LAZY = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from .service import Call
+    from flext_plugins._call import Call
 
 Event: TypeAlias = object
 Outcome: TypeAlias = Literal["answered", "refused", "failed", "timed out", "cancelled", "error"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from flext_plugins import Failure, Host, Operation, Refused, ServiceName, events, hookimpl
-from flext_plugins.testing.world import driven
+from flext_plugins.testing._world import driven
 
 if TYPE_CHECKING:
     from scripts import Part, Script

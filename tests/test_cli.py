@@ -434,7 +434,7 @@ def test_list_as_json_has_the_records(cli, installed):
 
 def test_list_without_plugins_says_how_to_install_ours(cli):
     alone = (
-        "import flext_plugins.cli.commands, flext_plugins.discovery, sys\n"
+        "import flext_plugins.cli._commands, flext_plugins._discovery, sys\n"
         "sys.path[:] = [each for each in sys.path if each.endswith(('lib-dynload', 'zip'))]"
     )
     done = cli("list", before=alone)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from structlog.contextvars import bound_contextvars
 
 from flext_plugins import Refused, ServiceName, Stage, events, hookimpl, options
-from flext_plugins.service import _tell_replaced
+from flext_plugins._call import _tell_replaced
 from flext_plugins.testing import Answer
 
 HEADER = "x-correlation-id"

@@ -23,9 +23,10 @@ from flext_plugins import (
     hookimpl,
     options,
 )
-from flext_plugins.clients.streams import Body, steady
-from flext_plugins.deadline import Limit
-from flext_plugins.service import Call
+from flext_plugins._call import Call
+from flext_plugins._clients.bodies import Body
+from flext_plugins._clients.cancellation import steady
+from flext_plugins._deadline import Limit
 from flext_plugins.testing import Answer
 
 

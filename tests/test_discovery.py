@@ -19,7 +19,7 @@ from flext_plugins import (
     installed,
     testing,
 )
-from flext_plugins.discovery import RESERVED
+from flext_plugins._discovery import RESERVED
 
 PLUGIN = """
 from flext_plugins import hookimpl

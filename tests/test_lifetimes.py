@@ -188,7 +188,7 @@ def test_close_inside_a_running_loop_says_what_to_call(flext_service):
 
 
 def test_closing_waits_so_long_for_a_busy_loop_and_says_so(flext_service, monkeypatch):
-    monkeypatch.setattr("flext_plugins.lifetimes.LOOP_SECONDS", 0.05)
+    monkeypatch.setattr("flext_plugins._connections.channels.LOOP_SECONDS", 0.05)
     host = host_for(flext_service)
     ready, done = threading.Event(), threading.Event()
 

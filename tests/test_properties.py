@@ -14,7 +14,7 @@ from traces import traced
 from twins import Pair, twins
 
 from flext_plugins.testing import LoopbackService, World
-from flext_plugins.testing.world import WORLDS
+from flext_plugins.testing._world import WORLDS
 
 EXAMPLES = int(os.environ.get("FLEXT_EXAMPLES", "0"))
 """So many, and other ones each time; without it a run tries the same few hundred again."""

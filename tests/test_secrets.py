@@ -29,8 +29,8 @@ from flext_plugins import (
     Stage,
     hookimpl,
 )
-from flext_plugins.config import Timeout
-from flext_plugins.settings import Address
+from flext_plugins._config.models import Timeout
+from flext_plugins._config.secrets import Address
 from flext_plugins.testing import Answer
 
 CANARY = "c4n4ry-s3cr3t-that-is-long-enough-to-be-cut-in-the-middle-of-an-error"

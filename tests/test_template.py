@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flext_plugins import Host
-from flext_plugins.clients.template import MOST, Templates
+from flext_plugins._clients.httpx.prepared import MOST, Templates
 from flext_plugins.testing import Answer
 
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pluggy
 
 from flext_plugins import Call, hookimpl, hookspecs
-from flext_plugins.chain import exchange_chain
-from flext_plugins.layer import Hook, Layer
-from flext_plugins.service import Scope
+from flext_plugins._call import Scope
+from flext_plugins._chain import exchange_chain
+from flext_plugins._chain.layer import Hook, Layer
 
 from .measurement import Case, Table
 from .target import Target, overhead, ratio

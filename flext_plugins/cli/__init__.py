@@ -11,7 +11,7 @@ ADVICE = "flext-plugins needs its command-line extra: pip install 'flext-plugins
 def main() -> None:
     """Run the command, or say what to install."""
     try:
-        from .commands import run  # noqa: PLC0415 - so that a missing extra is told in one line
+        from flext_plugins.cli._commands import run  # noqa: PLC0415 - so that a missing extra is told in one line
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in NEEDED:
             raise

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from .signatures import Marker
+    from collections.abc import Awaitable, Callable
+
+    from flext_plugins._connections.connection import Connection
+    from flext_plugins._messages import Request, Response
+    from flext_plugins._service import Operation
+    from flext_plugins.events import Event
+    from flext_plugins.hookspecs.typing import Marker
 
 GROUP = "flext_plugins"
 """The entry-point group, and pluggy's project name."""
@@ -49,12 +55,72 @@ class Stage(IntEnum):
     """Sees the finished message: HMAC, SigV4."""
 
 
-from .connect import flext_connect  # noqa: E402 - the specifications need the marker above
-from .event import flext_event  # noqa: E402
-from .exchange import flext_exchange  # noqa: E402
-from .operation import flext_operation  # noqa: E402
-from .request import flext_request  # noqa: E402
-from .response import flext_response  # noqa: E402
+@hookspec
+def flext_connect(connection: Connection) -> Awaitable[None] | None:
+    """Prepare what this connection needs; runs once, when it opens, outermost plugin first.
+
+    `connection.provide(type, value, close=...)` lends something to the application. An exception
+    undoes the opening: what plugins before this one provided is closed, in reverse.
+    """
+
+
+@hookspec
+def flext_request(
+    request: Request, connection: Connection
+) -> Awaitable[Response | None] | Response | None:
+    """Look at or change the message before it is sent, outermost plugin first.
+
+    Return `None`, or a response (`connection.respond(...)`), which answers without sending: inner
+    plugins do not run, outer ones see an ordinary response.
+    """
+
+
+@hookspec
+def flext_response(
+    response: Response, request: Request, connection: Connection
+) -> Awaitable[Response | None] | Response | None:
+    """Look at or change the answer, innermost plugin first; its body has not been read.
+
+    Return `None`, or the response to go on with; the one that it replaces is closed. Does not run
+    when this plugin's own `flext_request` answered, nor when the send failed.
+    """
+
+
+@hookspec
+async def flext_exchange(
+    request: Request,
+    send: Callable[[Request], Awaitable[Response]],
+    connection: Connection,
+) -> Response:
+    """Stand around one exchange; return the response.
+
+    `await send(request)` goes inward and raises what happened there; let such an error pass, or
+    recover by returning a response. `send` may be called again once it has returned, if
+    `connection.replayable(request)`; the response that it supersedes is closed. Not calling it
+    answers or refuses (`raise Refused(...)`) without sending.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+async def flext_operation(
+    operation: Operation,
+    proceed: Callable[[Operation], Awaitable[object]],
+    connection: Connection,
+) -> object:
+    """Stand around one operation; return its result.
+
+    `await proceed(operation)` goes inward as `send(request)` does in an exchange.
+    """
+
+
+@hookspec
+def flext_event(event: Event, connection: Connection) -> None:
+    """Take note of a record from `flext_plugins.events`, or of one that a plugin emitted.
+
+    A receiver is always an observer: what it raises is reported and hurts nobody.
+    """
+
 
 __all__ = [
     "GROUP",

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conformance import PluginConformance
-from .distribution import install
-from .record import Record, Seen
-from .service import Answer, LoopbackService, Received, echo
-from .world import HTTPX, WORLDS, Client, World, opened
+from flext_plugins.testing._conformance import PluginConformance
+from flext_plugins.testing._distribution import install
+from flext_plugins.testing._record import Record, Seen
+from flext_plugins.testing._service import Answer, LoopbackService, Received, echo
+from flext_plugins.testing._world import HTTPX, WORLDS, Client, World, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

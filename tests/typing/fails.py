@@ -9,7 +9,7 @@ import httpx2
 import requests
 
 from flext_plugins import Connection, Host, Operation, Request, Response, events, hookimpl
-from flext_plugins.hookspecs.signatures import EventHook, ExchangeHook, RequestHook
+from flext_plugins.hookspecs.typing import EventHook, ExchangeHook, RequestHook
 
 Send = Callable[[Request], Awaitable[Response]]
 Proceed = Callable[[Operation], Awaitable[object]]

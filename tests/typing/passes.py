@@ -21,8 +21,8 @@ from flext_plugins import (
     hookimpl,
     raise_for_status,
 )
-from flext_plugins.clients.views import RequestView, ResponseView
-from flext_plugins.hookspecs.signatures import (
+from flext_plugins._clients.requests.messages import RequestView, ResponseView
+from flext_plugins.hookspecs.typing import (
     ConnectHook,
     EventHook,
     ExchangeHook,

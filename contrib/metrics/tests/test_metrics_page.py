@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from flext_plugins import Host, Operation, hookimpl
 from flext_plugins.testing import LoopbackService
-from flext_plugins.testing.world import driven
+from flext_plugins.testing._world import driven
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 PROGRAM = """

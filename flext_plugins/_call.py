@@ -1,0 +1,196 @@
+"""One call by the application, and what is known about it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flext_plugins._errors import DeadlineExceeded
+from flext_plugins.redaction import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from flext_plugins._service import Service
+    from flext_plugins._wire import Wire
+
+
+def late(call: Call, waiting_for: str) -> DeadlineExceeded:
+    """The error of a call whose time is up."""
+    error = DeadlineExceeded(f"no time left, waiting for {waiting_for}")
+    error.service, error.call = call.service, call
+    return error
+
+
+def least(*seconds: float | None) -> float | None:
+    """The shortest of several limits; `None` is none."""
+    limits = [each for each in seconds if each is not None]
+    return min(limits) if limits else None
+
+
+CORRELATION = "X-Correlation-ID"
+"""The header that ties requests to what caused them, across services."""
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call by the application: its hops and attempts share this."""
+
+    service: str
+    route: str | None = None
+    """The path's template (`/orders/{id}`), as the application named it."""
+    user: str | None = None
+    correlation_id: str = ""
+    """What ties this call to others, here and in other services; `id` if nobody said."""
+    deadline: float | None = None
+    """When the call must have ended, on the clock of `time.monotonic`."""
+    attempt: int = 1
+    answered_by: str | None = None
+    """The plugin that answered or refused; `None` if the service did."""
+    started: float = field(default_factory=time.monotonic)
+    """On the clock of `time.monotonic`."""
+    id: str = field(default_factory=lambda: os.urandom(8).hex())
+
+    def __post_init__(self) -> None:
+        self.correlation_id = self.correlation_id or self.id
+
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, negative once it has passed; `None` without one."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
+
+    def check(self, waiting_for: str) -> float | None:
+        """`remaining()`, for something that is about to wait.
+
+        Raises:
+            DeadlineExceeded: nothing remains; its message says what would have been waited for.
+        """
+        left = self.remaining()
+        if left is not None and left <= 0:
+            raise late(self, waiting_for)
+        return left
+
+
+class Scope(NamedTuple):
+    """What is under way in this context: the call, the library in use, who takes no part."""
+
+    call: Call
+    wire: Wire | None
+    absent: frozenset[int] = frozenset()
+    """`id`s of plugin instances that caused this exchange and so stay out of it."""
+    work: Any = None
+    """Inside an operation: what it is about."""
+
+
+scope: ContextVar[Scope | None] = ContextVar("flext_plugins.scope", default=None)
+
+
+_options: ContextVar[Mapping[str, Any]] = ContextVar("flext_plugins.options")
+
+
+def within(current: Scope | None, function: Callable[..., None]) -> Callable[..., None]:
+    """`function`, to be called later as if it were inside `current`."""
+
+    def call(*args: Any) -> None:
+        token = scope.set(current)
+        try:
+            function(*args)
+        finally:
+            scope.reset(token)
+
+    return call
+
+
+@contextmanager
+def options(
+    *,
+    route: str | None = None,
+    deadline: float | None = None,
+    user: str | None = None,
+    correlation_id: str | None = None,
+) -> Iterator[None]:
+    """Say what the application knows about the calls made inside the `with` block.
+
+    Works for every client, and for libraries on top of one. Blocks nest, key by key.
+
+    Args:
+        route: the path's template, such as `/orders/{id}`.
+        deadline: seconds for each call from its start, over all attempts and hops, what its
+            plugins wait for and the answer's body included.
+        user: who the call is made for.
+        correlation_id: what ties this call to others, sent as `X-Correlation-ID`: up to 128
+            characters of visible ASCII. One that came from outside is better bound in structlog's
+            context, where it is replaced if it is not of that form.
+
+    Raises:
+        ValueError: `deadline` is not positive, or `correlation_id` cannot be sent.
+    """
+    if correlation_id is not None and correlation(correlation_id) is None:
+        raise ValueError(
+            "options(correlation_id=...) takes 1 to 128 characters of visible ASCII, no blanks"
+        )
+    if deadline is not None and not deadline > 0:
+        raise ValueError("options(deadline=...) takes a positive number of seconds")
+    said = {"route": route, "deadline": deadline, "user": user, "correlation_id": correlation_id}
+    outer = _options.get({})
+    token = _options.set(
+        {**outer, **{key: value for key, value in said.items() if value is not None}}
+    )
+    try:
+        yield
+    finally:
+        _options.reset(token)
+
+
+def new_call(service: Service) -> Call:
+    """A call on `service`, with what `options` and the call that causes it say."""
+    said, cause = _options.get(None), scope.get()
+    call = Call(service.name)
+    seconds = service.deadline
+    if said is not None:
+        seconds = least(said.get("deadline"), seconds)
+    if cause is not None:
+        call.user, call.correlation_id = cause.call.user, cause.call.correlation_id
+    elif said is not None:
+        call.route, call.user = said.get("route"), said.get("user")
+        call.correlation_id = said.get("correlation_id") or _bound() or call.id
+    else:
+        call.correlation_id = _bound() or call.id
+    if seconds is not None:
+        call.deadline = call.started + seconds
+    if cause is not None:
+        call.deadline = least(call.deadline, cause.call.deadline)
+    return call
+
+
+def correlation(value: object) -> str | None:
+    """`value` as a correlation id, if it may be one: visible ASCII, 128 characters at most."""
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return text if re.fullmatch(r"[!-~]{1,128}", text) else None
+
+
+def _bound() -> str:
+    """The `correlation_id` in structlog's context, if the program uses that, else nothing."""
+    structlog = sys.modules.get("structlog.contextvars")
+    value = structlog.get_contextvars().get("correlation_id") if structlog else None
+    if value is None:
+        return ""
+    found = correlation(value)
+    if found is None:
+        _tell_replaced()
+    return found or ""
+
+
+@cache
+def _tell_replaced() -> None:
+    """Once in a program: whoever sends such ids must not fill its log."""
+    logger().warning(
+        "correlation_id in structlog's context is not 1 to 128 characters of visible ASCII; "
+        "such ones are replaced"
+    )

@@ -1,0 +1,171 @@
+"""Layers folded into one callable: `async def` from end to end.
+
+An async client awaits it. For a sync one every awaitable that the host hands out finishes without
+suspending, so `drive` runs it to its end. Nothing is written twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flext_plugins._chain.layer import arranged, blame, cause_of, checked, discard, wire_of
+from flext_plugins._chain.small_hooks import ENTER, LEAVE, unrolled
+from flext_plugins._errors import PluginError
+from flext_plugins.hookspecs import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterable
+
+    from flext_plugins._call import Call, Scope
+    from flext_plugins._chain.layer import Layer, Receiver
+    from flext_plugins._chain.small_hooks import Inner
+
+
+class Send:
+    """What a `flext_exchange` or `flext_operation` calls to go inward."""
+
+    __slots__ = ("_around", "_busy", "_scope", "error", "given", "response", "sent")
+
+    def __init__(self, around: Around, given: Any, scope: Scope) -> None:
+        self._around, self._scope, self.given = around, scope, given
+        self.sent = self._busy = False
+        self.response: Any = None
+        self.error: BaseException | None = None
+
+    async def __call__(self, message: Any) -> Any:
+        around = self._around
+        if self._busy:
+            raise PluginError("send was called again before it had returned", around.name)
+        if self.sent:
+            await self._again(message)
+        elif around.observes:
+            message = self.given
+        self.sent = self._busy = True
+        try:
+            if around.clones:
+                clone = wire_of(self._scope).clone(message)
+                self.response = response = await around.inner(clone, self._scope)
+                response.request = message  # what is done to the clone stays further in
+            else:
+                self.response = response = await around.inner(message, self._scope)
+            return response
+        except BaseException as error:
+            self.error = error
+            raise
+        finally:
+            self._busy = False
+
+    async def _again(self, message: Any) -> None:
+        if self._around.observes:
+            raise PluginError("an observer cannot send twice", self._around.name)
+        if self._around.closes:
+            if not wire_of(self._scope).replayable(message):
+                raise PluginError("the request's body cannot be replayed", self._around.name)
+            if self.response is not None:
+                await wire_of(self._scope).close(self.response)
+        self._scope.call.attempt += 1
+        self._scope.call.answered_by = None
+        self.response = self.error = None
+
+
+class Around:
+    """A plugin with `flext_exchange`, or with `flext_operation`, and all inside it."""
+
+    __slots__ = ("_connection", "_hook", "_receiver", "clones", "closes", "inner", "layer", "name")
+    observes = False
+
+    def __init__(
+        self, name: str, inner: Inner, layer: Layer, connection: Any, receiver: Receiver
+    ) -> None:
+        first = ("request", "send") if name == "flext_exchange" else ("operation", "proceed")
+        self._hook = arranged(layer.hooks[name], (*first, "connection"))
+        self.name, self.inner, self.layer = name, inner, layer
+        self._connection, self._receiver = connection, receiver
+        self.closes = name == "flext_exchange"
+        self.clones = self.closes and layer.stage <= Stage.AUTH
+
+    async def __call__(self, message: Any, scope: Scope) -> Any:
+        send = Send(self, message, scope)
+        try:
+            response = await self._hook(message, send, self._connection)
+        except BaseException as error:
+            if self.closes:
+                await discard(send.response, error, scope)
+            if error is send.error or not isinstance(error, Exception):
+                raise
+            call = scope.call
+            raise blame(
+                error, self.layer, self.name, call.service, call, self._receiver
+            ) from cause_of(error)
+        if self.closes and response is not send.response:
+            if send.response is not None:
+                await wire_of(scope).close(send.response)
+            checked(response, message, self.layer, self.name, scope)
+        if not send.sent:
+            scope.call.answered_by = self.layer.name
+        return response
+
+
+class Observed(Around):
+    """The same for an observer: whatever it does, what it was given is sent, once."""
+
+    __slots__ = ()
+    observes = True
+
+    async def __call__(self, message: Any, scope: Scope) -> Any:
+        send = Send(self, message, scope)
+        try:
+            await self._hook(message, send, self._connection)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                if self.closes:
+                    await discard(send.response, error, scope)
+                raise
+            if error is not send.error:
+                self._receiver.report(self.layer, self.name, error)
+        if not send.sent:
+            await send(message)
+        if send.error is not None:
+            raise send.error
+        return send.response
+
+
+def around(name: str, inner: Inner, layer: Layer, connection: Any, receiver: Receiver) -> Around:
+    """`layer`'s hook `name` around `inner`."""
+    kind = Observed if layer.observer else Around
+    return kind(name, inner, layer, connection, receiver)
+
+
+def _to_wire(request: Any, scope: Scope) -> Awaitable[Any]:
+    call: Call = scope.call
+    call.answered_by = None  # whoever refused an operation on the way here
+    sending: Awaitable[Any] = scope.wire.send(request, call)  # type: ignore[union-attr]
+    return sending
+
+
+def _to_work(operation: Any, scope: Scope) -> Awaitable[Any]:  # noqa: ARG001
+    work: Awaitable[Any] = scope.work()
+    return work
+
+
+def exchange_chain(layers: Iterable[tuple[Layer, Any]], receiver: Receiver) -> Inner:
+    """`layers`, outermost first and each with its connection, around the wire."""
+    chain: Inner = _to_wire
+    run: list[tuple[Layer, Any]] = []
+    for layer, connection in reversed(list(layers)):
+        if layer.hooks.keys() & {ENTER, LEAVE}:
+            run.insert(0, (layer, connection))
+        elif "flext_exchange" in layer.hooks:
+            if run:
+                chain, run = unrolled(chain, run, receiver), []
+            chain = around("flext_exchange", chain, layer, connection, receiver)
+    return unrolled(chain, run, receiver) if run else chain
+
+
+def operation_chain(layers: Iterable[tuple[Layer, Any]], receiver: Receiver) -> Inner:
+    """`layers` with `flext_operation`, outermost first, around `scope.work`."""
+    chain: Inner = _to_work
+    for layer, connection in reversed(list(layers)):
+        if "flext_operation" in layer.hooks:
+            chain = around("flext_operation", chain, layer, connection, receiver)
+    return chain

@@ -1,0 +1,69 @@
+"""Running a coroutine where nothing may suspend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flext_plugins._errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from flext_plugins._chain.layer import Layer
+
+T = TypeVar("T")
+
+
+def drive(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer] = ()) -> T:
+    """Run `coroutine` to its end where nothing may suspend.
+
+    Raises:
+        PluginError: it awaited something that only an event loop can finish. The error is thrown in
+            at that await, so that the layers around it unwind; one that awaits again is closed.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+    return _unwound(coroutine, layers)
+
+
+def _unwound(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer]) -> T:
+    """What becomes of a suspended `coroutine` that is told so."""
+    told: set[int] = set()
+    while True:
+        layer, frame, what = _suspended(coroutine, layers)
+        error = PluginError(f"awaited {what} in a sync connection; use what `connection` offers")
+        if layer is not None:
+            error.plugin, error.distribution = layer.name, layer.distribution
+        if frame in told:
+            coroutine.close()
+            raise error
+        told.add(frame)
+        try:
+            coroutine.throw(error)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+
+def _suspended(coroutine: Any, layers: Sequence[Layer]) -> tuple[Layer | None, int, str]:
+    """The innermost plugin in what `coroutine` awaits, its frame's id, and what it awaits."""
+    culprit, frame, current = None, 0, coroutine
+    while current is not None:
+        here = getattr(current, "cr_frame", None)
+        for layer in layers:
+            if here and here.f_code in _codes(layer) and layer.plugin in here.f_locals.values():
+                culprit, frame = layer, id(here)
+        following = getattr(current, "cr_await", None) or getattr(current, "gi_yieldfrom", None)
+        if following is None:
+            break
+        current = following
+    name = getattr(current, "__qualname__", None) or type(current).__qualname__
+    return culprit, frame, name
+
+
+def _codes(layer: Layer) -> set[Any]:
+    functions = [getattr(hook.function, "__func__", hook.function) for hook in layer.hooks.values()]
+    return {getattr(function, "__code__", None) for function in functions}

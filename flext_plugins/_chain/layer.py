@@ -1,0 +1,154 @@
+"""A plugin in its place, and whose fault it is when something goes wrong there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from traceback import walk_tb
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from flext_plugins._errors import FlextError, PluginError, Refused
+from flext_plugins.events import CallRefused
+from flext_plugins.hookspecs import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import FrameType
+
+    from flext_plugins._call import Call, Scope
+
+
+class Hook(NamedTuple):
+    """One function of a plugin instance."""
+
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+    asynchronous: bool
+
+
+@dataclass(slots=True, eq=False)
+class Layer:
+    """A plugin in its place."""
+
+    name: str
+    plugin: object
+    hooks: Mapping[str, Hook]
+    stage: Stage = Stage.MESSAGE
+    observer: bool = False
+    distribution: str | None = None
+    version: str | None = None
+    services: frozenset[str] = frozenset()
+    """The services that its settings name."""
+    settings: Any = None
+    origins: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    """Where each of its settings came from."""
+
+
+class Receiver(Protocol):
+    """Who hears of what happens in the chain."""
+
+    def emit(self, event: object) -> None: ...
+    def report(self, layer: Layer, hook: str, error: Exception) -> None: ...
+
+
+def arranged(hook: Hook, offered: tuple[str, ...]) -> Callable[..., Any]:
+    """`hook` as a function that takes all of `offered`, in that order."""
+    if hook.arguments == offered:
+        return hook.function
+    function, places = hook.function, [offered.index(name) for name in hook.arguments]
+    return lambda *given: function(*[given[place] for place in places])
+
+
+def blame(
+    error: Exception,
+    layer: Layer,
+    hook: str,
+    service: str,
+    call: Call | None = None,
+    receiver: Receiver | None = None,
+) -> FlextError:
+    """What leaves `layer` for an `error` that arose in it: a `FlextError` that says who."""
+    if isinstance(error, FlextError):
+        found = error
+    else:
+        found = PluginError(f"{hook} raised {type(error).__name__}{_where(error, layer)}", hook)
+    if found.plugin is None:
+        found.plugin, found.distribution = layer.name, layer.distribution
+        found.service = found.service or service
+        found.call = found.call or call
+        if isinstance(found, Refused) and call and receiver:
+            call.answered_by = layer.name
+            reason = str(found.args[0]) if found.args else type(found).__name__
+            kind = type(found).__name__
+            receiver.emit(CallRefused(call, layer.name, reason, found.retry_after, kind))
+    return found
+
+
+def _where(error: Exception, layer: Layer) -> str:
+    """The plugin's line, and what may help; the error's own text may hold a secret."""
+    frames = [(frame, number) for frame, number in walk_tb(error.__traceback__)]
+    if not frames:
+        return ""
+    package = _package(type(layer.plugin).__module__)
+    own = [each for each in frames if _package(_module(each[0])) == package]
+    frame, number = (own or frames)[-1]
+    place = f" at {PurePath(frame.f_code.co_filename).name}:{number}"
+    innermost = _module(frames[-1][0])
+    if own and _package(innermost) != package:
+        place += f", in {innermost}"
+    inside_asyncio = innermost.startswith("asyncio.") and not isinstance(error, TimeoutError)
+    if "no running event loop" in str(error) or inside_asyncio:
+        return f"{place}: it needs an event loop of its own; await what `connection` offers"
+    return place
+
+
+def _module(frame: FrameType) -> str:
+    name: str = frame.f_globals.get("__name__", "")
+    return name
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def cause_of(error: Exception) -> BaseException | None:
+    """What to raise `blame(error, ...)` from."""
+    return error.__cause__ if isinstance(error, FlextError) else error
+
+
+def guarded(layer: Layer, name: str, hook: Hook, receiver: Receiver) -> Hook:
+    """An observer's small hook: it returns nothing, and what it raises is reported."""
+
+    def observe(*given: Any) -> None:
+        try:
+            hook.function(*given)
+        except Exception as error:
+            receiver.report(layer, name, error)
+
+    async def aobserve(*given: Any) -> None:
+        try:
+            await hook.function(*given)
+        except Exception as error:
+            receiver.report(layer, name, error)
+
+    return hook._replace(function=aobserve if hook.asynchronous else observe)
+
+
+def checked(answer: Any, request: Any, layer: Layer, hook: str, scope: Scope) -> Any:
+    """`answer`, if it is a response; to `request`, as whoever sees it next expects."""
+    if hasattr(answer, "status_code"):
+        answer.request = request
+        return answer
+    error = PluginError(f"{hook} returned {type(answer).__name__}, expected a response", hook)
+    raise blame(error, layer, hook, scope.call.service, scope.call)
+
+
+def wire_of(scope: Scope) -> Any:
+    """The exchange's way to the network, which an operation may be without."""
+    return scope.wire
+
+
+async def discard(response: Any, error: BaseException, scope: Scope) -> None:
+    """Close what an error leaves behind; a coroutine that is being closed cannot wait."""
+    if response is not None and not isinstance(error, GeneratorExit):
+        await wire_of(scope).close(response)

@@ -1,0 +1,141 @@
+"""Bodies on their way: counted, and sent once."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, Any
+
+from flext_plugins._clients.cancellation import steady
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from weakref import WeakValueDictionary
+
+    from flext_plugins._messages import BodyEnd
+
+NO_LIMIT: Any = nullcontext()
+"""For a body that no deadline ends; else a `Limit`."""
+
+
+class Body:
+    """A response's stream, counted; tells how it ended, and gives back its permit when closed."""
+
+    def __init__(
+        self, stream: Any, closed: Callable[[], Any] | None = None, limit: Any = NO_LIMIT
+    ) -> None:
+        self._stream, self._closed, self._limit = stream, closed, limit
+        self._watchers: list[BodyEnd] = []
+        self._size = 0
+        self._chunks: Any = None
+        self._ended: tuple[BaseException | None, int] | None = None
+
+    def watch(self, callback: BodyEnd) -> None:
+        """Call `callback` at the end, or now if that has been."""
+        if self._ended is None:
+            self._watchers.append(callback)
+        else:
+            callback(*self._ended)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._ended is None:
+            self._ended = error, self._size
+            for callback in self._watchers:
+                callback(*self._ended)
+
+    def _close(self) -> None:
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            closed()
+        self._end(None)
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            for chunk in self._stream if self._limit is NO_LIMIT else self._limited():
+                self._size += len(chunk)
+                yield chunk
+        except GeneratorExit:  # who reads no further says why by closing
+            raise
+        except BaseException as error:
+            self._end(error)
+            self.close()  # not every client does, and some other call waits for the permit
+            raise
+        self._end(None)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._chunks = aiter(self._stream)
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            if self._limit is NO_LIMIT:
+                chunk: bytes = await steady(self._chunks.__anext__())
+            else:
+                async with self._limit:
+                    chunk = await steady(self._chunks.__anext__())
+        except StopAsyncIteration:
+            self._end(None)
+            raise
+        except GeneratorExit:  # a coroutine that is closed cannot wait
+            raise
+        except BaseException as error:
+            self._end(error)
+            await self.aclose()
+            raise
+        self._size += len(chunk)
+        return chunk
+
+    def _limited(self) -> Iterator[bytes]:
+        iterator = iter(self._stream)
+        while True:
+            with self._limit:
+                chunk = next(iterator, None)
+            if chunk is None:
+                return
+            yield chunk
+
+    def close(self) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._close()
+
+    async def aclose(self) -> None:
+        try:
+            await steady(self._stream.aclose())
+        finally:
+            self._close()
+
+
+class Upload:
+    """A request's stream that can be sent once; notes when that began."""
+
+    def __init__(self, source: Any, begun: WeakValueDictionary[int, Any]) -> None:
+        self._source, self._begun = source, begun
+        self._sent = False
+
+    @property
+    def begun(self) -> bool:
+        return self._sent or self._begun.get(id(self._source)) is self._source
+
+    def _begin(self) -> None:
+        self._sent = True
+        with suppress(TypeError):  # a list's iterator cannot be remembered beyond this call
+            self._begun[id(self._source)] = self._source
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._begin()
+        yield from self._source
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self._begin()
+        async for chunk in self._source:
+            yield chunk
+
+
+def seekable(stream: Any) -> bool:
+    """Whether `stream` is a multipart body whose files can all be read again."""
+    fields = getattr(stream, "fields", None)
+    if fields is None:
+        return False
+    files = [each.file for each in fields if hasattr(each, "file")]
+    return all(isinstance(each, (str, bytes)) or each.seekable() for each in files)

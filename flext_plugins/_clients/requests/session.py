@@ -1,0 +1,127 @@
+"""Sessions of requests: relative URLs, hops that share a call, and what is made once."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from functools import cache, partial
+from typing import Any
+
+import requests
+from urllib3.util import parse_url
+
+from flext_plugins._clients.httpx.prepared import MOST
+from flext_plugins.redaction import SECRET_NAME
+
+hops_under_way: ContextVar[tuple[Any, dict[str, Any]] | None]
+hops_under_way = ContextVar("flext_plugins.hops", default=None)
+"""The session that is sending, and what the hops of that `send` share."""
+
+
+def beginning(address: str | None) -> str:
+    """What only URLs of the same origin begin with: it ends where a host and port can but end."""
+    url = parse_url(address or "")
+    return f"{url.scheme}://{url.netloc}/"
+
+
+@cache
+def session_class(kind: type) -> Any:
+    """A subclass of the session class `kind` for a service's connection."""
+    base: Any = kind
+
+    def request(self: Any, method: str, url: Any, *args: Any, **options: Any) -> Any:
+        text = url.decode() if isinstance(url, bytes) else str(url)
+        if "://" not in text.partition("?")[0]:
+            text = f"{self.flext_base_url.rstrip('/')}/{text.lstrip('/')}"
+        return base.request(self, method, text, *args, **options)
+
+    def send(self: Any, message: Any, **options: Any) -> Any:
+        sending = hops_under_way.get()
+        is_hop = sending is not None and sending[0] is self
+        if is_hop and options.get("allow_redirects") is False:
+            return base.send(self, message, **options)
+        token = hops_under_way.set((self, {}))
+        try:
+            return base.send(self, message, **options)
+        finally:
+            hops_under_way.reset(token)
+
+    methods = [request, send]
+    if base.merge_environment_settings is requests.Session.merge_environment_settings:
+        methods.append(merge_environment_settings)
+    if kind is requests.Session:
+        methods.append(prepare_request)
+    body = {"flext_base_url": "", "flext_origin": ""}  # of a copy, and while `__init__` runs
+    return type(kind.__name__, (kind,), body | {each.__name__: each for each in methods})
+
+
+def merge_environment_settings(
+    self: Any, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
+) -> dict[str, Any]:
+    """`Session.merge_environment_settings`, which goes twice through all variables each time.
+
+    httpx looks once, as this does.
+    """
+    merge: Any = partial(requests.Session.merge_environment_settings, self)
+    if proxies or not (self.flext_origin and url.startswith(self.flext_origin)):
+        found: dict[str, Any] = merge(url, proxies, stream, verify, cert)
+        return found
+    own = (self.trust_env, dict(self.proxies), self.stream, self.verify, self.cert)
+    state, known = (*own, stream, verify, cert), vars(self).get("_flext_settings")
+    if known is None or known[0] != state:
+        self._flext_settings = known = state, merge(url, proxies, stream, verify, cert)
+    return {**known[1], "proxies": known[1]["proxies"].copy()}
+
+
+def prepare_request(self: Any, request: Any) -> Any:
+    """`Session.prepare_request`, from what came of the same before; see `template`."""
+    prepare = partial(requests.Session.prepare_request, self, request)
+    if self.headers is None or self.hooks is None:
+        return prepare()
+    state = (self.trust_env, list(self.headers.items()))
+    known = vars(self).get("_flext_prepared")
+    if known is None or known[0] != state:
+        if any(SECRET_NAME.search(name) for name, _ in state[1]):
+            return prepare()  # what is taken off the session must not stay here
+        self._flext_prepared = known = state, {}, {}
+    _, methods, urls = known
+    own = self.auth or self.params or self.cookies or any(self.hooks.values())
+    is_own = self.flext_origin and f"{request.url}/".startswith(self.flext_origin)
+    if own or not (is_own and _is_simple(request)):
+        return prepare()
+    found = methods.get(request.method)
+    if found is None:
+        found = _prepared(request, *state)
+        if "Authorization" in found.headers:  # of a .netrc
+            return prepare()
+        methods[request.method] = found
+    made = found.copy()
+    made.hooks = {event: [*hooks] for event, hooks in found.hooks.items()}
+    if (url := urls.get(request.url)) is not None:
+        made.url = url
+    else:
+        made.prepare_url(request.url, {})
+        if len(urls) >= MOST:
+            urls.clear()
+        urls[request.url] = made.url
+    return made
+
+
+def _prepared(request: Any, trust_env: bool, headers: list[tuple[str, Any]]) -> Any:  # noqa: FBT001
+    """As a session would that is in this state, whatever others do to it meanwhile."""
+    with requests.Session() as session:
+        session.trust_env = trust_env
+        session.headers.clear()
+        session.headers.update(headers)
+        return session.prepare_request(request)
+
+
+def _is_simple(request: Any) -> bool:
+    """Whether it is nothing but a method and a URL."""
+    if not (request.auth is request.json is request.cookies is None):
+        return False
+    if type(request.url) is not str or "?" in request.url:
+        return False
+    for each in (request.headers, request.params, request.data, request.files):
+        if type(each) not in {dict, list} or each:  # others may not say whether they are empty
+            return False
+    return not any(request.hooks.values())

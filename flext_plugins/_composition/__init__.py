@@ -1,0 +1,297 @@
+"""From the names in a configuration to the ordered layers of one service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import BaseModel, SecretStr, ValidationError, field_validator
+
+from flext_plugins._chain.layer import Hook, Layer
+from flext_plugins._config.provenance import Place, Where
+from flext_plugins._config.secrets import Basic, Secret, ServiceName, ServiceURL, leaves
+from flext_plugins._config.service_checks import (
+    address_of,
+    endpoint_problems,
+    is_plain,
+    reference_problems,
+)
+from flext_plugins._config.validation import nearest, report, validated
+from flext_plugins._errors import ConfigError, FlextError, PluginError
+from flext_plugins._service import PluginInfo, Service, Timeout
+from flext_plugins.hookspecs import Stage
+from flext_plugins.redaction import SECRET_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from flext_plugins._composition.catalog import Catalog, Source
+    from flext_plugins._config.models import HostConfig, ServiceConfig
+
+
+@dataclass(frozen=True)
+class Composition:
+    """One service with its plugin instances in their order."""
+
+    service: Service
+    layers: tuple[Layer, ...]
+    where: Where = field(default_factory=lambda: Where({}))
+    edges: frozenset[str] = frozenset()
+    """The services that its plugins may send to."""
+    secrets: tuple[SecretStr, ...] = field(default=(), repr=False)
+    """What is shown nowhere, of the service's settings and its plugins'."""
+
+
+def compose(
+    name: str,
+    config: HostConfig,
+    catalog: Catalog,
+    provided: Mapping[type, Any],
+    shared: Callable[[type, Callable[[], Any]], Any],
+) -> Composition:
+    """Everything that `name` is made of, checked.
+
+    Raises:
+        FlextError: the problem, or a `ConfigError` with all of them.
+    """
+    unnamed = isinstance(name, ServiceURL) and name not in config.services
+    settings = config.unnamed(name) if unnamed else config.service(name)
+    where = config.where(name)
+    tables = list(config.tables(name))
+    problems: list[FlextError] = []
+    drafts: list[_Draft] = []
+    for table in tables:
+        try:
+            drafts.append(_draft(*table, config, catalog))
+        except FlextError as error:
+            problems.append(error)
+    if unnamed:  # only observers: nobody said that it may have what the others send
+        drafts = [each for each in drafts if each.observer]
+    told = [
+        *_order_problems(settings, [plugin for plugin, *_ in tables], where),
+        *endpoint_problems(settings, where),
+        *_exposed(name, settings, drafts, config),
+    ]
+    problems += [ConfigError(each) for each in told]
+    if problems:
+        raise _together(problems, name)
+    drafts.sort(key=lambda each: settings.order.index(each.name) if settings.order else each.stage)
+    plugins = tuple(PluginInfo(each.name, *each.source[1:3]) for each in drafts)
+    service = service_of(name, settings, plugins, provided, shared)
+    edges = frozenset().union(*(each.edges for each in drafts))
+    secrets = tuple(_secrets(settings, service, drafts))
+    return Composition(
+        service, tuple(each.layer(service) for each in drafts), where, edges, secrets
+    )
+
+
+def _secrets(
+    settings: ServiceConfig, service: Service, drafts: list[_Draft]
+) -> Iterator[SecretStr]:
+    for address in (settings.base_url, settings.proxy):
+        if address:
+            yield from (each for each in address.split()[1:] if each is not None)
+    found = [*leaves(service.headers), *(each for draft in drafts for each in draft.values)]
+    yield from (value for _, value in found if isinstance(value, SecretStr))
+
+
+def _together(problems: list[FlextError], service: str) -> FlextError:
+    """The only problem, or one error for all."""
+    error = problems[0]
+    if len(problems) > 1:
+        error = report([s for each in problems for s in getattr(each, "problems", (str(each),))])
+    error.service = error.service or service
+    return error
+
+
+class _Reserved(BaseModel):
+    """What a plugin's table may say beside the plugin's own settings."""
+
+    use: str | None = None
+    observer: bool | None = None
+
+    @field_validator("use")
+    @classmethod
+    def _two_parts(cls, value: str) -> str:
+        distribution, _, name = value.partition(":")
+        if not (distribution and name):
+            raise ValueError('expected "distribution:name"')
+        return value
+
+
+_NOTHING_SAID = _Reserved()
+
+
+def _reserved(table: dict[str, Any], where: Where) -> _Reserved:
+    """What is taken out of `table` because it is the host's."""
+    taken: dict[str, Any] = {key: table.pop(key) for key in _Reserved.model_fields if key in table}
+    if not taken:
+        return _NOTHING_SAID
+    said, found = validated(_Reserved, taken, where)
+    if found:
+        raise report(found)
+    reserved: _Reserved = said
+    return reserved
+
+
+class _NoSettings(BaseModel):
+    """What a plugin takes that names no `Settings`."""
+
+
+class _Draft(NamedTuple):
+    """A plugin whose settings are valid, not yet made."""
+
+    name: str
+    source: Source
+    settings: Any
+    observer: bool
+    where: Where
+    values: tuple[tuple[Place, Any], ...]
+    """The leaves of `settings`."""
+    urls: Mapping[Place, ServiceURL]
+    """The addresses beside the configured services that it may send to."""
+    edges: frozenset[str]
+    """All services that it may send to."""
+
+    @property
+    def stage(self) -> Stage:
+        stage: Stage = getattr(self.source.kind, "stage", Stage.MESSAGE)
+        return stage
+
+    @property
+    def sends_secrets(self) -> bool:
+        """Whether it may put secrets into messages, as far as can be told."""
+        if self.observer or not any(isinstance(value, Secret) for _, value in self.values):
+            return False
+        return any(hasattr(self.source.kind, name) for name in ("flext_request", "flext_exchange"))
+
+    def layer(self, service: Service) -> Layer:
+        plugin = self._made(service)
+        hooks = {
+            name: Hook(getattr(plugin, name), arguments, asynchronous)
+            for name, arguments, asynchronous in self.source.hooks
+        }
+        return Layer(
+            self.name,
+            plugin,
+            hooks,
+            self.stage,
+            self.observer,
+            self.source.distribution,
+            self.source.version,
+            self.edges,
+            self.settings,
+            {place: self.where.origin(place) for place, _ in self.values},
+        )
+
+    def _made(self, service: Service) -> object:
+        offered = {"settings": self.settings, "service": service}
+        failed: FlextError
+        try:
+            return self.source.kind(**{key: offered[key] for key in self.source.takes})
+        except FlextError as error:
+            failed = error
+        except Exception as error:
+            failed = PluginError(f"its constructor raised {type(error).__name__}")
+            if not isinstance(error, ValidationError):  # which holds what it was given
+                failed.__cause__ = error
+        failed.service, failed.plugin = service.name, self.name
+        failed.distribution = self.source.distribution
+        raise failed
+
+
+def _draft(
+    name: str, table: dict[str, Any], where: Where, config: HostConfig, catalog: Catalog
+) -> _Draft:
+    """The plugin that a table means, its settings validated."""
+    said = _reserved(table, where)
+    try:
+        source = catalog.source(name, said.use)
+    except FlextError as error:
+        error.args = (where.problem((), error.args[0]),)
+        if isinstance(error, ConfigError):
+            error.problems = error.args
+        raise
+    model = getattr(source.kind, "Settings", None)
+    settings, found = None, list[str]()
+    if model or table:
+        settings, found = validated(model or _NoSettings, table, where)
+    if said.observer and getattr(source.kind, "fail_closed", False):
+        found.append(where.problem(("observer",), "this plugin has to fail closed"))
+    settings = settings if model else None
+    values = tuple(leaves(settings)) if model else ()
+    found += reference_problems(values, where, inline=config.allow_inline_secrets)
+    for key, value in values:
+        if isinstance(value, ServiceName) and value not in config.services:
+            what = f"no service is named {str(value)!r}{nearest(value, config.services)}"
+            found.append(where.problem(key, what))
+    if found:
+        raise report(found)
+    observer = getattr(source.kind, "observer", False) if said.observer is None else said.observer
+    named = {str(each) for _, each in values if isinstance(each, ServiceName)}
+    urls = {key: value for key, value in values if isinstance(value, ServiceURL)}
+    edges = frozenset(named | {url.origin for url in urls.values()})
+    return _Draft(name, source, settings, observer, where, values, urls, edges)
+
+
+def _order_problems(settings: ServiceConfig, names: list[str], where: Where) -> Iterator[str]:
+    if settings.order is not None and sorted(names) != sorted(settings.order):
+        expected = ", ".join(names) or "none"
+        yield where.problem(("order",), f"expected each of these once: {expected}")
+
+
+def _exposed(
+    name: str, settings: ServiceConfig, drafts: list[_Draft], config: HostConfig
+) -> Iterator[str]:
+    """Where credentials would be sent over plain HTTP to another machine."""
+    holders = [each for each in drafts if each.sends_secrets]
+    who = [f"plugin {each.name!r}" for each in holders]
+    for header, value in settings.headers.items():
+        if value.reference or SECRET_NAME.search(header):
+            who.append(f"header {header!r}")
+    if address_of(settings)[1]:
+        who.append("the user in it")
+    exposed = {name: ", ".join(who)} if who else {}
+    for each in holders:
+        for target in each.edges & config.services.keys():
+            exposed.setdefault(target, f"plugin {each.name!r} of {name!r}")
+        for key, url in each.urls.items():
+            if is_plain(config.unnamed(url.origin)):
+                what = (
+                    "it would send credentials over plain http://; use https://, "
+                    "or a service that says allow_insecure = true"
+                )
+                yield each.where.problem(key, what)
+    for target, what in exposed.items():
+        if is_plain(config.service(target)):
+            yield config.where(target).problem(
+                ("base_url",),
+                f"{what} would send credentials over plain http://; "
+                "use https://, or say allow_insecure = true",
+            )
+
+
+def service_of(
+    name: str,
+    settings: ServiceConfig,
+    plugins: tuple[PluginInfo, ...],
+    provided: Mapping[type, Any],
+    shared: Callable[[type, Callable[[], Any]], Any],
+) -> Service:
+    """The service that plugins see."""
+    base, headers = None, dict(settings.headers)
+    if settings.base_url is not None:
+        base, user, password = settings.base_url.split()
+        if user is not None and password is not None:
+            headers.setdefault("Authorization", Basic(user, password))
+    alike = {"deadline", "verify", "cert", "http2", "proxy", "max_connections", "allow_insecure"}
+    return Service(
+        name,
+        base,
+        headers,
+        Timeout(*(getattr(settings.timeout, phase) for phase in Timeout._fields)),
+        **{each: getattr(settings, each) for each in alike},
+        plugins=plugins,
+        _provided=provided,
+        _shared=shared,
+    )

@@ -1,0 +1,197 @@
+"""Plugin classes: registered or found, imported when first named, held to the contract."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pluggy
+from pydantic import BaseModel
+
+from flext_plugins import hookspecs
+from flext_plugins._config.validation import nearest
+from flext_plugins._discovery import RESERVED, InstalledPlugin, find, installed, load
+from flext_plugins._errors import PluginConflict, PluginError
+from flext_plugins.hookspecs import GROUP, Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SPECS: dict[str, tuple[str, ...]] = {
+    name: tuple(inspect.signature(getattr(hookspecs, name)).parameters)
+    for name in hookspecs.__all__
+    if name.startswith("flext_")
+}
+ASYNC = {"flext_exchange": True, "flext_operation": True, "flext_event": False}
+"""Hooks that have to be `async def`, or must not be; the others may be either."""
+
+
+class Source(NamedTuple):
+    """A plugin class, what is called of it, and where it came from."""
+
+    kind: type
+    distribution: str | None
+    version: str | None
+    hooks: tuple[Form, ...]
+    takes: tuple[str, ...]
+    """What its constructor asks for."""
+
+
+class Form(NamedTuple):
+    """How a hook of a plugin class is called."""
+
+    name: str
+    arguments: tuple[str, ...]
+    asynchronous: bool
+
+
+def _source(kind: type, distribution: str | None = None, version: str | None = None) -> Source:
+    hooks = tuple(
+        Form(
+            name,
+            tuple(each.name for each in arguments_of(kind, name)),
+            inspect.iscoroutinefunction(getattr(kind, name)),
+        )
+        for name in SPECS
+        if getattr(kind, name, None)
+    )
+    wanted = inspect.signature(kind).parameters
+    takes = tuple(name for name in ("settings", "service") if name in wanted)
+    return Source(kind, distribution, version, hooks, takes)
+
+
+class Catalog:
+    """The plugin classes of one host: registered in code, or imported when first named."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(GROUP)
+        self.manager.add_hookspecs(hookspecs)
+        self._sources: dict[str, Source] = {}
+        self._registered: dict[str, Source] = {}
+
+    @cached_property
+    def _installed(self) -> list[InstalledPlugin]:
+        return installed()
+
+    def register(self, kind: type, name: str) -> None:
+        """Add an application's own plugin.
+
+        Raises:
+            PluginConflict: the name is taken, or is one of ours.
+            PluginError: the class breaks the contract.
+        """
+        if name in RESERVED:
+            raise PluginConflict(f"the name {name!r} belongs to {RESERVED[name]}")
+        if name in self._registered:
+            raise PluginConflict(f"a plugin named {name!r} is registered already")
+        self._check(kind, name, None)
+        self._registered[name] = _source(kind)
+
+    def source(self, name: str, use: str | None) -> Source:
+        """The class that a configuration means by `name`.
+
+        Raises:
+            ConfigError: nobody offers it, several do, or it does not fit.
+            PluginError: it cannot be imported, or breaks the contract.
+        """
+        if use is None and name in self._registered:
+            return self._registered[name]
+        if (known := self._sources.get(use or name)) is not None:
+            return known
+        record = find(self._installed, name, use, self._registered)
+        try:
+            kind = load(record)
+        except Exception as error:
+            raise _at(
+                PluginError(f"importing {record.target} raised {_said(error)}"), record
+            ) from error
+        self._check(kind, use or name, record)
+        found = _source(kind, record.distribution, record.version)
+        self._sources[use or name] = found
+        return found
+
+    def _check(self, kind: Any, name: str, record: InstalledPlugin | None) -> None:
+        """Hold `kind` to the contract, and list it in pluggy's manager."""
+        if problems := list(_contract(kind)):
+            raise _at(PluginError("; ".join(problems)), record, name)
+        if self.manager.is_registered(kind):  # under another name: once is enough to list it
+            return
+        try:
+            self.manager.register(kind, name)
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise _at(PluginError(f"pluggy does not take it: {error}"), record, name) from error
+
+
+def _said(error: Exception) -> str:
+    """The error's name; what cannot be imported is no secret and is told too."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, (ImportError, AttributeError)) else name
+
+
+def _at(error: PluginError, record: InstalledPlugin | None, name: str | None = None) -> PluginError:
+    error.plugin = name or (record.name if record else None)
+    error.distribution = record.distribution if record else None
+    return error
+
+
+def _contract(kind: Any) -> Iterator[str]:
+    """What is wrong with a plugin class."""
+    if not isinstance(kind, type):
+        yield f"expected a class, found {type(kind).__name__}"
+        return
+    settings = getattr(kind, "Settings", None) or BaseModel
+    if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
+        yield "Settings is not a pydantic model"
+    else:
+        for name in settings.model_fields.keys() & {"use", "observer"}:
+            yield f"Settings has {name!r}, which is the host's"
+    if not isinstance(getattr(kind, "stage", Stage.MESSAGE), Stage):
+        yield "stage is not a Stage"
+    for name in ("observer", "fail_closed"):
+        if not isinstance(getattr(kind, name, False), bool):
+            yield f"{name} is not a bool"
+    if getattr(kind, "observer", False) and getattr(kind, "fail_closed", False):
+        yield "it cannot be an observer and fail closed"
+    for argument in inspect.signature(kind).parameters.values():
+        if argument.name not in {"settings", "service"} and argument.default is argument.empty:
+            yield f"its constructor asks for {argument.name!r}; it can have settings and service"
+    names = [name for name in dir(kind) if name.startswith("flext_")]
+    for name in names:
+        yield from _hook_problems(kind, name)
+    if not names:
+        yield "it has no hook"
+    if "flext_exchange" in names and {"flext_request", "flext_response"} & set(names):
+        yield "it has flext_exchange and the small hooks; choose"
+
+
+def _hook_problems(kind: type, name: str) -> Iterator[str]:
+    function = inspect.getattr_static(kind, name)
+    options = getattr(getattr(function, "__func__", function), f"{GROUP}_impl", None)
+    if name not in SPECS:
+        yield f"{name} is no hook{nearest(name, SPECS)}"
+        return
+    if options is None:
+        yield f"{name} is not marked with @hookimpl"
+        return
+    if refused := [key for key, value in options.items() if value]:
+        yield f"{name}: @hookimpl takes no {', '.join(refused)}; order is the configuration's"
+    bound = getattr(kind, name)
+    if inspect.isasyncgenfunction(bound) or inspect.isgeneratorfunction(bound):
+        yield f"{name} is a generator"
+    elif name in ASYNC and inspect.iscoroutinefunction(bound) is not ASYNC[name]:
+        yield f"{name} must{'' if ASYNC[name] else ' not'} be async def"
+    for argument in arguments_of(kind, name):
+        if argument.name not in SPECS[name]:
+            yield f"{name} has no argument {argument.name!r}{nearest(argument.name, SPECS[name])}"
+        elif argument.kind in {argument.VAR_POSITIONAL, argument.VAR_KEYWORD}:
+            yield f"{name} takes *{argument.name}; name the arguments"
+        elif argument.kind is argument.KEYWORD_ONLY:
+            yield f"{name} takes {argument.name!r} by keyword only"
+
+
+def arguments_of(kind: type, name: str) -> list[inspect.Parameter]:
+    """The arguments that a plugin's hook names."""
+    found = list(inspect.signature(getattr(kind, name)).parameters.values())
+    is_method = inspect.isfunction(inspect.getattr_static(kind, name))
+    return found[1:] if is_method else found

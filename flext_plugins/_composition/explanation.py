@@ -1,0 +1,129 @@
+"""What came out of composing a service, for people to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flext_plugins._config.secrets import Address, Basic, Secret, leaves
+from flext_plugins._discovery import installed_version
+from flext_plugins.redaction import MASK, SECRET_NAME, redact_url
+
+if TYPE_CHECKING:
+    from flext_plugins._chain.layer import Layer
+    from flext_plugins._composition import Composition
+    from flext_plugins._config.provenance import Place
+
+
+SHOWN = (
+    *("base_url", "timeout", "headers", "deadline", "verify", "cert", "http2", "proxy"),
+    *("max_connections", "allow_insecure"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value that is in force."""
+
+    name: str
+    value: str
+    """As it may be shown: secrets are masked, references are not resolved."""
+    origin: str
+    """A file, a variable, `default`, or `code`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedLayer:
+    """One plugin in its place."""
+
+    stage: str
+    plugin: str
+    distribution: str | None
+    version: str | None
+    observer: bool
+    hooks: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    note: str
+    """What to know about it, such as that another version has been installed since."""
+
+    @property
+    def source(self) -> str:
+        """The distribution and version, or where else it came from."""
+        return f"{self.distribution} {self.version}" if self.distribution else "registered in code"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One service's onion, outermost first; `str()` draws it."""
+
+    service: str
+    base_url: str
+    settings: tuple[Setting, ...]
+    layers: tuple[ExplainedLayer, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.service}  {self.base_url}".rstrip()]
+        lines += [f"  {each.name} = {each.value}  ({each.origin})" for each in self.settings]
+        for depth, layer in enumerate(self.layers):
+            indent = "  " * depth
+            observer = ", observer" if layer.observer else ""
+            lines.append(
+                f"{indent}└─ {layer.stage}  {layer.plugin}  [{layer.source}{observer}]  "
+                f"{', '.join(layer.hooks)}"
+            )
+            lines += [f"{indent}     {s.name} = {s.value}  ({s.origin})" for s in layer.settings]
+            lines += [f"{indent}     ! {layer.note}"] if layer.note else []
+        return "\n".join([*lines, f"{'  ' * len(self.layers)}└─ wire"])
+
+
+def explain(composition: Composition) -> Explanation:
+    """`composition`, as it may be shown."""
+    service = composition.service
+    values = {name: getattr(service, name) for name in SHOWN}
+    values["timeout"] = service.timeout._asdict()
+    settings = []
+    for place, value in leaves(values):
+        if value not in (None, {}):
+            told = ("base_url",) if isinstance(value, Basic) else place
+            settings.append(_setting(place, value, composition.where.origin(told)))
+    layers = tuple(_layer(each) for each in composition.layers)
+    base_url = redact_url(service.base_url or "")
+    return Explanation(service.name, base_url, tuple(settings), layers)
+
+
+def _layer(layer: Layer) -> ExplainedLayer:
+    values = leaves(layer.settings) if layer.settings is not None else ()
+    return ExplainedLayer(
+        layer.stage.name,
+        layer.name,
+        layer.distribution,
+        layer.version,
+        layer.observer,
+        tuple(layer.hooks),
+        tuple(
+            _setting(place, value, layer.origins[place])
+            for place, value in values
+            if value is not None or layer.origins[place] != "default"
+        ),
+        _note(layer),
+    )
+
+
+def _note(layer: Layer) -> str:
+    if layer.distribution is None:
+        return ""
+    now = installed_version(layer.distribution)
+    if now == layer.version:
+        return ""
+    what = f"{now} is installed" if now else "it is uninstalled"
+    return f"{layer.version} is loaded, {what}: restart to use what is installed"
+
+
+def _setting(place: Place, value: Any, origin: str) -> Setting:
+    if isinstance(value, Secret):
+        shown = str(value) if isinstance(value, Address) else value.reference or MASK
+    elif value is not None and any(SECRET_NAME.search(part) for part in place):
+        shown = MASK
+    else:
+        shown = redact_url(str(value))
+    return Setting(".".join(place), shown, origin)

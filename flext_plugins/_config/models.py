@@ -1,0 +1,205 @@
+"""The shape of a configuration; every value knows where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+import pydantic
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PositiveInt,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from flext_plugins._config.provenance import CODE, Origins, Place, Where
+from flext_plugins._config.secrets import Address, Secret, leaves
+from flext_plugins._config.validation import nearest, problems_of, report
+from flext_plugins._errors import ConfigError
+
+_inside: ContextVar[bool] = ContextVar("flext_plugins.config", default=False)
+
+
+class _Quiet(BaseModel):
+    """A model that says what is wrong as a `ConfigError`, which holds no value."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _told(
+        cls, value: Any, handler: ModelWrapValidatorHandler[Any], info: ValidationInfo
+    ) -> Any:
+        if _inside.get():
+            return handler(value)
+        token = _inside.set(True)
+        try:
+            return handler(value)
+        except ValidationError as error:
+            found = problems_of(error, cls, value, Where(info.context or {}))
+        finally:
+            _inside.reset(token)
+        raise report(found)
+
+
+Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Timeout(_Quiet):
+    """Seconds for each phase; one number sets all."""
+
+    connect: Seconds | None = 5.0
+    read: Seconds | None = 5.0
+    write: Seconds | None = 5.0
+    pool: Seconds | None = 5.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_number(cls, value: Any) -> Any:
+        return _phases(value) if isinstance(value, (int, float, str)) else value
+
+
+def _phases(value: Any) -> dict[str, Any]:
+    """What one number for `timeout` means."""
+    return dict.fromkeys(Timeout.model_fields, value)
+
+
+class PluginTable(pydantic.Secret[dict[str, Any]]):
+    """What a plugin's table says, not looked at before its service is composed; shows keys only."""
+
+    def _display(self) -> str:
+        return ", ".join(self.get_secret_value())
+
+
+class Defaults(_Quiet):
+    """What `[defaults]` may say for every service."""
+
+    timeout: Timeout = Field(default_factory=Timeout)
+    headers: dict[str, Secret] = Field(default_factory=dict)
+    verify: bool | str = True
+    """`False`, or the path of a CA file or folder."""
+    cert: str | tuple[str, str] | None = None
+    """A client certificate: a file, or certificate and key."""
+    http2: bool = False
+    proxy: Literal[False] | Address | None = None
+    max_connections: PositiveInt = 100
+    deadline: Seconds | None = None
+    """Seconds for a call: all its attempts and hops, and what its plugins wait for."""
+    allow_insecure: bool = False
+    """Send credentials over plain HTTP to other machines."""
+
+    @field_validator("verify", "proxy", mode="before")
+    @classmethod
+    def _word(cls, value: Any) -> Any:
+        """A variable can only say `false` as text."""
+        words = {"true": True, "false": False}
+        return words.get(value.lower(), value) if isinstance(value, str) else value
+
+
+class ServiceConfig(Defaults):
+    """What `[services.NAME]` may say."""
+
+    base_url: Address | None = None
+    """Left out where the service only lends resources."""
+    order: list[str] | None = None
+    """All plugins' names, outermost first, where the stages are not what is wanted."""
+    plugins: dict[str, Literal[False] | PluginTable] = Field(default_factory=dict)
+    """Beside those for every service; `False` takes one of these off."""
+
+
+class HostConfig(_Quiet):
+    """The whole configuration."""
+
+    defaults: Defaults = Field(default_factory=Defaults)
+    plugins: dict[str, Literal[False] | PluginTable] = Field(default_factory=dict)
+    """For every service."""
+    services: dict[str, ServiceConfig] = Field(default_factory=dict)
+    allow_inline_secrets: bool = False
+    _origins: Origins = PrivateAttr(default_factory=Origins)
+
+    @model_validator(mode="after")
+    def _remember(self, info: ValidationInfo) -> Self:
+        said = self.model_dump(exclude_unset=True)
+        given = info.context or dict.fromkeys((place for place, _ in leaves(said)), CODE)
+        self._origins = Origins(given)
+        return self
+
+    @property
+    def origins(self) -> Mapping[Place, str]:
+        """Where each value came from: a file, a variable, or `code`."""
+        return self._origins
+
+    def unnamed(self, origin: str) -> ServiceConfig:
+        """The settings of what is at `origin`, which no service is configured for."""
+        merged = self.defaults.model_dump(exclude_unset=True, exclude={"headers"})
+        return ServiceConfig.model_validate({**merged, "base_url": origin})
+
+    def service(self, name: str) -> ServiceConfig:
+        """The service's settings, with the defaults under them.
+
+        Raises:
+            ConfigError: there is no such service; the message names the nearest.
+        """
+        own = self.services.get(name)
+        if own is None:
+            near = (
+                nearest(name, self.services) or f"; there are {', '.join(self.services) or 'none'}"
+            )
+            raise ConfigError(f"no service is named {name!r}{near}")
+        merged = self.defaults.model_dump(exclude_unset=True)
+        ours = {each.lower() for each in own.headers}
+        for header in [each for each in merged.get("headers", ()) if each.lower() in ours]:
+            del merged["headers"][header]
+        _lay(merged, own.model_dump(exclude_unset=True, exclude={"plugins"}), {}, "")
+        return ServiceConfig.model_validate({**merged, "plugins": own.plugins})
+
+    def where(self, name: str) -> Where:
+        """Where the settings of a service stand."""
+        return Where(self._origins, ("services", name), ("defaults",))
+
+    def tables(self, name: str) -> Iterator[tuple[str, dict[str, Any], Where]]:
+        """Each plugin of the service: its name, its settings, and where they stand."""
+        own = self.services[name].plugins if name in self.services else {}
+        every, origins = self.plugins, self._origins
+        for plugin in dict.fromkeys([*every, *own]):
+            if own.get(plugin, every.get(plugin)) is False:
+                continue
+            values: dict[str, Any] = {}
+            roots: list[Place] = []
+            for tables, above in ((every, ()), (own, ("services", name))):
+                if table := tables.get(plugin):
+                    _lay(values, table.get_secret_value(), {}, "")
+                    roots.insert(0, (*above, "plugins", plugin))
+            yield plugin, values, Where(origins, *roots)
+
+
+def _lay(
+    into: dict[str, Any],
+    over: Mapping[str, Any],
+    origins: dict[Place, str],
+    origin: str,
+    at: Place = (),
+) -> None:
+    """Lay `over` on `into`, key by key; `origins` learns where each value came from."""
+    for key, value in over.items():
+        place, below = (*at, str(key)), into.get(key)
+        if isinstance(value, Mapping) and (value or isinstance(below, Mapping)):
+            if not isinstance(below, Mapping):
+                is_number = key == "timeout" and below and at and "plugins" not in at
+                below = _phases(below) if is_number else {}
+            into[key] = inner = dict(below)
+            _lay(inner, value, origins, origin, place)
+        else:
+            if isinstance(below, Mapping):
+                for stale in [each for each in origins if each[: len(place)] == place]:
+                    del origins[stale]
+            into[key] = value
+            origins[place] = origin

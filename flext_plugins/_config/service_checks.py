@@ -1,0 +1,107 @@
+"""A service's own settings: where it is, how it is reached, and whether that can work."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+from functools import partial
+from importlib.util import find_spec
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from flext_plugins._config.secrets import Address, Secret, leaves
+from flext_plugins._errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from flext_plugins._config.models import ServiceConfig
+    from flext_plugins._config.provenance import Place, Where
+
+
+def reference_problems(
+    values: Iterable[tuple[Place, Any]], where: Where, *, inline: bool
+) -> Iterator[str]:
+    """References that lead nowhere, and secrets that stand in a file."""
+    for key, value in values:
+        if not isinstance(value, Secret):
+            continue
+        try:
+            value.get_secret_value()
+        except ConfigError as error:
+            yield where.problem(key, str(error))
+        else:
+            if not (inline or value.reference or isinstance(value, Address)) and where.in_file(key):
+                yield where.problem(
+                    key,
+                    "a secret stands in the file; write env:NAME or file:/path "
+                    "(or say allow_inline_secrets = true)",
+                )
+
+
+def address_of(settings: ServiceConfig) -> tuple[str, bool]:
+    """The service's URL without user info, and whether there was any; none if it is wrong."""
+    try:
+        url, user, _ = settings.base_url.split() if settings.base_url else ("", None, None)
+    except ConfigError:  # told by `endpoint_problems`
+        return "", False
+    return url, user is not None
+
+
+def endpoint_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
+    """What is wrong with the address and the way to it, before anything is sent."""
+    values = {key: getattr(settings, key) for key in ("base_url", "headers", "proxy")}
+    yield from reference_problems(leaves(values), where, inline=True)
+    yield from _transport_problems(settings, where)
+    url, _ = address_of(settings)
+    if url and not url.lower().startswith(("http://", "https://")):
+        yield where.problem(("base_url",), "expected http:// or https://")
+    if "?" in url or "#" in url:
+        yield where.problem(("base_url",), "expected neither ? nor #")
+
+
+def _transport_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
+    """What would only fail when something is sent."""
+    verify, cert = settings.verify, settings.cert
+    if isinstance(verify, str):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        kind = "capath" if Path(verify).is_dir() else "cafile"
+        load = partial(context.load_verify_locations, **{kind: verify})
+        yield from _loading("verify", load, "certificates, in PEM", where)
+    if cert:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        chain, key = (cert, None) if isinstance(cert, str) else cert
+        load = partial(context.load_cert_chain, chain, key, "")
+        yield from _loading("cert", load, "a certificate and its key, in PEM", where)
+    if settings.http2 and find_spec("h2") is None:
+        yield where.problem(("http2",), "needs `pip install 'httpx[http2]'`")
+    with suppress(ConfigError):  # told as a reference that leads nowhere
+        proxy = settings.proxy.get_secret_value() if settings.proxy else "http:"
+        scheme = proxy.partition(":")[0].lower()
+        if scheme not in {"http", "https", "socks5", "socks5h"}:
+            yield where.problem(("proxy",), "expected http://, https://, socks5:// or socks5h://")
+        elif scheme.startswith("socks") and find_spec("socksio") is None:
+            yield where.problem(("proxy",), "needs `pip install 'httpx[socks]'`")
+
+
+def _loading(key: str, load: Callable[[], None], expected: str, where: Where) -> Iterator[str]:
+    try:
+        load()
+    except FileNotFoundError:
+        yield where.problem((key,), "there is no such file")
+    except OSError:
+        yield where.problem((key,), f"expected a file with {expected}")
+
+
+def is_plain(settings: ServiceConfig) -> bool:
+    """Whether requests could be read on a network, and this has not been allowed."""
+    parts = urlsplit(address_of(settings)[0])
+    host = parts.hostname or ""
+    if parts.scheme != "http" or settings.allow_insecure:
+        return False
+    try:
+        return not ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")

@@ -1,0 +1,294 @@
+"""The open connection behind the views that plugins get of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flext_plugins._call import Call, Scope, new_call, scope, within
+from flext_plugins._chain import exchange_chain, operation_chain
+from flext_plugins._chain.layer import Hook, Layer, arranged, blame, cause_of
+from flext_plugins._connections.connection import Connection, Resource
+from flext_plugins._errors import ConfigError, DeadlineExceeded, FlextError, PluginError, Refused
+from flext_plugins.events import (
+    BodyEnded,
+    CallFinished,
+    CallRefused,
+    Outcome,
+    PluginFailed,
+    StateChanged,
+)
+from flext_plugins.redaction import logger
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from typing import Protocol
+
+    from flext_plugins._chain.singleflight import Flights
+    from flext_plugins._chain.small_hooks import Inner
+    from flext_plugins._service import Operation, Service
+    from flext_plugins._wire import Wire
+
+    class Ground(Protocol):
+        """What a host offers its lines."""
+
+        flights: Flights
+
+        def opened(self, service: str, *, asynchronous: bool) -> Line | None: ...
+        async def line(self, service: str, *, asynchronous: bool) -> Line: ...
+        def wire(self, line: Line, library: str) -> Wire: ...
+
+
+T = TypeVar("T")
+_opening: ContextVar[tuple[Line, ...]] = ContextVar("flext_plugins.opening", default=())
+_log = logging.getLogger("flext_plugins")
+REPORT_SECONDS = 60.0
+"""An observer that keeps failing is logged once in this time."""
+
+
+class Line:
+    """One service's open connection in one world, shared by the views that plugins get of it."""
+
+    def __init__(
+        self, service: Service, layers: tuple[Layer, ...], ground: Ground, *, asynchronous: bool
+    ) -> None:
+        self.service, self.layers, self.ground = service, layers, ground
+        self.asynchronous = asynchronous
+        self.resources: list[Resource] = []
+        self.wires: dict[str, Wire] = {}
+        self.is_open = self._closed = False
+        self._lock: Any = threading.Lock()
+        if asynchronous:
+            self._lock = asyncio.Lock()
+        self._keeper: AsyncGenerator[None, None] | None = None
+        self._views = [(layer, Connection(self, layer)) for layer in layers]
+        self._receivers = [
+            (layer, view, arranged(layer.hooks["flext_event"], ("event", "connection")))
+            for layer, view in self._views
+            if "flext_event" in layer.hooks
+        ]
+        self._chains: dict[tuple[str, frozenset[int]], Inner] = {}
+        self._exchange = self.chain("exchange", frozenset())
+        self._reported: dict[tuple[str, str], float] = {}
+
+    def wire(self, library: str) -> Wire:
+        """The way to the network through a client library, made at its first use."""
+        if self._closed:
+            raise Refused("the host is closed")
+        found = self.wires.get(library)
+        if found is None:
+            found = self.wires.setdefault(library, self.ground.wire(self, library))
+        return found
+
+    def chain(self, kind: str, absent: frozenset[int]) -> Inner:
+        """The compiled onion without the plugins in `absent`."""
+        found = self._chains.get((kind, absent))
+        if found is None:
+            views = [(layer, view) for layer, view in self._views if id(layer.plugin) not in absent]
+            fold = exchange_chain if kind == "exchange" else operation_chain
+            found = self._chains[kind, absent] = fold(views, self)
+        return found
+
+    async def hop(
+        self, request: Any, wire: Wire, call: Call, absent: frozenset[int] = frozenset()
+    ) -> Any:
+        """Send a clone of `request` through the onion."""
+        current = Scope(call, wire, absent)
+        token = scope.set(current)
+        started = time.monotonic()
+        outcome: Outcome = "cancelled"
+        chain = self.chain("exchange", absent) if absent else self._exchange
+        try:
+            response = await chain(wire.adopt(request, call), current)
+            outcome = "answered"
+        except Exception as error:
+            outcome = _outcome(error, wire)
+            if isinstance(error, FlextError):
+                error.service, error.call = error.service or call.service, error.call or call
+            raise
+        finally:
+            try:
+                if self._receivers:
+                    passed = time.monotonic() - started
+                    self._tell(CallFinished(call, outcome, passed, call.attempt))
+            finally:
+                scope.reset(token)
+        if self._receivers:
+            ended = lambda error, size: self._tell(BodyEnded(call, error, size))  # noqa: E731
+            wire.watch(response, within(current, ended))
+        return response
+
+    async def operate(
+        self, operation: Operation, work: Callable[[], Awaitable[Any]], absent: frozenset[int]
+    ) -> Any:
+        """Do `work` inside the plugins that surround operations."""
+        outer = scope.get()
+        call = outer.call if outer else new_call(self.service)
+        wire = outer.wire if outer else None
+        current = Scope(call, wire, absent | (outer.absent if outer else frozenset()), work)
+        token = scope.set(current)
+        try:
+            return await self.chain("operation", current.absent)(operation, current)
+        except FlextError as error:
+            error.service, error.call = error.service or self.service.name, error.call or call
+            raise
+        finally:
+            scope.reset(token)
+
+    def emit(self, event: object, unless: Layer | None = None) -> None:
+        """Tell every receiver but `unless`, and the log."""
+        self._tell(event, unless)
+        if isinstance(event, StateChanged):
+            change = f"{event.old} -> {event.new}"
+            self._logger(event.plugin).warning(f"{event.target}: {change}: {event.reason}")
+        elif isinstance(event, CallRefused) and _log.isEnabledFor(logging.INFO):
+            self._logger(event.plugin).info(f"refused: {event.reason}")
+
+    def _tell(self, event: object, unless: Layer | None = None) -> None:
+        for layer, view, receive in self._receivers:
+            if layer is not unless:
+                try:
+                    receive(event, view)
+                except Exception as error:
+                    self.report(layer, "flext_event", error, quiet=isinstance(event, PluginFailed))
+
+    def _logger(self, plugin: str | None) -> Any:
+        bound = logger().bind(service=self.service.name, plugin=plugin)
+        if (current := scope.get()) is None:
+            return bound
+        return bound.bind(call_id=current.call.id, correlation_id=current.call.correlation_id)
+
+    def report(self, layer: Layer, hook: str, error: Exception, *, quiet: bool = False) -> None:
+        """Note that an observer raised: the log once a minute, the receivers unless `quiet`."""
+        now = time.monotonic()
+        last = self._reported.get((layer.name, hook))
+        if last is None or now - last >= REPORT_SECONDS:
+            self._reported[layer.name, hook] = now
+            self._logger(layer.name).warning(
+                f"observer raised {type(error).__name__} in {hook}; the call goes on"
+            )
+        if not quiet:
+            unless = layer if hook == "flext_event" else None
+            self.emit(PluginFailed(layer.name, hook, error), unless)
+
+    def provide(self, resource: Resource) -> None:
+        """Keep what a plugin lends.
+
+        Raises:
+            PluginError: there is one of that type and name already.
+        """
+        for each in self.resources:
+            if each[:2] == resource[:2]:
+                name = f" named {each.name!r}" if each.name else ""
+                raise PluginError(f"{each.plugin} provides a {each.kind.__name__}{name} already")
+        self.resources.append(resource)
+
+    def find(self, kind: type[T], name: str | None) -> T:
+        """The resource of that type."""
+        found = [each for each in self.resources if each.kind is kind]
+        chosen = [each for each in found if name is None or each.name == name]
+        if len(chosen) == 1:
+            value: T = chosen[0].value
+            return value
+        offered = ", ".join(f"{each.name or 'unnamed'} (by {each.plugin})" for each in found)
+        wanted = f"{kind.__name__}" + (f" named {name!r}" if name else "")
+        every = ", ".join(f"{each.kind.__name__} (by {each.plugin})" for each in self.resources)
+        raise ConfigError(
+            f"service {self.service.name!r} lends no {wanted}; it has: {offered or every or 'none'}"
+            if not chosen
+            else f"service {self.service.name!r} lends several {wanted}: {offered}; give the name"
+        )
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether this context is inside this line's `open`."""
+        return self in _opening.get()
+
+    async def open(self) -> None:
+        """Run every `flext_connect`, all or nothing; whoever comes second waits for the first."""
+        if not self.asynchronous:
+            with self._lock:
+                await self._open()
+            return
+        async with self._lock:
+            await self._open()
+            if self._keeper is None:
+                self._keeper = self._with_loop()
+                await anext(self._keeper)
+
+    async def _with_loop(self) -> AsyncGenerator[None, None]:
+        """Close with the event loop: `asyncio.run` closes the generators that are still open."""
+        try:
+            yield
+        finally:
+            await self._release()
+
+    async def _open(self) -> None:
+        if self.is_open:
+            return
+        token = _opening.set((*_opening.get(), self))
+        try:
+            for layer, view in self._views:
+                if hook := layer.hooks.get("flext_connect"):
+                    await self._connect(layer, hook, view)
+        except BaseException as error:
+            for failed in await self._release():
+                error.add_note(f"while undoing the opening: {failed!r}")
+            raise
+        finally:
+            _opening.reset(token)
+        self.is_open = True
+        if self._closed:  # while it was being opened
+            await self._release()
+            raise Refused("the host is closed")
+
+    async def _connect(self, layer: Layer, hook: Hook, view: Connection) -> None:
+        try:
+            waiting = arranged(hook, ("connection",))(view)
+            if hook.asynchronous:
+                await waiting
+        except Exception as error:
+            raise blame(error, layer, "flext_connect", self.service.name) from cause_of(error)
+
+    async def _release(self) -> list[Exception]:
+        """Close what was provided, last first, then the pools; whatever happens, all of it."""
+        self.is_open = False
+        failed = []
+        closers = [each.close for each in reversed(self.resources) if each.close is not None]
+        closers += [wire.aclose for wire in self.wires.values()]
+        self.resources, self.wires = [], {}
+        for close in closers:
+            try:
+                waiting = close()
+                if inspect.isawaitable(waiting):
+                    await waiting
+            except Exception as error:
+                failed.append(error)
+        return failed
+
+    async def close(self) -> None:
+        """Close all that was provided and the pools.
+
+        Raises:
+            ExceptionGroup: what went wrong on the way, all of it.
+        """
+        self._closed = True
+        failed = await self._release()
+        if self._keeper is not None:
+            keeper, self._keeper = self._keeper, None
+            await keeper.aclose()
+        if failed:
+            raise ExceptionGroup(f"closing {self.service.name!r}", failed)
+
+
+def _outcome(error: Exception, wire: Wire) -> Outcome:
+    if isinstance(error, Refused):
+        return "refused"
+    if isinstance(error, DeadlineExceeded):
+        return "timed out"
+    return "failed" if wire.failure(error) else "error"

@@ -1,0 +1,277 @@
+"""A service composed with its plugins and open; what hooks are handed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from flext_plugins._call import Call, new_call, scope
+from flext_plugins._chain.drive import drive
+from flext_plugins._deadline import Limit
+from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
+from flext_plugins._messages import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from flext_plugins._chain.layer import Layer
+    from flext_plugins._connections.channel import Line
+    from flext_plugins._messages import BodyEnd, Request, Response
+    from flext_plugins._service import Operation, Service
+    from flext_plugins._wire import Wire
+
+T = TypeVar("T")
+
+
+def _filling(
+    headers: Mapping[str, str] | None, content: bytes, json: Any
+) -> Callable[[Wire, str, str], Any]:
+    """What makes the request; in the caller's frame it shows nothing of what it holds."""
+    headers = dict(headers or {})
+    if json is not None:
+        from json import dumps  # noqa: PLC0415
+
+        content = dumps(json).encode()
+        headers = {"Content-Type": "application/json", **headers}
+    return lambda wire, method, url: wire.build(method, url, headers, content)
+
+
+class Resource(NamedTuple):
+    """Something that a plugin lends to the application."""
+
+    kind: type
+    name: str | None
+    value: Any
+    close: Callable[[], Any] | None
+    plugin: str
+
+
+class Connection:
+    """What a plugin may use while it works for one service; one object for each plugin in it.
+
+    The awaitables finish without suspending where `asynchronous` is false: there a hook awaits
+    nothing else.
+    """
+
+    __slots__ = ("_layer", "_line")
+
+    def __init__(self, line: Line, layer: Layer) -> None:
+        self._line, self._layer = line, layer
+
+    def __repr__(self) -> str:
+        return f"<Connection {self._line.service.name!r} for {self._layer.name!r}>"
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether this connection belongs to an event loop."""
+        return self._line.asynchronous
+
+    @property
+    def service(self) -> Service:
+        """The service at the other end."""
+        return self._line.service
+
+    @property
+    def call(self) -> Call | None:
+        """The call under way here, or `None`."""
+        current = scope.get()
+        return current.call if current else None
+
+    @property
+    def _wire(self) -> Wire:
+        current = scope.get()
+        return current.wire if current and current.wire else self._line.wire("httpx")
+
+    def _left(self, waiting_for: str) -> float | None:
+        call = self.call
+        return call.check(f"{self._layer.name}'s {waiting_for}") if call else None
+
+    def _limit(self, waiting_for: str) -> AbstractAsyncContextManager[None]:
+        call = self.call
+        return Limit(call, f"{self._layer.name}'s {waiting_for}") if call else nullcontext()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait.
+
+        Raises:
+            DeadlineExceeded: at once, if the call's deadline comes first.
+        """
+        left = self._left("sleep")
+        if left is not None and seconds >= left:
+            raise DeadlineExceeded(f"no time left to wait {seconds:g} s")
+        if self.asynchronous:
+            await asyncio.sleep(seconds)
+        else:
+            time.sleep(seconds)  # noqa: ASYNC251 - driven: there is no loop to block
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """`function(*args)`, which may block: in place, or in a worker thread.
+
+        Raises:
+            DeadlineExceeded: the call's deadline passed first. What runs in a thread goes on there;
+                in place, the function ends before this is raised.
+        """
+        if self.asynchronous:
+            async with self._limit("blocking work"):
+                return await asyncio.to_thread(function, *args)
+        self._left("blocking work")
+        result = function(*args)
+        self._left("blocking work")
+        return result
+
+    async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work()` gives, run by one caller for all that ask with `key` at the same time.
+
+        Shared by this plugin class's instances across the host's services, threads and loops.
+        Waiters share the result or the error. If the leader is cancelled, a waiter runs its own
+        `work`; who would wait for itself runs it too.
+
+        Raises:
+            DeadlineExceeded: the call's deadline passed while waiting.
+        """
+        call = self.call
+        full_key = (type(self._layer.plugin), key)
+        found: T = await self._line.ground.flights.once(
+            full_key, work, asynchronous=self.asynchronous, deadline=call.deadline if call else None
+        )
+        return found
+
+    async def request(
+        self,
+        service: str,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes = b"",
+        json: Any = None,
+    ) -> Response:
+        """Send to a service that this plugin's settings name.
+
+        They do so by the type `ServiceName`, or by a `ServiceURL`, whose `origin` is the service's
+        name. Goes through that service's own connection and plugins, this instance excepted. The
+        response's body is unread: `read` it or `close` it. Redirects are not followed. It ends
+        with the call's deadline.
+
+        Raises:
+            PluginError: the settings do not name `service`, or `url` is another origin's.
+            DeadlineExceeded: the call has no time left.
+        """
+        filled = _filling(headers, content, json)
+        del headers, content, json  # often secrets: nobody who renders locals shall see them here
+        if service not in self._layer.services:
+            raise PluginError(
+                f"requested service {service!r}, which its settings do not name by a field of the "
+                "type ServiceName"
+            )
+        outer = scope.get()
+        library = outer.wire.library if outer and outer.wire else "httpx"
+        line = self._line
+        if service != line.service.name or not line.is_opening:
+            line = await line.ground.line(service, asynchronous=self.asynchronous)
+        wire = line.wire(library)
+        call = new_call(line.service)
+        absent = (outer.absent if outer else frozenset()) | {id(self._layer.plugin)}
+        message = filled(wire, method, url)
+        if not wire.owns(message):
+            raise PluginError(f"requested another origin than service {service!r}'s")
+        response: Response = await line.hop(message, wire, call, absent)
+        return response
+
+    async def perform(self, operation: Operation, function: Callable[..., Any], *args: Any) -> Any:
+        """`function(*args)` as an operation, inside the service's plugins for operations.
+
+        A plain `function` runs as in `run`, an `async def` is awaited. Outside a call the operation
+        gets a `Call` of its own.
+
+        Raises:
+            DeadlineExceeded: as `run` does.
+        """
+
+        async def work() -> Any:
+            if not inspect.iscoroutinefunction(function):
+                return await self.run(function, *args)
+            if not self.asynchronous:
+                return await function(*args)
+            async with self._limit(f"{operation.name} at {operation.system}"):
+                return await function(*args)
+
+        return await self._line.operate(operation, work, frozenset({id(self._layer.plugin)}))
+
+    async def read(self, message: Request | Response) -> bytes:
+        """The message's body, decoded; it stays readable for everybody else."""
+        return await self._wire.read(message)
+
+    async def close(self, response: Response) -> None:
+        """Close a response that goes no further; closing twice is fine."""
+        await self._wire.close(response)
+
+    def respond(
+        self, status: int, headers: Mapping[str, str] | None = None, content: bytes = b""
+    ) -> Response:
+        """An answer made here, in the current exchange's library, else httpx's."""
+        response: Response = self._wire.respond(status, headers, content)
+        return response
+
+    def failure(self, error: BaseException) -> Failure | None:
+        """Where on the wire `error` arose; `None` if it is not the wire's."""
+        told = getattr(type(error), "failure", None)
+        if isinstance(told, Failure):
+            return told
+        return None if isinstance(error, FlextError) else self._wire.failure(error)
+
+    def replayable(self, request: Request) -> bool:
+        """Whether `request` can be sent again: bytes, seekable multipart, a body not yet begun."""
+        return self._wire.replayable(request)
+
+    def watch(self, response: Response, callback: BodyEnd) -> None:
+        """Call `callback(error_or_none, bytes)` once, when the body was read, broke or closed.
+
+        It is called where the application reads, and finds the exchange's `call` and `failure` as
+        they are here. A read that was cancelled is told as that `CancelledError`.
+        """
+        current = scope.get()
+        wire = current.wire if current and current.wire else self._line.wire("httpx")
+
+        def ended(error: BaseException | None, size: int) -> None:
+            token = scope.set(current)
+            try:
+                callback(error, size)
+            except Exception as raised:
+                self._line.report(self._layer, "watch", raised)
+            finally:
+                scope.reset(token)
+
+        wire.watch(response, ended)
+
+    def emit(self, event: object) -> None:
+        """Hand a record to every `flext_event` of this service."""
+        self._line.emit(event)
+
+    def provide(
+        self,
+        kind: type[T],
+        value: T,
+        name: str | None = None,
+        close: Callable[[], Any] | None = None,
+    ) -> None:
+        """Lend `value` to the application, which asks `host.resource(service, kind, name)`.
+
+        Args:
+            kind: the type to be asked for.
+            value: what is lent.
+            name: needed where a service lends several of a kind.
+            close: called (and awaited, if it is `async def`) when the connection closes.
+        """
+        self._line.provide(Resource(kind, name, value, close, self._layer.name))
+
+    def drive(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine that awaits only what connections offer, for a sync resource's method."""
+        if self.asynchronous:
+            coroutine.close()
+            raise PluginError("drive belongs to sync connections; await the coroutine")
+        return drive(coroutine, self._line.layers)

@@ -1,0 +1,92 @@
+"""What a call's deadline does to those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from flext_plugins._call import late
+from flext_plugins._errors import DeadlineExceeded, native
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from flext_plugins._call import Call
+
+
+class Limit:
+    """Ends what stands inside it with the call's deadline; entered again for each chunk of a body.
+
+    `async with` ends it at that moment. `with` cannot: it says beforehand how long the library may
+    wait, and takes a time-out of the library's after the deadline for what it is.
+
+    Args:
+        call: whose deadline; one without is not limited.
+        waiting_for: what the error says was waited for.
+        timed_out: the library's time-outs.
+        shorten: told the seconds left before each wait.
+        base: what the error has to be as well, where it reaches the application from here.
+    """
+
+    __slots__ = ("_base", "_call", "_shorten", "_timed_out", "_timeout", "_waiting_for")
+
+    def __init__(
+        self,
+        call: Call,
+        waiting_for: str,
+        timed_out: type[Exception] | tuple[()] = (),
+        shorten: Callable[[float], object] | None = None,
+        base: type[Exception] | None = None,
+    ) -> None:
+        self._call, self._waiting_for = call, waiting_for
+        self._timed_out, self._shorten, self._base = timed_out, shorten, base
+        self._timeout: asyncio.Timeout | None = None
+
+    @property
+    def _passed(self) -> bool:
+        left = self._call.remaining()
+        return left is not None and left <= 0
+
+    def _late(self) -> DeadlineExceeded:
+        error = late(self._call, self._waiting_for)
+        return native(error, self._base) if self._base else error
+
+    def __enter__(self) -> None:
+        left = self._call.remaining()
+        if left is None:
+            return
+        if left <= 0:
+            raise self._late()
+        if self._shorten is not None:
+            self._shorten(left)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, self._timed_out) and self._passed:
+            raise self._late() from error
+
+    async def __aenter__(self) -> None:
+        self.__enter__()
+        left = self._call.remaining()
+        if left is not None:
+            self._timeout = asyncio.timeout(left)
+            await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        timeout, self._timeout = self._timeout, None
+        try:
+            if timeout is not None:
+                await timeout.__aexit__(kind, error, trace)
+        except TimeoutError:
+            raise self._late() from None
+        self.__exit__(kind, error, trace)

@@ -1,0 +1,195 @@
+"""What is installed, read from metadata alone: nothing is imported because it is installed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from importlib_metadata import Distribution, EntryPoint, version
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from flext_plugins._errors import PluginConflict, PluginIncompatible, PluginNotFound
+from flext_plugins.hookspecs import GROUP
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+OURS = "flext-plugins"
+RESERVED = {
+    name: f"{OURS}-{name}"
+    for name in (
+        *("auth", "circuit-breaker", "ldap", "meltano", "metrics", "oracle", "retry", "tracing"),
+    )
+}
+"""Our own plugins' names, and the only distribution that each resolves to by itself."""
+
+Status: TypeAlias = Literal["ready", "incompatible", "conflict", "corrupt"]
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledPlugin:
+    """One entry point of the group `flext_plugins`, or one distribution that cannot be read."""
+
+    name: str
+    distribution: str
+    version: str
+    target: str
+    """`module:Class`."""
+    status: Status = "ready"
+    problem: str = ""
+    """What is wrong and what to do; empty when ready."""
+
+
+def installed() -> list[InstalledPlugin]:
+    """Every plugin that installed distributions offer, by name; imports none.
+
+    A distribution that cannot be read costs one record of status `corrupt`; of several copies on
+    `sys.path` only the first counts, and what a broken uninstall left (`~name`) is passed over.
+    """
+    found = [record for folder, each in _distributions() for record in _records(folder, each)]
+    counts = Counter(record.name for record in found if record.status != "corrupt")
+    return sorted(
+        (_judged(record, counts) for record in found),
+        key=lambda record: (record.name, record.distribution),
+    )
+
+
+def _distributions() -> Iterator[tuple[str, Distribution]]:
+    """Each distribution with its folder, in the order of `sys.path`."""
+    seen: set[str] = set()
+    for each in Distribution.discover():
+        folder = _folder(each)
+        name = canonicalize_name(folder.partition("-")[0])
+        if name not in seen and not folder.startswith("~"):
+            seen.add(name)
+            yield folder, each
+
+
+def _folder(distribution: Distribution) -> str:
+    """`name-version`, as the folder says, to which there is no public way; spares its METADATA."""
+    stem: str = getattr(getattr(distribution, "_path", None), "stem", "EGG-INFO")
+    if stem != "EGG-INFO":
+        return stem
+    try:
+        return f"{distribution.name.replace('-', '_')}-{distribution.version}"
+    except Exception:
+        return "unknown"
+
+
+def _records(folder: str, distribution: Distribution) -> Iterator[InstalledPlugin]:
+    corrupt = InstalledPlugin("", folder, "", "", "corrupt")
+    try:
+        text = distribution.read_text("entry_points.txt")
+    except (OSError, UnicodeError) as error:
+        problem = f"entry_points.txt cannot be read ({type(error).__name__}): reinstall it"
+        yield replace(corrupt, problem=problem)
+        return
+    if text is None or GROUP not in text:
+        return
+    try:
+        points = list(distribution.entry_points.select(group=GROUP))
+    except Exception:
+        yield replace(corrupt, problem="entry_points.txt is malformed: reinstall it")
+        return
+    try:
+        name, number = str(distribution.metadata["Name"]), str(distribution.metadata["Version"])
+        problem = _incompatible(distribution, name)
+    except Exception:
+        yield replace(corrupt, problem="METADATA is missing or malformed: reinstall it")
+        return
+    status: Status = "incompatible" if problem else "ready"
+    for point in points:
+        yield InstalledPlugin(point.name, name, number, point.value, status, problem)
+
+
+def _incompatible(distribution: Distribution, name: str) -> str:
+    """Why the requirement on us does not fit; releases are compared, so betas count."""
+    from flext_plugins import __version__  # noqa: PLC0415 - the package imports this module late
+
+    release = Version(__version__).base_version
+    for each in map(Requirement, distribution.requires or ()):
+        applies = each.marker is None or each.marker.evaluate({"extra": ""})
+        ours = canonicalize_name(each.name) == OURS and applies
+        if ours and not each.specifier.contains(release):
+            wanted = f"asks for {OURS}{each.specifier}, and {__version__} is installed"
+            return f"{wanted}: install a {name} that fits"
+    return ""
+
+
+def _judged(record: InstalledPlugin, counts: Counter[str]) -> InstalledPlugin:
+    """`record`, in conflict if another distribution offers its name or owns it."""
+    owner = RESERVED.get(record.name)
+    is_owner = canonicalize_name(record.distribution) == owner
+    if record.status != "ready" or is_owner or (owner is None and counts[record.name] == 1):
+        return record
+    problem = (
+        f"the name {record.name!r} belongs to {owner}"
+        if owner
+        else f"another distribution offers {record.name!r} too"
+    )
+    chosen = f'say use = "{record.distribution}:{record.name}" to mean this one'
+    return replace(record, status="conflict", problem=f"{problem}: {chosen}")
+
+
+def find(
+    records: list[InstalledPlugin], name: str, use: str | None, others: Iterable[str]
+) -> InstalledPlugin:
+    """The plugin among `records` that `name` means, or that `use` (`distribution:name`) picks.
+
+    `others` are names that could have been meant as well.
+
+    Raises:
+        PluginNotFound: nobody offers it; the message names the nearest that is.
+        PluginConflict: several do, or a stranger a name of ours; all are named.
+        PluginIncompatible: it asks for another version of us.
+    """
+    distribution, _, wanted = (use or f":{name}").rpartition(":")
+    found = [
+        each
+        for each in records
+        if each.name == wanted
+        and (not use or canonicalize_name(each.distribution) == canonicalize_name(distribution))
+    ]
+    if not found:
+        raise PluginNotFound(_not_found(records, wanted, use, others))
+    picked = found if use else [each for each in found if each.status == "ready"]
+    if len(picked) == 1 and picked[0].status != "incompatible":
+        return picked[0]
+    told = "; ".join(f"{each.distribution} {each.version}: {each.problem}" for each in found)
+    if any(each.status == "conflict" for each in found):
+        raise PluginConflict(told)
+    raise PluginIncompatible(told)
+
+
+def _not_found(
+    records: list[InstalledPlugin], name: str, use: str | None, others: Iterable[str]
+) -> str:
+    """That nobody offers `name`, and what may be the reason."""
+    names = {each.name for each in records if each.name != name} | set(others)
+    said = [f"no installed plugin is named {use or name!r}"]
+    said += [f"did you mean {each!r}?" for each in get_close_matches(name, names, 1)]
+    said += [f"{each.distribution}: {each.problem}" for each in records if not each.name]
+    if name in RESERVED and not use:
+        said.append(f"pip install {RESERVED[name]}")
+    return "; ".join(said)
+
+
+def load(record: InstalledPlugin) -> Any:
+    """Import what `record` points to.
+
+    Raises:
+        Exception: whatever importing it raises.
+    """
+    return EntryPoint(record.name, record.target, GROUP).load()
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version on disk now, or `None` if it is gone."""
+    try:
+        return version(distribution)
+    except Exception:
+        return None

@@ -1,0 +1,213 @@
+"""What can go wrong, typed by what the caller can do about it.
+
+    FlextError
+    ├── ConfigError               mend the configuration; `problems` lists all that was found
+    │   ├── PluginNotFound        install the plugin, or mend its name
+    │   ├── PluginConflict        say which distribution is meant with `use`
+    │   └── PluginIncompatible    install a version that fits
+    ├── PluginError               a plugin broke its contract: tell its distribution
+    ├── Refused                   nothing was sent: try later, see `retry_after`
+    ├── DeadlineExceeded          the call's time is up
+    └── ServiceError              the service answered with an error: see `status`, `detail`
+
+Where `Refused` or `DeadlineExceeded` leaves a client, it is also that library's own transport error
+or time-out (`httpx.TransportError`, `httpx.TimeoutException`), so existing handlers keep working;
+what `raise_for_status` raises is also the library's own (`httpx.HTTPStatusError`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from flext_plugins._call import Call
+
+    E = TypeVar("E", bound="FlextError")
+
+
+class FlextError(Exception):
+    """Root of the tree; the host fills in who and where."""
+
+    service: str | None = None
+    plugin: str | None = None
+    distribution: str | None = None
+    call: Call | None = None
+
+    def __str__(self) -> str:
+        who = [part for part in (self.service, self.plugin) if part]
+        return ": ".join([*who, str(self.args[0]) if self.args else type(self).__name__])
+
+
+class ConfigError(FlextError):
+    """The configuration cannot be used.
+
+    Attributes:
+        problems: one sentence for each thing to mend: where, what was expected, never a value.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems) or (message,)
+
+
+class PluginNotFound(ConfigError):
+    """No installed distribution offers a plugin of this name."""
+
+
+class PluginConflict(ConfigError):
+    """More than one distribution offers a plugin of this name, or a stranger a reserved one."""
+
+
+class PluginIncompatible(ConfigError):
+    """The plugin asks for another version of flext-plugins, or its distribution is corrupt."""
+
+
+class PluginError(FlextError):
+    """A plugin broke its contract or raised something of its own, which is the `__cause__`.
+
+    Attributes:
+        hook: the hook it happened in, if any.
+    """
+
+    def __init__(self, message: str, hook: str | None = None) -> None:
+        super().__init__(message)
+        self.hook = hook
+
+
+class Refused(FlextError):
+    """Nothing was sent; retrying at once is pointless.
+
+    Attributes:
+        retry_after: seconds after which it may be worth it, or `None`.
+    """
+
+    retry_after: float | None = None
+
+    def __init__(self, message: str = "refused", *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(FlextError):
+    """The call's deadline passed; the message says what was waited for."""
+
+
+class ServiceError(FlextError):
+    """A service answered with status 400 or above; `raise_for_status` raises it.
+
+    What the service said has its secrets masked, as far as they are known here: those of the
+    service's configuration, and those in the headers that were sent.
+
+    Attributes:
+        status: the HTTP status.
+        title: what kind of problem it is; the status's own phrase, unless the service said more.
+        detail: what went wrong this time, if the service said so.
+        type: a URI that names the kind of problem; `about:blank` is none.
+        instance: a URI that names this occurrence, if the service said one.
+        extensions: what else the service said, as JSON has it.
+        correlation_id: by which the service knows the call.
+        caused_by: the error of a service behind this one, if this one told.
+        unread: why nothing of the answer's body is here, or empty.
+    """
+
+    def __init__(self, title: str = "", status: int = 500) -> None:
+        super().__init__(title, status)
+        self.title, self.status = title, status
+        self.detail: str | None = None
+        self.type = "about:blank"
+        self.instance: str | None = None
+        self.extensions: dict[str, Any] = {}
+        self.correlation_id: str | None = None
+        self.caused_by: ServiceError | None = None
+        self.unread = ""
+
+    @property
+    def root_cause(self) -> ServiceError:
+        """The innermost `caused_by`, or this error itself."""
+        return [self, *self._causes()][-1]
+
+    def problem(self, status: int = 502) -> dict[str, Any]:
+        """What to answer as `application/problem+json` (RFC 9457) where this error is the reason.
+
+        Its member `caused_by` tells of this error, and `raise_for_status` reads it back, so that
+        the first caller learns of the last service. It is for services that trust each other.
+
+        Args:
+            status: of the answer.
+        """
+        told = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}
+        if self.correlation_id is not None:
+            told["correlation_id"] = self.correlation_id
+        return {**told, "caused_by": _facts(self)}
+
+    def __str__(self) -> str:
+        chain = [self, *self._causes()]
+        told = "; caused by ".join(_told(each) for each in chain)
+        unread = f" ({self.unread})" if self.unread else ""
+        ids = [each.correlation_id for each in chain if each.correlation_id]
+        return told + unread + (f" [correlation id {ids[-1]}]" if ids else "")
+
+    def _causes(self) -> Iterator[ServiceError]:
+        error = self.caused_by
+        while error is not None:
+            yield error
+            error = error.caused_by
+
+
+def _facts(error: ServiceError) -> dict[str, Any]:
+    names = ("service", "type", "title", "status", "detail", "instance", "correlation_id")
+    facts = {name: getattr(error, name) for name in names}
+    facts["caused_by"] = _facts(error.caused_by) if error.caused_by else None
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _told(error: ServiceError) -> str:
+    what = f"{error.status} {_line(error.title)}"
+    parts = (error.service, error.plugin, what.rstrip(), error.detail)
+    return ": ".join(_line(each) for each in parts if each)
+
+
+def _line(text: str) -> str:
+    """`text` in one short line of printable characters."""
+    printable = "".join(each if each.isprintable() else " " for each in text)
+    line = " ".join(printable.split())
+    return line if len(line) <= 200 else f"{line[:196]} ..."
+
+
+@cache
+def _native_class(kind: type[FlextError], base: type[Exception]) -> type[FlextError]:
+    def reduce(error: Any) -> Any:
+        if issubclass(kind, ServiceError):  # the response that it holds does not come along
+            return _unchanged, (error.plain,)
+        return native, (error.plain, base)
+
+    body = {"__module__": kind.__module__, "__doc__": kind.__doc__, "__reduce__": reduce}
+    return type(kind.__name__, (kind, base), body)
+
+
+def _unchanged(error: E) -> E:
+    return error
+
+
+def native(error: E, base: type[Exception], **facts: Any) -> E:
+    """`error` as one that is also a `base`, with the same message, facts, cause and traceback.
+
+    Args:
+        error: one that is a `base` already is given back.
+        base: an error class of a client library.
+        facts: what `base` takes beside a message.
+    """
+    if isinstance(error, base):
+        return error
+    kind: Any = _native_class(type(error), base)  # type: ignore[arg-type] # classes are hashable
+    made = kind.__new__(kind)
+    base.__init__(made, str(error), **facts)
+    vars(made).update(vars(error))
+    made.args, made.plain, made.__cause__ = error.args, error, error.__cause__
+    made.__suppress_context__ = True
+    result: E = made.with_traceback(error.__traceback__)
+    return result

@@ -1,0 +1,95 @@
+"""What is talked to, and what is known about one conversation with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+
+from flext_plugins._errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+T = TypeVar("T")
+_MISSING: Any = object()
+
+
+class PluginInfo(NamedTuple):
+    """A plugin of a service and where it came from; `None` when registered in code."""
+
+    name: str
+    distribution: str | None
+    version: str | None
+
+
+class Timeout(NamedTuple):
+    """Seconds for each phase of an exchange; `None` waits for ever."""
+
+    connect: float | None = 5.0
+    read: float | None = 5.0
+    write: float | None = 5.0
+    pool: float | None = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Service:
+    """A named thing to talk to, with its address and settings."""
+
+    name: str
+    base_url: str | None = None
+    """Without user and password, which are among `headers`; `None` where a service only lends."""
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    """Sent to the service's own origin where the caller has not set them; values are `Secret`."""
+    timeout: Timeout = field(default_factory=Timeout)
+    deadline: float | None = None
+    """Seconds for a call: all its attempts and hops, and what its plugins wait for."""
+    verify: bool | str = True
+    cert: str | tuple[str, ...] | None = field(default=None, repr=False)
+    http2: bool = False
+    proxy: Any = None
+    """A `Secret` address, `False` for none, `None` for what the environment says."""
+    max_connections: int = 100
+    allow_insecure: bool = False
+    plugins: tuple[PluginInfo, ...] = ()
+    _provided: Mapping[type, Any] = field(default_factory=dict, repr=False)
+    _shared: Callable[[type, Callable[[], Any]], Any] | None = field(default=None, repr=False)
+
+    @overload
+    def resource(self, kind: type[T]) -> T: ...
+    @overload
+    def resource(self, kind: type[T], default: T | None) -> T | None: ...
+    def resource(self, kind: type[T], default: Any = _MISSING) -> Any:
+        """What the application provided under this type with `host.provide`.
+
+        Raises:
+            ConfigError: there is none, and no `default`.
+        """
+        found = self._provided.get(kind, default)
+        if found is _MISSING:
+            raise ConfigError(
+                f"service {self.name!r} needs a {kind.__name__}: "
+                f"call host.provide({kind.__name__}, ...) before connecting"
+            )
+        return found
+
+    def shared(self, kind: type[T], factory: Callable[[], T]) -> T:
+        """The host's one object of this type, made by `factory` at its first use."""
+        if self._shared is None:
+            raise ConfigError(f"service {self.name!r} does not belong to a host")
+        value: T = self._shared(kind, factory)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something asked of a system that does not speak HTTP, or a page or batch of it."""
+
+    system: str
+    """What is spoken to: `ldap`, `oracle`, `meltano`."""
+    name: str
+    """What is asked: `search`, `bind`."""
+    target: str
+    """The one that answers, `host:port` or a name; breakers keep one state for each."""
+    idempotent: bool = False
+    attributes: Mapping[str, Any] = field(default_factory=dict)

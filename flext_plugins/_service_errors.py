@@ -1,0 +1,129 @@
+"""What a service says when it answers with an error status, read into a `ServiceError`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from flext_plugins._call import CORRELATION, correlation
+from flext_plugins._clients import library_for
+from flext_plugins._clients.gate import CALL, MASK
+from flext_plugins._errors import ConfigError, ServiceError, native
+from flext_plugins.redaction import redact_url
+
+R = TypeVar("R")
+MOST_BYTES = 65_536
+"""A longer body is not looked at."""
+MOST_CAUSES = 8
+_TEXTS = ("detail", "error_description", "error", "message")
+"""Where services write what went wrong: RFC 9457, OAuth, FLEXT's and others'."""
+
+
+def raise_for_status(response: R) -> R:
+    """`response`, unless its status is 400 or above; for the responses of every client.
+
+    Reads of the body what the client has read already, up to 64 KiB, and waits for nothing: of a
+    streamed response read the body first, if what it says is wanted.
+
+    Raises:
+        ServiceError: which is also the client library's own (`httpx.HTTPStatusError`,
+            `requests.HTTPError`).
+    """
+    answer: Any = response
+    if answer.status_code < 400:
+        return response
+    error = _error(answer)
+    try:
+        base = library_for(type(answer)).bad_status
+        error = native(error, base, request=answer.request, response=answer)
+    except (ConfigError, RuntimeError):  # of no library of ours, or belongs to no request
+        pass
+    raise error
+
+
+def _error(answer: Any) -> ServiceError:
+    said: Mapping[str, Any] = getattr(answer, "extensions", {})
+    call, mask = said.get(CALL), said.get(MASK)
+    body, unread = _body(answer)
+    told: dict[str, Any] = {}
+    with suppress(ValueError, RecursionError):
+        told = _masked(_parsed(body, answer.headers.get("Content-Type", "")), mask or redact_url)
+    error = _read(told, answer.status_code, MOST_CAUSES)
+    error.unread, error.call = unread, call
+    error.service = mask.source if mask else _host(answer)
+    ids = (answer.headers.get(CORRELATION), error.correlation_id)
+    error.correlation_id = next(
+        (each for each in ids if each and correlation(each)), call.correlation_id if call else None
+    )
+    return error
+
+
+def _host(answer: Any) -> str | None:
+    with suppress(RuntimeError, ValueError):
+        return urlsplit(str(answer.url)).hostname
+    return None
+
+
+def _body(answer: Any) -> tuple[bytes, str]:
+    """The body, if the client has read it, else why there is none."""
+    raw = getattr(answer, "raw", None)
+    content = None
+    if raw is None or raw.closed:  # else `content` of requests would wait for it
+        with suppress(Exception):
+            content = answer.content
+    if content is None:
+        return b"", "its body was not read"
+    if len(content) > MOST_BYTES:
+        return b"", f"its body has more than {MOST_BYTES} bytes"
+    return content, ""
+
+
+def _parsed(body: bytes, kind: str) -> dict[str, Any]:
+    kind = kind.partition(";")[0].strip().lower()
+    if kind == "text/plain":
+        return {"detail": body.decode(errors="replace").strip()}
+    found = json.loads(body) if kind == "application/json" or kind.endswith("+json") else None
+    return found if isinstance(found, dict) else {}
+
+
+def _masked(value: Any, mask: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {mask(key): _masked(each, mask) for key, each in value.items()}
+    return [_masked(each, mask) for each in value] if isinstance(value, list) else value
+
+
+def _read(told: dict[str, Any], status: int, causes: int) -> ServiceError:
+    """The error that a body tells of; what is not of the expected type is left out."""
+    rest = dict(told)
+
+    def text(name: str) -> str | None:
+        found = rest.get(name)
+        if isinstance(found, Mapping) and name == "error":
+            found = found.get("message")
+        return rest.pop(name) and found if isinstance(found, str) and found else None
+
+    title = text("title")
+    if title is None:
+        title = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
+    error = ServiceError(title, status)
+    error.detail = next((found for name in _TEXTS if (found := text(name))), None)
+    error.type, error.instance = text("type") or error.type, text("instance")
+    error.service, error.correlation_id = text("service"), text("correlation_id")
+    if not (error.correlation_id and correlation(error.correlation_id)):
+        error.correlation_id = None
+    rest.pop("status", None)
+    inner = rest.pop("caused_by", None)
+    if causes and isinstance(inner, dict) and _is_status(inner.get("status")):
+        error.caused_by = _read(inner, inner["status"], causes - 1)
+    error.extensions = rest
+    return error
+
+
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and 100 <= value <= 599

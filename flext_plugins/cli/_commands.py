@@ -1,0 +1,220 @@
+"""The subcommands; what loads httpx or pydantic is loaded by those that need it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+import flext_plugins
+from flext_plugins._errors import ConfigError, FlextError
+from flext_plugins.cli import _display as display
+
+if TYPE_CHECKING:
+    from flext_plugins.cli._spans import Spans
+    from flext_plugins.cli._timeline import RecordingHost
+
+
+class _Light:
+    """Gives `--help` a default: for an option without one typer loads pydantic."""
+
+    def get_help_option(self, ctx: Any) -> Any:
+        option: Any = super().get_help_option(ctx)  # type: ignore[misc]
+        option.default = False
+        return option
+
+
+class _Command(_Light, TyperCommand):
+    pass
+
+
+class _Group(_Light, TyperGroup):
+    pass
+
+
+app = typer.Typer(
+    cls=_Group,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+File = typer.Option("-c", "--config", metavar="FILE", help="Default: $FLEXT_CONFIG or flext.toml.")
+Config = Annotated[Path | None, File]
+Name = typer.Option(metavar="NAME", help="Also read this environment's file beside FILE.")
+Environment = Annotated[str | None, Name]
+Service = Annotated[str, typer.Argument(metavar="SERVICE")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def run() -> None:
+    """Run the command; what its user can mend is told in a line, without a traceback."""
+    try:
+        app()
+    except FlextError as error:
+        display.complain(_told(error))
+        sys.exit(1)
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, ConfigError) and len(error.problems) > 1:
+        where = f"{error.service}: " if error.service else ""
+        return "\n".join(where + each for each in error.problems)
+    if isinstance(error, FlextError):
+        return str(error)
+    name = type(error).__name__
+    if name == "LocalProtocolError":  # its words repeat the value of a header
+        return f"{name}: a header or the path is malformed"
+    return f"{name}: {error}"
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
+    if wanted:
+        display.say(f"flext-plugins {flext_plugins.__version__}")
+        raise typer.Exit
+
+
+Version = typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+
+
+@app.callback()
+def main(*, version: Annotated[bool, Version] = False) -> None:
+    """Show which plugins there are, how they surround a service, and what they do."""
+
+
+@app.command("list", cls=_Command)
+def list_installed(*, as_json: AsJson = False) -> None:
+    """List the installed plugins, importing none."""
+    records = flext_plugins.installed()
+    if as_json:
+        display.say_json([asdict(each) for each in records])
+    elif records:
+        rows = [(r.name or "-", r.distribution, r.version, r.status, r.problem) for r in records]
+        display.table(["name", "distribution", "version", "status", "problem"], rows)
+    else:
+        display.say("no plugins are installed; for ours: pip install 'flext-plugins[standard]'")
+
+
+@app.command()
+def check(
+    services: Annotated[
+        list[str] | None, typer.Argument(metavar="SERVICE", help="Default: all.")
+    ] = None,
+    config: Config = None,
+    env: Environment = None,
+) -> None:
+    """Compose services as connecting would; send nothing."""
+    with flext_plugins.Host.from_file(config, env) as host:
+        host.check(*services or ())
+        number = len(set(services or host.services))
+    display.say(f"ok: {number} service{'' if number == 1 else 's'}")
+
+
+@app.command()
+def explain(
+    service: Service, *, as_json: AsJson = False, config: Config = None, env: Environment = None
+) -> None:
+    """Show the plugins around a service, outermost first."""
+    with flext_plugins.Host.from_file(config, env) as host:
+        explanation = host.explain(service)
+    if as_json:
+        display.say_json(asdict(explanation))
+    else:
+        display.onion(explanation)
+
+
+Header = typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="Again for another.")
+Data = typer.Option("-d", "--data", help="The body.")
+Json = typer.Option("--json", metavar="JSON", help="The body, and its content type.")
+Deadline = typer.Option(metavar="SECONDS", min=0.001, help="For the whole call.")
+
+
+@app.command()
+def request(
+    service: Service,
+    method: Annotated[str, typer.Argument(metavar="METHOD")],
+    path: Annotated[str, typer.Argument(metavar="PATH")],
+    *,
+    header: Annotated[list[str] | None, Header] = None,
+    data: Annotated[str | None, Data] = None,
+    json_data: Annotated[str | None, Json] = None,
+    deadline: Annotated[float | None, Deadline] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Follow redirects.")] = False,
+    fail: Annotated[bool, typer.Option("--fail", help="Exit 1 from status 400 on.")] = False,
+    config: Config = None,
+    env: Environment = None,
+) -> None:
+    """Send a request; show the answer and what each plugin did."""
+    from flext_plugins import _clients as clients  # noqa: PLC0415 - with what they load, for this alone
+    from flext_plugins.cli._timeline import RecordingHost  # noqa: PLC0415
+
+    headers, content = _message(header or [], data, json_data)
+    with RecordingHost.from_file(config, env) as host, flext_plugins.options(deadline=deadline):
+        try:
+            host.composed(service)  # imports its plugins
+            host.spans = _spans()
+            with (
+                host.connect(service, follow_redirects=follow) as client,
+                host.spans.root("flext-plugins request") if host.spans else nullcontext(),
+            ):
+                response = client.request(method, path, headers=headers, content=content)
+        except Exception as error:
+            library = type(error).__module__.partition(".")[0]
+            if library not in clients.LIBRARIES and not isinstance(error, FlextError):
+                raise
+            _happened(service, host)
+            display.complain(_told(error))
+            raise typer.Exit(1) from None
+    display.answer(response)
+    _happened(service, host)
+    if fail and response.status_code >= 400:
+        raise typer.Exit(1)
+
+
+def _happened(service: str, host: RecordingHost) -> None:
+    display.timeline(service, host.timeline.steps)
+    if host.spans is not None:
+        display.traces(host.spans.trees())
+
+
+def _spans() -> Spans | None:
+    """What listens to spans, if anything makes them: the plugins have been imported."""
+    if "opentelemetry.trace" not in sys.modules:
+        return None
+    try:
+        from flext_plugins.cli._spans import Spans  # noqa: PLC0415 - for those who have it
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("opentelemetry"):
+            raise
+        display.complain("no spans without OpenTelemetry's SDK: pip install opentelemetry-sdk")
+        return None
+    return Spans()
+
+
+def _message(
+    headers: list[str], data: str | None, json_data: str | None
+) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+    """The headers and the body that the options mean; no message repeats a value."""
+    pairs = []
+    for each in headers:
+        name, colon, value = each.partition(":")
+        if not colon or not name.strip():
+            raise typer.BadParameter("expected 'Name: value'", param_hint="-H")
+        pairs.append((name.strip().encode(), value.strip().encode()))
+    if json_data is None:
+        return pairs, None if data is None else data.encode()
+    if data is not None:
+        raise typer.BadParameter("stands for -d: give one of them", param_hint="--json")
+    try:
+        json.loads(json_data)
+    except ValueError:
+        raise typer.BadParameter("expected JSON", param_hint="--json") from None
+    if all(name.lower() != b"content-type" for name, _ in pairs):
+        pairs.append((b"Content-Type", b"application/json"))
+    return pairs, json_data.encode()

@@ -1,0 +1,161 @@
+"""What the command shows: drawn in a terminal, plain lines where it is piped."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from flext_plugins.redaction import MASK, SECRET_NAME, redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from flext_plugins._composition.explanation import Explanation, Setting
+    from flext_plugins.cli._spans import Branch
+    from flext_plugins.cli._timeline import Step
+
+_out = Console(highlight=False, markup=False, emoji=False)
+_err = Console(highlight=False, markup=False, emoji=False, stderr=True)
+if not _out.is_terminal:
+    _out.width = 100_000
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_HARMLESS = {"code", "key"}
+"""Secret in a query, mere words in a JSON body."""
+
+
+def say(text: str) -> None:
+    """Print `text` as it is."""
+    _out.print(text, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print `text` to stderr."""
+    _err.print(redact_url(text), soft_wrap=True)
+
+
+def say_json(value: Any) -> None:
+    """Print `value` as indented JSON."""
+    say(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table of which nothing is cut off; columns in `ms` are flush right."""
+    drawn = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        drawn.add_column(
+            column, justify="right" if column.endswith("ms") else "left", overflow="fold"
+        )
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    with _out.capture() as captured:
+        _out.print(drawn)
+    for line in captured.get().splitlines():
+        _out.file.write(line.rstrip() + "\n")
+    _out.file.flush()
+
+
+def onion(explanation: Explanation) -> None:
+    """Print what `host.explain` found."""
+    if not _out.is_terminal:
+        say(str(explanation))
+        return
+    tree = Tree(Text.assemble((explanation.service, "bold"), f"  {explanation.base_url}"))
+    _settings(tree, explanation.settings)
+    inner = tree
+    for layer in explanation.layers:
+        observer = ", observer" if layer.observer else ""
+        label = Text.assemble((layer.stage, "cyan"), "  ", (layer.plugin, "bold"))
+        inner = inner.add(label.append(f"  {layer.source}{observer}", "dim"))
+        inner.add(Text(", ".join(layer.hooks)))
+        _settings(inner, layer.settings)
+        if layer.note:
+            inner.add(Text(layer.note, "yellow"))
+    inner.add(Text("wire", "bold"))
+    _out.print(tree, soft_wrap=True)
+
+
+def _settings(branch: Tree, settings: Iterable[Setting]) -> None:
+    for each in settings:
+        branch.add(Text.assemble(f"{each.name} = {each.value}", (f"  ({each.origin})", "dim")))
+
+
+def answer(response: Any) -> None:
+    """Print an httpx response; header values and JSON texts with secret names are masked."""
+    say(f"{response.http_version} {response.status_code} {response.reason_phrase}".rstrip())
+    for name, value in response.headers.items():
+        say(f"{name}: {MASK if SECRET_NAME.search(name) else redact_url(value)}")
+    if response.content:
+        say("\n" + _body(response))
+    say("")
+
+
+def _body(response: Any) -> str:
+    try:
+        text: str = response.content.decode(response.encoding or "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        text = "\0"
+    if _CONTROL.search(text):
+        return f"({len(response.content)} bytes)"
+    try:
+        return json.dumps(_masked(json.loads(text)), indent=2, ensure_ascii=False)
+    except ValueError:
+        return redact_url(text)
+
+
+def _masked(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _masked(inner, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(each, name) for each in value]
+    if not isinstance(value, str):
+        return value
+    secret = name not in _HARMLESS and SECRET_NAME.search(name)
+    return MASK if secret else redact_url(value)
+
+
+def timeline(service: str, steps: Sequence[Step]) -> None:
+    """Print what each plugin did; what belongs to other services than `service` names them."""
+    if not steps:
+        return
+    rows = []
+    for step in steps:
+        who = step.who if step.service == service else f"{step.who} ({step.service})"
+        times = ["", ""]
+        if step.total is not None:
+            times = [f"{1000 * (step.total - step.inside):.1f}", f"{1000 * step.total:.1f}"]
+        start, what = f"{1000 * (step.at - steps[0].at):.1f}", redact_url(step.outcome)
+        rows.append([start, *times, "  " * step.depth + who, step.hook, what])
+    table(["at ms", "self ms", "total ms", "who", "hook", "what"], rows)
+
+
+def traces(trees: Mapping[str, Sequence[Branch]]) -> None:
+    """Print each trace as a tree of its spans, with their events, under its id."""
+    for trace_id, roots in trees.items():
+        say(f"\ntrace {trace_id}")
+        for root in roots:
+            tree = Tree(_label(root))
+            _grow(tree, root.below)
+            _out.print(tree, soft_wrap=True)
+
+
+def _grow(tree: Tree, branches: Iterable[Branch]) -> None:
+    for each in branches:
+        _grow(tree.add(_label(each)), each.below)
+
+
+def _label(branch: Branch) -> Text:
+    time = "" if branch.seconds is None else f"{1000 * branch.seconds:.1f} ms"
+    words = (branch.name, branch.where, branch.what, time, branch.id)
+    styles = ("bold", "cyan", "", "", "dim")
+    shown = [
+        (_CONTROL.sub("?", redact_url(word).replace("\n", " ")), style)
+        for word, style in zip(words, styles, strict=True)
+        if word
+    ]
+    return Text("  ").join(Text(*each) for each in shown)

@@ -1,0 +1,82 @@
+"""What a plugin does in one world, seen from all sides, to be compared with another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from flext_plugins.testing._rig import STEPS, Rig, kind_of
+from flext_plugins.testing._service import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from flext_plugins.testing._record import Seen
+    from flext_plugins.testing._rig import Step
+
+Place: TypeAlias = tuple[str, ...]
+Trace: TypeAlias = dict[Place, object]
+MADE_ANEW = {"date", "host", "x-correlation-id"}
+"""Headers that differ from run to run without any plugin."""
+
+
+def plain(world: str) -> dict[str, dict[str, str]]:
+    """The headers that the service receives at each step from a client without plugins."""
+    found = {}
+    with Rig(world) as rig:
+        for step in STEPS:
+            rig.step(step._replace(answer=Answer()))
+            found[step.name] = rig.service.received[-1].headers
+    return found
+
+
+def traced(rig: Rig, plain: Mapping[str, Mapping[str, str]]) -> Trace:
+    """What each step comes to: for the caller, the hooks, the receivers of events, the services."""
+    trace: Trace = {}
+    for step in STEPS:
+        trace.update(_seen_in(rig, step, plain[step.name]))
+    for name, work in (("an operation", bool), ("an operation that fails", _unreachable)):
+        came = rig.operate(work)
+        trace[name, "its caller got"] = kind_of(came.error) if came.error else "a result"
+    return trace
+
+
+def _seen_in(rig: Rig, step: Step, plain: Mapping[str, str]) -> Iterator[tuple[Place, object]]:
+    services = {"service": rig.service, "elsewhere": rig.elsewhere, **rig.others}
+    before = {name: len(each.received) for name, each in services.items()}
+    hooks, told = len(rig.record.seen), len(rig.told)
+    came = rig.step(step)
+    yield (step.name, "the caller got"), came.status or (came.error and kind_of(came.error))
+    yield (step.name, "the caller got the body"), came.body
+    for name, value in came.headers.items():
+        if name not in MADE_ANEW:
+            yield (step.name, "the caller got the header", name), value
+    yield (step.name, "its hooks ran"), [_shown(each) for each in rig.record.seen[hooks:]]
+    yield (step.name, "events were"), rig.told[told:]
+    for name, each in services.items():
+        for number, received in enumerate(each.received[before[name] :], 1):
+            place = step.name, f"{name} received, as number {number},"
+            yield place, (received.method, received.path, received.body)
+            for header, value in received.headers.items():
+                if name == "service" and header not in MADE_ANEW and plain.get(header) != value:
+                    yield (*place, "the header", header), value
+
+
+def _shown(seen: Seen) -> tuple[Any, ...]:
+    gave = seen.gave if isinstance(seen.gave, int | None) else type(seen.gave).__name__
+    return seen.hook, seen.attempt, seen.status, kind_of(seen.raised) if seen.raised else gave
+
+
+def _unreachable() -> None:
+    raise ConnectionError
+
+
+def difference(one: Trace, other: Trace, ignored: frozenset[Place] = frozenset()) -> str | None:
+    """The first difference, in words; `None` if there is none."""
+    absent = object()
+    for place in [*one, *(each for each in other if each not in one)]:
+        expected, found = one.get(place, absent), other.get(place, absent)
+        if expected != found and place not in ignored:
+            seen = "nothing" if found is absent else repr(found)
+            wanted = "nothing" if expected is absent else repr(expected)
+            return f"after {place[0]}, {' '.join(place[1:])}: {seen}, and not {wanted}"
+    return None
