@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 def late(call: Call, waiting_for: str) -> DeadlineExceeded:
     """The error of a call whose time is up."""
     error = DeadlineExceeded(f"no time left, waiting for {waiting_for}")
-    error.service, error.call = call.service, call
-    return error
+    return error.add_context(service=call.service, call=call)
 
 
 def least(*seconds: float | None) -> float | None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import Self
 
     from flext_plugins._call import Call
 
@@ -36,6 +37,28 @@ class FlextError(Exception):
     plugin: str | None = None
     distribution: str | None = None
     call: Call | None = None
+
+    def add_context(
+        self,
+        *,
+        service: str | None = None,
+        plugin: str | None = None,
+        distribution: str | None = None,
+        call: Call | None = None,
+    ) -> Self:
+        """Fill in who and where, so far as nobody has: the innermost knows best.
+
+        Args:
+            service: the service that was talked to.
+            plugin: the plugin it happened in.
+            distribution: that plugin's; it goes with `plugin`.
+            call: the call under way.
+        """
+        if self.plugin is None:
+            self.plugin, self.distribution = plugin, distribution
+        self.service = self.service or service
+        self.call = self.call or call
+        return self
 
     def __str__(self) -> str:
         who = [part for part in (self.service, self.plugin) if part]

@@ -53,8 +53,9 @@ def _error(answer: Any) -> ServiceError:
     with suppress(ValueError, RecursionError):
         told = _masked(_parsed(body, answer.headers.get("Content-Type", "")), mask or redact_url)
     error = _read(told, answer.status_code, MOST_CAUSES)
-    error.unread, error.call = unread, call
+    error.unread = unread
     error.service = mask.source if mask else _host(answer)
+    error.add_context(call=call)
     ids = (answer.headers.get(CORRELATION), error.correlation_id)
     error.correlation_id = next(
         (each for each in ids if each and correlation(each)), call.correlation_id if call else None

@@ -36,7 +36,7 @@ def _unwound(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer]) -> T:
         layer, frame, what = _suspended(coroutine, layers)
         error = PluginError(f"awaited {what} in a sync connection; use what `connection` offers")
         if layer is not None:
-            error.plugin, error.distribution = layer.name, layer.distribution
+            error.add_context(plugin=layer.name, distribution=layer.distribution)
         if frame in told:
             coroutine.close()
             raise error

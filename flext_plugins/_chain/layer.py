@@ -72,15 +72,16 @@ def blame(
         found = error
     else:
         found = PluginError(f"{hook} raised {type(error).__name__}{_where(error, layer)}", hook)
-    if found.plugin is None:
-        found.plugin, found.distribution = layer.name, layer.distribution
-        found.service = found.service or service
-        found.call = found.call or call
-        if isinstance(found, Refused) and call and receiver:
-            call.answered_by = layer.name
-            reason = str(found.args[0]) if found.args else type(found).__name__
-            kind = type(found).__name__
-            receiver.emit(CallRefused(call, layer.name, reason, found.retry_after, kind))
+    if found.plugin is not None:
+        return found
+    found.add_context(
+        service=service, plugin=layer.name, distribution=layer.distribution, call=call
+    )
+    if isinstance(found, Refused) and call and receiver:
+        call.answered_by = layer.name
+        reason = str(found.args[0]) if found.args else type(found).__name__
+        kind = type(found).__name__
+        receiver.emit(CallRefused(call, layer.name, reason, found.retry_after, kind))
     return found
 
 

@@ -53,8 +53,7 @@ async def edge(
         response.request = request
         return response
     except FlextError as error:
-        error.service, error.call = error.service or service.name, error.call or call
-        failed = error
+        failed = error.add_context(service=service.name, call=call)
     except Exception as error:
         error.flext_call = call  # type: ignore[attr-defined] # a native error carries it so
         raise

@@ -100,8 +100,7 @@ def _together(problems: list[FlextError], service: str) -> FlextError:
     error = problems[0]
     if len(problems) > 1:
         error = report([s for each in problems for s in getattr(each, "problems", (str(each),))])
-    error.service = error.service or service
-    return error
+    return error.add_context(service=service)
 
 
 class _Reserved(BaseModel):
@@ -195,9 +194,9 @@ class _Draft(NamedTuple):
             failed = PluginError(f"its constructor raised {type(error).__name__}")
             if not isinstance(error, ValidationError):  # which holds what it was given
                 failed.__cause__ = error
-        failed.service, failed.plugin = service.name, self.name
-        failed.distribution = self.source.distribution
-        raise failed
+        raise failed.add_context(
+            service=service.name, plugin=self.name, distribution=self.source.distribution
+        )
 
 
 def _draft(

@@ -130,9 +130,9 @@ def _said(error: Exception) -> str:
 
 
 def _at(error: PluginError, record: InstalledPlugin | None, name: str | None = None) -> PluginError:
-    error.plugin = name or (record.name if record else None)
-    error.distribution = record.distribution if record else None
-    return error
+    if record is None:
+        return error.add_context(plugin=name)
+    return error.add_context(plugin=name or record.name, distribution=record.distribution)
 
 
 def _contract(kind: Any) -> Iterator[str]:

@@ -109,7 +109,7 @@ class Line:
         except Exception as error:
             outcome = _outcome(error, wire)
             if isinstance(error, FlextError):
-                error.service, error.call = error.service or call.service, error.call or call
+                error.add_context(service=call.service, call=call)
             raise
         finally:
             try:
@@ -135,7 +135,7 @@ class Line:
         try:
             return await self.chain("operation", current.absent)(operation, current)
         except FlextError as error:
-            error.service, error.call = error.service or self.service.name, error.call or call
+            error.add_context(service=self.service.name, call=call)
             raise
         finally:
             scope.reset(token)
