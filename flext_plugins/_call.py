@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from flext_plugins._service import Service
-    from flext_plugins._wire import Wire
 
 
 def late(call: Call, waiting_for: str) -> DeadlineExceeded:
@@ -80,7 +79,8 @@ class Scope(NamedTuple):
     """What is under way in this context: the call, the library in use, who takes no part."""
 
     call: Call
-    wire: Wire | None
+    wire: Any
+    """A `Wire`, or `None` for an operation outside of an exchange."""
     absent: frozenset[int] = frozenset()
     """`id`s of plugin instances that caused this exchange and so stay out of it."""
     work: Any = None

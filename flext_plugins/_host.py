@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 from weakref import WeakSet
 
-from flext_plugins import _clients as clients
 from flext_plugins._chain.drive import drive
-from flext_plugins._chain.singleflight import Flights
-from flext_plugins._composition import Composition, compose
+from flext_plugins._clients import AsyncClient, SyncClient, library_for
 from flext_plugins._composition.catalog import Catalog
 from flext_plugins._composition.explanation import Explanation, explain
 from flext_plugins._config.load import load
 from flext_plugins._config.models import HostConfig
 from flext_plugins._config.validation import report
-from flext_plugins._connections.channels import Lines
 from flext_plugins._errors import ConfigError, FlextError
+from flext_plugins._runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -28,11 +25,10 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from flext_plugins._connections.channel import Line
-    from flext_plugins._wire import Wire
+    from flext_plugins._connections.channel import Channel
 
-S = TypeVar("S", bound=clients.SyncClient)
-A = TypeVar("A", bound=clients.AsyncClient)
+S = TypeVar("S", bound=SyncClient)
+A = TypeVar("A", bound=AsyncClient)
 T = TypeVar("T")
 _hosts: WeakSet[Host] = WeakSet()
 
@@ -58,17 +54,8 @@ class Host:
         self._config = config
         self._catalog = Catalog()
         self._provided: dict[type, Any] = {}
-        self._fresh()
+        self._runtime = Runtime(config, self._catalog, self._provided)
         _hosts.add(self)
-
-    def _fresh(self, *, closed: bool = False) -> None:
-        """Everything that a forked child must not inherit."""
-        self._lock = threading.RLock()
-        self._compositions: dict[str, Composition] = {}
-        self._shared: dict[type, Any] = {}
-        self._tls: dict[Any, Any] = {}
-        self._lines = Lines(self, self.composed, closed=closed)
-        self.flights = Flights()
 
     @classmethod
     def from_file(
@@ -124,9 +111,9 @@ class Host:
             import httpx  # noqa: PLC0415 - not before it is wanted
 
             client = httpx.Client
-        made = self._client(service, client, client_options, asynchronous=False)
-        drive(self.line(service, asynchronous=False), self.composed(service).layers)
-        return made
+        connected = self._client(service, client, client_options, asynchronous=False)
+        self._channel(service)
+        return connected
 
     @overload
     def aconnect(
@@ -151,23 +138,28 @@ class Host:
             client = httpx.AsyncClient
 
         async def connect() -> Any:
-            made = self._client(service, client, client_options, asynchronous=True)
-            await self.line(service, asynchronous=True)
-            return made
+            connected = self._client(service, client, client_options, asynchronous=True)
+            await self._runtime.channels.get(service, asynchronous=True)
+            return connected
 
         return Connecting(connect)
 
     def _client(
         self, service: str, client: type, options: dict[str, Any], *, asynchronous: bool
     ) -> Any:
-        library = clients.library_for(client)
+        library = library_for(client)
         if library.is_async(client) is not asynchronous:
             method = "connect" if asynchronous else "aconnect"
             raise ConfigError(f"{client.__qualname__} wants host.{method}(...)")
-        composed = self.composed(service).service
-        if composed.base_url is None:
+        target = self._runtime.composed(service).service
+        if target.base_url is None:
             raise ConfigError(f"service {service!r} has no base_url: it only lends resources")
-        return library.client(client, self, composed, dict(options))
+        return library.client(client, self._runtime, target, dict(options))
+
+    def _channel(self, service: str) -> Channel:
+        """The open connection for sync clients."""
+        layers = self._runtime.composed(service).layers  # or a coroutine that nobody awaits is left
+        return drive(self._runtime.channels.get(service, asynchronous=False), layers)
 
     def transport(self, service: str, kind: type[T]) -> T:
         """What `connect` puts into a client, to be put into a client of one's own.
@@ -179,9 +171,9 @@ class Host:
         Raises:
             FlextError: the service cannot be composed; it is opened by its first request.
         """
-        self.composed(service)
-        made: T = clients.library_for(kind).transport(kind, self, service)
-        return made
+        self._runtime.composed(service)
+        transport: T = library_for(kind).transport(kind, self._runtime, service)
+        return transport
 
     def resource(self, service: str, kind: type[T], name: str | None = None) -> T:
         """What a plugin of `service` lends, by its type; opens the connection.
@@ -190,12 +182,12 @@ class Host:
             ConfigError: it lends none, or several and no `name` was given.
             FlextError: the service cannot be composed or opened.
         """
-        layers = self.composed(service).layers  # before there is a coroutine that nobody awaits
-        return drive(self.line(service, asynchronous=False), layers).find(kind, name)
+        return self._channel(service).find(kind, name)
 
     async def aresource(self, service: str, kind: type[T], name: str | None = None) -> T:
         """The same for the running event loop."""
-        return (await self.line(service, asynchronous=True)).find(kind, name)
+        channel = await self._runtime.channels.get(service, asynchronous=True)
+        return channel.find(kind, name)
 
     def explain(self, service: str) -> Explanation:
         """The onion of `service`: who stands where, from which distribution, with which settings.
@@ -203,7 +195,7 @@ class Host:
         Raises:
             FlextError: the service cannot be composed.
         """
-        return explain(self.composed(service))
+        return explain(self._runtime.composed(service))
 
     def check(self, *services: str) -> None:
         """Compose the named services, or all, as connecting to them would.
@@ -214,58 +206,18 @@ class Host:
         problems: list[FlextError] = []
         for name in services or self.services:
             try:
-                self.composed(name)
+                self._runtime.composed(name)
             except FlextError as error:
                 problems.append(error)
         if len(problems) == 1:
             raise problems[0]
         if problems:
-            found = [
+            texts = [
                 f"{error.service}: {text}" if error.service and text else text or str(error)
                 for error in problems
                 for text in getattr(error, "problems", [""])
             ]
-            raise report(list(dict.fromkeys(found)))
-
-    def composed(self, name: str) -> Composition:
-        """The service with its plugin instances, made once."""
-        found = self._compositions.get(name)
-        return found if found is not None else self._compose(name, ())
-
-    def _compose(self, name: str, path: tuple[str, ...]) -> Composition:
-        with self._lock:
-            if name in path:
-                loop = " -> ".join([*path[path.index(name) :], name])
-                raise ConfigError(f"services would log in at each other for ever: {loop}")
-            if (found := self._compositions.get(name)) is not None:
-                return found
-            made = compose(name, self._config, self._catalog, self._provided, self._share)
-            for target in sorted(made.edges - {name}):
-                self._compose(target, (*path, name))
-            self._compositions[name] = made
-            return made
-
-    def _share(self, kind: type[T], factory: Callable[[], T]) -> T:
-        with self._lock:
-            if kind not in self._shared:
-                self._shared[kind] = factory()
-            value: T = self._shared[kind]
-            return value
-
-    def wire(self, line: Line, library: str) -> Wire:
-        """A new way to the network for `line`."""
-        made: Wire = clients.wire(
-            library, line.service, asynchronous=line.asynchronous, tls=self._tls
-        )
-        return made
-
-    def opened(self, service: str, *, asynchronous: bool) -> Line | None:
-        """The connection to `service` in this world, if it is open."""
-        return self._lines.opened(service, asynchronous=asynchronous)
-
-    async def line(self, service: str, *, asynchronous: bool) -> Line:
-        """The open connection to `service` in this world, opened if it is not."""
-        return await self._lines.get(service, asynchronous=asynchronous)
+            raise report(list(dict.fromkeys(texts)))
 
     def close(self) -> None:
         """Close every connection and what plugins provided; closing twice is fine.
@@ -273,7 +225,7 @@ class Host:
         Raises:
             ExceptionGroup: all that went wrong on the way.
         """
-        if failures := self._lines.close():
+        if failures := self._runtime.channels.close():
             raise ExceptionGroup("closing the host", failures)
 
     async def aclose(self) -> None:
@@ -282,7 +234,7 @@ class Host:
         Raises:
             ExceptionGroup: all that went wrong on the way.
         """
-        if failures := await self._lines.aclose():
+        if failures := await self._runtime.channels.aclose():
             raise ExceptionGroup("closing the host", failures)
 
     def __enter__(self) -> Self:
@@ -316,8 +268,8 @@ class Connecting(Generic[A]):
         self._client: Any = None
 
     def __await__(self) -> Generator[Any, None, A]:
-        found: Generator[Any, None, A] = self._connect().__await__()
-        return found
+        waiting: Generator[Any, None, A] = self._connect().__await__()
+        return waiting
 
     async def __aenter__(self) -> A:
         self._client = await self._connect()
@@ -338,7 +290,8 @@ def _after_fork() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         for host in list(_hosts):
-            host._fresh(closed=host._lines.closed)  # noqa: SLF001
+            runtime = host._runtime  # noqa: SLF001
+            runtime.renew(closed=runtime.channels.closed)
 
 
 if hasattr(os, "register_at_fork"):

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from flext_plugins._call import CORRELATION, correlation
 from flext_plugins._clients import library_for
-from flext_plugins._clients.gate import CALL, MASK
+from flext_plugins._clients.gate import MASK
+from flext_plugins._clients.hop import CALL
 from flext_plugins._errors import ConfigError, ServiceError, native
 from flext_plugins.redaction import redact_url
 

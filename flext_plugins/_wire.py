@@ -1,50 +1,55 @@
-"""What the chain needs of a client library."""
+"""What the core needs of a client library; each folder in `_clients` gives the three for one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Mapping
 
     from flext_plugins._call import Call
-    from flext_plugins._messages import Failure
-
-    BodyEnd = Callable[[BaseException | None, int], None]
-    """How a body ended: the error, or `None`, and the bytes that had passed."""
+    from flext_plugins._messages import BodyEnd, Failure
+    from flext_plugins._service import Service
 
 
-class Wire(Protocol):
-    """One connection's way to the network through one client library, in one world.
+class Library(Protocol):
+    """A client library."""
 
-    What the chain needs of a library; `flext_plugins.clients` implements it.
-    """
+    name: str
+    refused: type[Exception]
+    """The library's transport error, which a `Refused` is as well when it leaves a client."""
+    timed_out: type[Exception]
+    """All of the library's time-outs."""
+    bad_status: type[Exception]
+    """The library's error for a status of 400 or above."""
 
-    library: str
+    def wire(self, service: Service, *, asynchronous: bool, tls: dict[Any, Any]) -> Wire:
+        """A new way to `service`; `tls` is the host's cache of TLS contexts."""
+
+    def is_async(self, kind: type) -> bool:
+        """Whether a client or transport class belongs to an event loop."""
+
+    def transport(self, kind: type, runtime: Any, service: str) -> Any:
+        """A transport of the class `kind` through the connection to `service`."""
+
+    def client(self, kind: type, runtime: Any, service: Service, options: dict[str, Any]) -> Any:
+        """An instance of the client class `kind` on top of the connection to `service`."""
+
+
+class Messages(Protocol):
+    """What the core asks about one service's messages in one client library."""
 
     def owns(self, request: Any) -> bool:
         """Whether `request` goes to the service's own origin."""
 
-    def bare(self, request: Any, call: Call) -> Awaitable[Any]:
-        """Send to any origin, without the service's client certificate."""
-
-    def send(self, request: Any, call: Call) -> Awaitable[Any]:
-        """Send `request` to the service; the response's body is unread."""
-
-    async def read(self, message: Any) -> bytes:
-        """The decoded body, which stays readable for everybody else."""
-
-    async def close(self, response: Any) -> None:
-        """Close `response`; closing twice is fine."""
-
     def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
         """A request whose relative `url` is joined to the service's address."""
 
-    def clone(self, request: Any) -> Any:
-        """A request with headers and extensions of its own and the same stream."""
-
     def adopt(self, request: Any, call: Call) -> Any:
         """A clone with the service's headers and the call's id, where the caller has set none."""
+
+    def clone(self, request: Any) -> Any:
+        """A request with headers and extensions of its own and the same stream."""
 
     def respond(self, status: int, headers: Mapping[str, str] | None, content: bytes) -> Any:
         """An answer made here."""
@@ -55,7 +60,29 @@ class Wire(Protocol):
     def replayable(self, request: Any) -> bool:
         """Whether `request` can be sent (again)."""
 
-    def watch(self, response: Any, callback: Callable[[BaseException | None, int], None]) -> None:
+    def pool_timeout(self, request: Any) -> float | None:
+        """Seconds that `request` waits for a free connection."""
+
+
+class Wire(Protocol):
+    """One connection's way to the network through one client library, in one world."""
+
+    library: Library
+    messages: Messages
+
+    def send(self, request: Any, call: Call) -> Awaitable[Any]:
+        """Send `request` to the service; the response's body is unread."""
+
+    def bare(self, request: Any, call: Call) -> Awaitable[Any]:
+        """Send to any origin, without the service's client certificate."""
+
+    async def read(self, message: Any) -> bytes:
+        """The decoded body, which stays readable for everybody else."""
+
+    async def close(self, response: Any) -> None:
+        """Close `response`; closing twice is fine."""
+
+    def watch(self, response: Any, callback: BodyEnd) -> None:
         """Call `callback(error, bytes)` once, when the body has ended."""
 
     def aclose(self) -> Awaitable[None]:

@@ -53,20 +53,20 @@ class Mask:
 
     Args:
         headers: those of the request that was sent.
+        source: who answered: the service, or another origin's host.
 
     Attributes:
-        source: who answered: the service, or another origin's host.
         secrets: each has `get_secret_value`.
     """
 
     __slots__ = ("_sent", "secrets", "source")
 
-    def __init__(self, headers: Mapping[str, Any]) -> None:
+    def __init__(self, headers: Mapping[str, Any], source: str) -> None:
         from pydantic import SecretStr  # noqa: PLC0415 - `flext-plugins list` does without
 
         # Now: a plugin may take off again what it put on. Wrapped: the response carries this.
         self._sent = tuple(SecretStr(each) for each in _credentials(headers))
-        self.source, self.secrets = "", tuple[Any, ...]()
+        self.source, self.secrets = source, tuple[Any, ...]()
 
     def __call__(self, text: str) -> str:
         return redact_url(without(text, self._values()))

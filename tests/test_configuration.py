@@ -586,7 +586,7 @@ def test_a_validator_that_raises_something_odd_is_a_problem():
 
 def test_an_unknown_service_is_told_with_the_nearest_name():
     host = Host({"services": {"flexcore": {}}})
-    for ask in (host.connect, host.explain, host.check, host.composed):
+    for ask in (host.connect, host.explain, host.check, host._runtime.composed):
         (told,) = problems(ask, "flexcoer")
         assert told == "no service is named 'flexcoer'; did you mean 'flexcore'?"
 

@@ -28,7 +28,8 @@ LAYERS = (
     {"_connections"},
     {"_composition"},
     {"_clients"},
-    {"_host", "_service_errors"},
+    {"_runtime", "_service_errors"},
+    {"_host"},
     {"cli", "testing"},
 )
 """Bottom first; a module may import its own layer and those below."""

@@ -115,7 +115,7 @@ def test_one_tls_context_for_each_distinct_setting(tmp_path):
         for name in services:
             with pytest.raises(httpx.ConnectError):
                 host.connect(name).get("/")
-        assert len(host._tls) == 3
+        assert len(host._runtime.tls) == 3
 
 
 def test_sync_threads_and_async_loops_share_one_host(flext_service):

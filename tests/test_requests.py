@@ -16,6 +16,7 @@ from requests.adapters import BaseAdapter
 from requests.auth import HTTPDigestAuth
 from urllib3.exceptions import InsecureRequestWarning
 
+import flext_plugins
 from flext_plugins import (
     Call,
     ConfigError,
@@ -241,9 +242,10 @@ def test_headers_may_be_pairs_and_the_sessions_own_stay(flext_service, connect):
     assert flext_service.received[0].headers["user-agent"].startswith("python-requests/")
 
 
-def test_a_redirect_to_no_address_is_requests_own_error(flext_service, connect):
+@pytest.mark.parametrize("deadline", [None, 30])
+def test_a_redirect_to_no_address_is_requests_own_error(flext_service, connect, deadline):
     flext_service.answer = Answer(302, {"Location": "http://127.0.0.1:port/"})
-    with pytest.raises(requests.exceptions.InvalidURL):
+    with flext_plugins.options(deadline=deadline), pytest.raises(requests.exceptions.InvalidURL):
         connect().get("/")
 
 

@@ -251,7 +251,10 @@ def test_userinfo_may_be_references_and_is_sent_to_the_service_only(
         with host, host.connect("a") as client:
             client.get("/")
             client.get(flext_elsewhere.url)
-        assert host.composed("a").service.base_url == f"http://127.0.0.1:{flext_service.port}/"
+        assert (
+            host._runtime.composed("a").service.base_url
+            == f"http://127.0.0.1:{flext_service.port}/"
+        )
         told = flext_service.received[-1].headers["authorization"]
         assert base64.b64decode(told.removeprefix("Basic ")).decode() == expected
         assert "authorization" not in flext_elsewhere.received[-1].headers
@@ -655,7 +658,7 @@ def full(monkeypatch):
 
 def test_nothing_that_can_be_printed_shows_a_secret(monkeypatch):
     config, host = full(monkeypatch)
-    composed = host.composed("a")
+    composed = host._runtime.composed("a")
     shown = [config, config.services["a"], config.service("a"), config.defaults, config.plugins]
     shown += [composed, composed.service, *composed.layers, host.explain("a"), host]
     shown += [

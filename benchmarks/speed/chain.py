@@ -19,7 +19,7 @@ import pluggy
 from flext_plugins import Call, hookimpl, hookspecs
 from flext_plugins._call import Scope
 from flext_plugins._chain import exchange_chain
-from flext_plugins._chain.layer import Hook, Layer
+from flext_plugins._chain.layer import Hook, HookShape, Layer
 
 from .measurement import Case, Table
 from .target import Target, overhead, ratio
@@ -93,10 +93,11 @@ def compiled(count: int) -> Run:
     for number in range(count):
         plugin = Empty()
         hooks = {
-            "flext_request": Hook(plugin.flext_request, ("request",), asynchronous=False),
-            "flext_response": Hook(
-                plugin.flext_response, ("response", "request"), asynchronous=False
-            ),
+            name: Hook(function, HookShape(name, arguments, asynchronous=False))
+            for name, function, arguments in (
+                ("flext_request", plugin.flext_request, ("request",)),
+                ("flext_response", plugin.flext_response, ("response", "request")),
+            )
         }
         layers.append((Layer(f"empty-{number}", plugin, hooks), None))
     return driven(exchange_chain(layers, Silent()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins._chain.layer import arranged, blame, cause_of, checked, discard, wire_of
+from flext_plugins._chain.layer import arranged, blame, cause_of, checked, discard
 from flext_plugins._chain.small_hooks import ENTER, LEAVE, unrolled
 from flext_plugins._errors import PluginError
 from flext_plugins.hookspecs import Stage
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 class Send:
     """What a `flext_exchange` or `flext_operation` calls to go inward."""
 
-    __slots__ = ("_around", "_busy", "_scope", "error", "given", "response", "sent")
+    __slots__ = ("_around", "_busy", "_message", "_scope", "error", "response", "sent")
 
-    def __init__(self, around: Around, given: Any, scope: Scope) -> None:
-        self._around, self._scope, self.given = around, scope, given
+    def __init__(self, around: Around, message: Any, scope: Scope) -> None:
+        self._around, self._scope, self._message = around, scope, message
         self.sent = self._busy = False
         self.response: Any = None
         self.error: BaseException | None = None
@@ -39,11 +39,11 @@ class Send:
         if self.sent:
             await self._again(message)
         elif around.observes:
-            message = self.given
+            message = self._message
         self.sent = self._busy = True
         try:
             if around.clones:
-                clone = wire_of(self._scope).clone(message)
+                clone = self._scope.wire.messages.clone(message)
                 self.response = response = await around.inner(clone, self._scope)
                 response.request = message  # what is done to the clone stays further in
             else:
@@ -59,10 +59,11 @@ class Send:
         if self._around.observes:
             raise PluginError("an observer cannot send twice", self._around.name)
         if self._around.closes:
-            if not wire_of(self._scope).replayable(message):
+            wire = self._scope.wire
+            if not wire.messages.replayable(message):
                 raise PluginError("the request's body cannot be replayed", self._around.name)
             if self.response is not None:
-                await wire_of(self._scope).close(self.response)
+                await wire.close(self.response)
         self._scope.call.attempt += 1
         self._scope.call.answered_by = None
         self.response = self.error = None
@@ -99,7 +100,7 @@ class Around:
             ) from cause_of(error)
         if self.closes and response is not send.response:
             if send.response is not None:
-                await wire_of(scope).close(send.response)
+                await scope.wire.close(send.response)
             checked(response, message, self.layer, self.name, scope)
         if not send.sent:
             scope.call.answered_by = self.layer.name
@@ -139,7 +140,7 @@ def around(name: str, inner: Inner, layer: Layer, connection: Any, receiver: Rec
 def _to_wire(request: Any, scope: Scope) -> Awaitable[Any]:
     call: Call = scope.call
     call.answered_by = None  # whoever refused an operation on the way here
-    sending: Awaitable[Any] = scope.wire.send(request, call)  # type: ignore[union-attr]
+    sending: Awaitable[Any] = scope.wire.send(request, call)
     return sending
 
 

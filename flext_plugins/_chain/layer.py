@@ -18,12 +18,19 @@ if TYPE_CHECKING:
     from flext_plugins._call import Call, Scope
 
 
-class Hook(NamedTuple):
-    """One function of a plugin instance."""
+class HookShape(NamedTuple):
+    """How a hook of a plugin class is called."""
 
-    function: Callable[..., Any]
+    name: str
     arguments: tuple[str, ...]
     asynchronous: bool
+
+
+class Hook(NamedTuple):
+    """One hook of a plugin instance."""
+
+    function: Callable[..., Any]
+    shape: HookShape
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +60,11 @@ class Receiver(Protocol):
 
 def arranged(hook: Hook, offered: tuple[str, ...]) -> Callable[..., Any]:
     """`hook` as a function that takes all of `offered`, in that order."""
-    if hook.arguments == offered:
-        return hook.function
-    function, places = hook.function, [offered.index(name) for name in hook.arguments]
-    return lambda *given: function(*[given[place] for place in places])
+    function, arguments = hook.function, hook.shape.arguments
+    if arguments == offered:
+        return function
+    places = [offered.index(name) for name in arguments]
+    return lambda *values: function(*[values[place] for place in places])
 
 
 def blame(
@@ -69,20 +77,20 @@ def blame(
 ) -> FlextError:
     """What leaves `layer` for an `error` that arose in it: a `FlextError` that says who."""
     if isinstance(error, FlextError):
-        found = error
+        blamed = error
     else:
-        found = PluginError(f"{hook} raised {type(error).__name__}{_where(error, layer)}", hook)
-    if found.plugin is not None:
-        return found
-    found.add_context(
+        blamed = PluginError(f"{hook} raised {type(error).__name__}{_where(error, layer)}", hook)
+    if blamed.plugin is not None:
+        return blamed
+    blamed.add_context(
         service=service, plugin=layer.name, distribution=layer.distribution, call=call
     )
-    if isinstance(found, Refused) and call and receiver:
+    if isinstance(blamed, Refused) and call and receiver:
         call.answered_by = layer.name
-        reason = str(found.args[0]) if found.args else type(found).__name__
-        kind = type(found).__name__
-        receiver.emit(CallRefused(call, layer.name, reason, found.retry_after, kind))
-    return found
+        kind = type(blamed).__name__
+        reason = str(blamed.args[0]) if blamed.args else kind
+        receiver.emit(CallRefused(call, layer.name, reason, blamed.retry_after, kind))
+    return blamed
 
 
 def _where(error: Exception, layer: Layer) -> str:
@@ -117,22 +125,23 @@ def cause_of(error: Exception) -> BaseException | None:
     return error.__cause__ if isinstance(error, FlextError) else error
 
 
-def guarded(layer: Layer, name: str, hook: Hook, receiver: Receiver) -> Hook:
+def guarded(layer: Layer, hook: Hook, receiver: Receiver) -> Hook:
     """An observer's small hook: it returns nothing, and what it raises is reported."""
+    name = hook.shape.name
 
-    def observe(*given: Any) -> None:
+    def observe(*arguments: Any) -> None:
         try:
-            hook.function(*given)
+            hook.function(*arguments)
         except Exception as error:
             receiver.report(layer, name, error)
 
-    async def aobserve(*given: Any) -> None:
+    async def aobserve(*arguments: Any) -> None:
         try:
-            await hook.function(*given)
+            await hook.function(*arguments)
         except Exception as error:
             receiver.report(layer, name, error)
 
-    return hook._replace(function=aobserve if hook.asynchronous else observe)
+    return hook._replace(function=aobserve if hook.shape.asynchronous else observe)
 
 
 def checked(answer: Any, request: Any, layer: Layer, hook: str, scope: Scope) -> Any:
@@ -144,12 +153,7 @@ def checked(answer: Any, request: Any, layer: Layer, hook: str, scope: Scope) ->
     raise blame(error, layer, hook, scope.call.service, scope.call)
 
 
-def wire_of(scope: Scope) -> Any:
-    """The exchange's way to the network, which an operation may be without."""
-    return scope.wire
-
-
 async def discard(response: Any, error: BaseException, scope: Scope) -> None:
     """Close what an error leaves behind; a coroutine that is being closed cannot wait."""
     if response is not None and not isinstance(error, GeneratorExit):
-        await wire_of(scope).close(response)
+        await scope.wire.close(response)

@@ -57,8 +57,8 @@ def fresh(error: Exception) -> Exception:
     return mine
 
 
-class Flights:
-    """The flights of one host, by key."""
+class SingleFlight:
+    """The work under way in one host, by key."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -68,7 +68,7 @@ class Flights:
     async def once(
         self, key: Hashable, work: Work, *, asynchronous: bool, deadline: float | None
     ) -> Any:
-        """What `work` gives, run by one caller for all who hold `key` at the time.
+        """Give the result of `work`, run by one caller for all who hold `key` at the time.
 
         A leader that is cancelled, or whose own deadline passes, leaves the work to a waiter. Who
         would wait for itself, directly or through others' flights, runs `work` by itself.

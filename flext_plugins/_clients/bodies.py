@@ -17,36 +17,49 @@ NO_LIMIT: Any = nullcontext()
 """For a body that no deadline ends; else a `Limit`."""
 
 
-class Body:
-    """A response's stream, counted; tells how it ended, and gives back its permit when closed."""
+class Watched:
+    """A body that ends once, and tells those who watch it how."""
 
-    def __init__(
-        self, stream: Any, closed: Callable[[], Any] | None = None, limit: Any = NO_LIMIT
-    ) -> None:
-        self._stream, self._closed, self._limit = stream, closed, limit
+    def __init__(self) -> None:
         self._watchers: list[BodyEnd] = []
-        self._size = 0
-        self._chunks: Any = None
-        self._ended: tuple[BaseException | None, int] | None = None
+        self._ending: tuple[BaseException | None, int] | None = None
 
     def watch(self, callback: BodyEnd) -> None:
         """Call `callback` at the end, or now if that has been."""
-        if self._ended is None:
+        if self._ending is None:
             self._watchers.append(callback)
         else:
-            callback(*self._ended)
+            callback(*self._ending)
 
-    def _end(self, error: BaseException | None) -> None:
-        if self._ended is None:
-            self._ended = error, self._size
+    def _end(self, error: BaseException | None, size: int) -> None:
+        if self._ending is None:
+            self._ending = error, size
             for callback in self._watchers:
-                callback(*self._ended)
+                callback(error, size)
+
+
+class Body(Watched):
+    """An httpx response's stream; gives back its permit when it is closed.
+
+    Args:
+        stream: the library's own.
+        on_close: gives the permit back.
+        limit: the call's deadline.
+    """
+
+    def __init__(
+        self, stream: Any, on_close: Callable[[], Any] | None = None, limit: Any = NO_LIMIT
+    ) -> None:
+        super().__init__()
+        self._stream, self._on_close, self._limit = stream, on_close, limit
+        self._size = 0
+        self._chunks: Any = None
 
     def _close(self) -> None:
-        closed, self._closed = self._closed, None
-        if closed is not None:
-            closed()
-        self._end(None)
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close()
+        self._end(None, self._size)
 
     def __iter__(self) -> Iterator[bytes]:
         try:
@@ -56,10 +69,10 @@ class Body:
         except GeneratorExit:  # who reads no further says why by closing
             raise
         except BaseException as error:
-            self._end(error)
+            self._end(error, self._size)
             self.close()  # not every client does, and some other call waits for the permit
             raise
-        self._end(None)
+        self._end(None, self._size)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         self._chunks = aiter(self._stream)
@@ -73,12 +86,12 @@ class Body:
                 async with self._limit:
                     chunk = await steady(self._chunks.__anext__())
         except StopAsyncIteration:
-            self._end(None)
+            self._end(None, self._size)
             raise
         except GeneratorExit:  # a coroutine that is closed cannot wait
             raise
         except BaseException as error:
-            self._end(error)
+            self._end(error, self._size)
             await self.aclose()
             raise
         self._size += len(chunk)
@@ -130,12 +143,3 @@ class Upload:
         self._begin()
         async for chunk in self._source:
             yield chunk
-
-
-def seekable(stream: Any) -> bool:
-    """Whether `stream` is a multipart body whose files can all be read again."""
-    fields = getattr(stream, "fields", None)
-    if fields is None:
-        return False
-    files = [each.file for each in fields if hasattr(each, "file")]
-    return all(isinstance(each, (str, bytes)) or each.seekable() for each in files)

@@ -1,4 +1,4 @@
-"""What every client library's pool needs: admission, TLS contexts, proxies, origins, the edge."""
+"""The way out: who may send now, through which proxy, and until when."""
 
 from __future__ import annotations
 
@@ -8,27 +8,20 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies, proxy_bypass
-from weakref import WeakValueDictionary
 
-from flext_plugins._call import CORRELATION, Call, correlation, late, least
+from flext_plugins._call import late, least
 from flext_plugins._chain.drive import drive
 from flext_plugins._deadline import Limit
-from flext_plugins._errors import (
-    ConfigError,
-    PluginError,
-    Refused,
-)
-from flext_plugins._wire import Wire
+from flext_plugins._errors import PluginError, Refused
+from flext_plugins._wire import Library, Messages, Wire
 from flext_plugins.redaction import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
+    from flext_plugins._call import Call
     from flext_plugins._service import Service
 
-
-CALL = "flext_plugins.call"
-"""The key in a message's `extensions` under which its `Call` stands."""
 MASK = "flext_plugins.mask"
 """The key in an error response's `extensions` under which its `Mask` stands."""
 _PORTS = {"http": 80, "https": 443}
@@ -48,17 +41,6 @@ def proxy_for(url: Any, service: Service) -> str | None:
         return None
     chosen: str | None = proxies.get(url.scheme) or proxies.get("all")
     return chosen if chosen is None or "://" in chosen else f"http://{chosen}"
-
-
-def sendable(name: str, value: str) -> str:
-    """`value`, if it may stand in a header; a client library's own error would quote it.
-
-    Raises:
-        ConfigError: it may not.
-    """
-    if value != value.strip() or any(ord(each) < 32 or ord(each) == 127 for each in value):
-        raise ConfigError(f"header {name!r}: its value has line breaks or blanks around it")
-    return value
 
 
 class Gate:
@@ -115,30 +97,26 @@ class Gate:
 
 
 class GatedWire(Wire):
-    """What every library's wire does alike: add the service's headers, admit, guard the origin."""
+    """A service's way out through one library: admits, ends with the deadline, then sends."""
 
     _full: type[Exception]
     """The library's error when no connection is free in time."""
-    _timed_out: type[Exception]
-    """What all of the library's time-outs are."""
     _consumed: Callable[[], Exception]
     """The library's error when a body was sent before."""
-    _defaults: Mapping[str, str]
-    """The headers that a client sends though nobody set them, by lower-case name."""
 
-    def __init__(self, service: Service, permits: int, *, asynchronous: bool) -> None:
+    def __init__(
+        self,
+        library: Library,
+        service: Service,
+        messages: Messages,
+        permits: int,
+        *,
+        asynchronous: bool,
+    ) -> None:
+        self.library, self.messages = library, messages
         self._service, self._asynchronous = service, asynchronous
-        self._begun: WeakValueDictionary[int, Any] = WeakValueDictionary()
         self._closed = False
         self._gate = Gate(permits, asynchronous=asynchronous)
-
-    @abstractmethod
-    def _patience(self, request: Any) -> float | None:
-        """Seconds to wait for a free connection."""
-
-    def _copied(self, request: Any) -> Any:
-        """A clone of a request that is the client's, which must not change in the least."""
-        return self.clone(request)
 
     @abstractmethod
     async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
@@ -147,21 +125,9 @@ class GatedWire(Wire):
         The response's body ends with the call's deadline, and gives the permit back.
         """
 
-    def adopt(self, request: Any, call: Call) -> Any:
-        clone = self._copied(request)
-        for name, value in self._service.headers.items():
-            if clone.headers.get(name) in (None, self._defaults.get(name.lower())):
-                clone.headers[name] = sendable(name, value.get_secret_value())
-        headers = clone.headers
-        if CORRELATION in headers and (found := correlation(headers[CORRELATION])) is not None:
-            call.correlation_id = found
-        else:
-            headers[CORRELATION] = call.correlation_id
-        return clone
-
     def send(self, request: Any, call: Call) -> Awaitable[Any]:
         try:
-            own = self.owns(request)
+            own = self.messages.owns(request)
         except (AttributeError, TypeError):
             raise PluginError("a plugin put something else in place of the request's url") from None
         if not own:
@@ -172,26 +138,30 @@ class GatedWire(Wire):
         return self._admitted(request, call, own=False)
 
     async def _admitted(self, request: Any, call: Call, *, own: bool) -> Any:
-        if not self.replayable(request):
+        if not self.messages.replayable(request):
             raise self._consumed()
         if call.deadline is not None or not self._gate.admits():
-            await self._gate.enter(self._patience(request), call, self._full)
-        response: Any = None
+            await self._gate.enter(self.messages.pool_timeout(request), call, self._full)
+        timed_out, response = self.library.timed_out, None
         try:
             if self._closed:
                 raise Refused("the host is closed")
+            answerer = call.service if own else _host(request)
             if call.deadline is None:
-                return self._masked(await self._dispatch(request, call, None, own=own), request)
-            waiting_for = f"the answer of {call.service if own else request.url.host}"
-            left, limit = call.check(waiting_for), Limit(call, waiting_for, self._timed_out)
-            if self._asynchronous:
-                async with limit:
-                    response = await self._dispatch(request, call, left, own=own)
+                response = await self._dispatch(request, call, None, own=own)
             else:
-                with limit:
-                    response = await self._dispatch(request, call, left, own=own)
-            call.check(waiting_for)  # a head that trickles in is waited for too long in sync worlds
-            return self._masked(response, request)
+                waiting_for = f"the answer of {answerer}"
+                left, limit = call.check(waiting_for), Limit(call, waiting_for, timed_out)
+                if self._asynchronous:
+                    async with limit:
+                        response = await self._dispatch(request, call, left, own=own)
+                else:
+                    with limit:
+                        response = await self._dispatch(request, call, left, own=own)
+                call.check(waiting_for)  # a sync head that trickles in was waited for too long
+            if response.status_code >= 400:  # what was really sent is known only here
+                response.extensions[MASK] = Mask(request.headers, answerer)
+            return response
         except BaseException:
             if response is None:
                 self._gate.leave()
@@ -199,7 +169,10 @@ class GatedWire(Wire):
                 await self.close(response)
             raise
 
-    def _masked(self, response: Any, request: Any) -> Any:
-        if response.status_code >= 400:  # what was really sent is known only here
-            response.extensions[MASK] = Mask(request.headers)
-        return response
+
+def _host(request: Any) -> str:
+    """The host of a request that goes elsewhere; a redirect may lead to what is no address."""
+    try:
+        return str(request.url.host)
+    except ValueError:
+        return "another host"

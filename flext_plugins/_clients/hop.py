@@ -1,55 +1,53 @@
-"""The way in: one hop of a client's request."""
+"""The way in: one hop of a client's request, the first or a redirect."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins._call import Call, new_call
-from flext_plugins._clients.gate import CALL, MASK
-from flext_plugins._errors import (
-    DeadlineExceeded,
-    FlextError,
-    Refused,
-    native,
-)
+from flext_plugins._clients.gate import MASK
+from flext_plugins._errors import DeadlineExceeded, FlextError, Refused, native
 from flext_plugins.redaction import Mask
 
 if TYPE_CHECKING:
     from flext_plugins._composition import Composition
-    from flext_plugins._connections.channel import Ground
+    from flext_plugins._runtime import Runtime
+    from flext_plugins._wire import Library
+
+CALL = "flext_plugins.call"
+"""The key in a message's `extensions` under which its `Call` stands."""
 
 
-async def edge(
-    request: Any, ground: Ground, composed: Composition, wire: str, *, asynchronous: bool = False
+async def hop(
+    request: Any,
+    runtime: Runtime,
+    composition: Composition,
+    library: Library,
+    *,
+    asynchronous: bool = False,
 ) -> Any:
-    """One hop of the client's `request`: what the transport of every client does.
+    """Send one hop of a client's `request`, which stays as it is; every transport does this.
 
-    The service's own origin gets the onion; any other gets the request bare.
+    Every response and every error carries the `Call`; a `FlextError` of the kinds that the
+    library's users handle leaves as one of the library's own.
     """
-    service = composed.service
+    service = composition.service
     call = request.extensions.get(CALL)
     if isinstance(call, Call):
         call.attempt += 1
         call.answered_by = None
     else:
         request.extensions[CALL] = call = new_call(service)
-    library: Any = None
     failed: FlextError
     try:
-        line = ground.opened(service.name, asynchronous=asynchronous)
-        if line is None:
-            line = await ground.line(service.name, asynchronous=asynchronous)
-        library = line.wire(wire)
-        own = library.owns(request)
-        if own:
-            response = await line.hop(request, library, call)
-        else:
-            response = await library.bare(library.clone(request), call)
+        channel = runtime.channels.opened(service.name, asynchronous=asynchronous)
+        if channel is None:
+            channel = await runtime.channels.get(service.name, asynchronous=asynchronous)
+        response = await channel.hop(request, library, call)
         response.extensions[CALL] = call
         if response.status_code >= 400:
-            mask = response.extensions.setdefault(MASK, Mask({}))
-            mask.source = service.name if own else request.url.host
-            mask.secrets = composed.secrets
+            mask = response.extensions.setdefault(MASK, Mask({}, service.name))
+            mask.secrets = composition.secrets
         response.request = request
         return response
     except FlextError as error:
@@ -57,14 +55,8 @@ async def edge(
     except Exception as error:
         error.flext_call = call  # type: ignore[attr-defined] # a native error carries it so
         raise
-    raise _nativised(failed, wire)
-
-
-def _nativised(error: FlextError, library: str) -> FlextError:
-    from flext_plugins._clients import library as find  # noqa: PLC0415 - this package imports this module
-
-    if isinstance(error, Refused):
-        return native(error, find(library).refused)
-    if isinstance(error, DeadlineExceeded):
-        return native(error, find(library).timed_out)
-    return error
+    if isinstance(failed, Refused):
+        raise native(failed, library.refused)
+    if isinstance(failed, DeadlineExceeded):
+        raise native(failed, library.timed_out)
+    raise failed

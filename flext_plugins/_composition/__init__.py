@@ -167,8 +167,7 @@ class _Draft(NamedTuple):
     def layer(self, service: Service) -> Layer:
         plugin = self._made(service)
         hooks = {
-            name: Hook(getattr(plugin, name), arguments, asynchronous)
-            for name, arguments, asynchronous in self.source.hooks
+            shape.name: Hook(getattr(plugin, shape.name), shape) for shape in self.source.hooks
         }
         return Layer(
             self.name,

@@ -10,6 +10,7 @@ import pluggy
 from pydantic import BaseModel
 
 from flext_plugins import hookspecs
+from flext_plugins._chain.layer import HookShape
 from flext_plugins._config.validation import nearest
 from flext_plugins._discovery import RESERVED, InstalledPlugin, find, installed, load
 from flext_plugins._errors import PluginConflict, PluginError
@@ -33,22 +34,14 @@ class Source(NamedTuple):
     kind: type
     distribution: str | None
     version: str | None
-    hooks: tuple[Form, ...]
+    hooks: tuple[HookShape, ...]
     takes: tuple[str, ...]
     """What its constructor asks for."""
 
 
-class Form(NamedTuple):
-    """How a hook of a plugin class is called."""
-
-    name: str
-    arguments: tuple[str, ...]
-    asynchronous: bool
-
-
 def _source(kind: type, distribution: str | None = None, version: str | None = None) -> Source:
     hooks = tuple(
-        Form(
+        HookShape(
             name,
             tuple(each.name for each in arguments_of(kind, name)),
             inspect.iscoroutinefunction(getattr(kind, name)),

@@ -27,37 +27,26 @@ from flext_plugins.redaction import logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
-    from typing import Protocol
 
-    from flext_plugins._chain.singleflight import Flights
     from flext_plugins._chain.small_hooks import Inner
+    from flext_plugins._runtime import Runtime
     from flext_plugins._service import Operation, Service
-    from flext_plugins._wire import Wire
-
-    class Ground(Protocol):
-        """What a host offers its lines."""
-
-        flights: Flights
-
-        def opened(self, service: str, *, asynchronous: bool) -> Line | None: ...
-        async def line(self, service: str, *, asynchronous: bool) -> Line: ...
-        def wire(self, line: Line, library: str) -> Wire: ...
-
+    from flext_plugins._wire import Library, Wire
 
 T = TypeVar("T")
-_opening: ContextVar[tuple[Line, ...]] = ContextVar("flext_plugins.opening", default=())
+_opening: ContextVar[tuple[Channel, ...]] = ContextVar("flext_plugins.opening", default=())
 _log = logging.getLogger("flext_plugins")
 REPORT_SECONDS = 60.0
 """An observer that keeps failing is logged once in this time."""
 
 
-class Line:
+class Channel:
     """One service's open connection in one world, shared by the views that plugins get of it."""
 
     def __init__(
-        self, service: Service, layers: tuple[Layer, ...], ground: Ground, *, asynchronous: bool
+        self, service: Service, layers: tuple[Layer, ...], runtime: Runtime, *, asynchronous: bool
     ) -> None:
-        self.service, self.layers, self.ground = service, layers, ground
+        self.service, self.layers, self.runtime = service, layers, runtime
         self.asynchronous = asynchronous
         self.resources: list[Resource] = []
         self.wires: dict[str, Wire] = {}
@@ -76,25 +65,37 @@ class Line:
         self._exchange = self.chain("exchange", frozenset())
         self._reported: dict[tuple[str, str], float] = {}
 
-    def wire(self, library: str) -> Wire:
+    def wire(self, library: Library) -> Wire:
         """The way to the network through a client library, made at its first use."""
         if self._closed:
             raise Refused("the host is closed")
-        found = self.wires.get(library)
-        if found is None:
-            found = self.wires.setdefault(library, self.ground.wire(self, library))
-        return found
+        wire = self.wires.get(library.name)
+        if wire is None:
+            wire = library.wire(self.service, asynchronous=self.asynchronous, tls=self.runtime.tls)
+            wire = self.wires.setdefault(library.name, wire)
+        return wire
 
     def chain(self, kind: str, absent: frozenset[int]) -> Inner:
         """The compiled onion without the plugins in `absent`."""
-        found = self._chains.get((kind, absent))
-        if found is None:
+        chain = self._chains.get((kind, absent))
+        if chain is None:
             views = [(layer, view) for layer, view in self._views if id(layer.plugin) not in absent]
             fold = exchange_chain if kind == "exchange" else operation_chain
-            found = self._chains[kind, absent] = fold(views, self)
-        return found
+            chain = self._chains[kind, absent] = fold(views, self)
+        return chain
 
-    async def hop(
+    def hop(self, request: Any, library: Library, call: Call) -> Awaitable[Any]:
+        """Send a client's `request`: to the service's own origin through the onion, else bare.
+
+        A redirect to another origin goes out bare: without plugins, the service's headers or its
+        client certificate.
+        """
+        wire = self.wire(library)
+        if wire.messages.owns(request):
+            return self.exchange(request, wire, call)
+        return wire.bare(wire.messages.clone(request), call)
+
+    async def exchange(
         self, request: Any, wire: Wire, call: Call, absent: frozenset[int] = frozenset()
     ) -> Any:
         """Send a clone of `request` through the onion."""
@@ -104,7 +105,7 @@ class Line:
         outcome: Outcome = "cancelled"
         chain = self.chain("exchange", absent) if absent else self._exchange
         try:
-            response = await chain(wire.adopt(request, call), current)
+            response = await chain(wire.messages.adopt(request, call), current)
             outcome = "answered"
         except Exception as error:
             outcome = _outcome(error, wire)
@@ -190,12 +191,12 @@ class Line:
 
     def find(self, kind: type[T], name: str | None) -> T:
         """The resource of that type."""
-        found = [each for each in self.resources if each.kind is kind]
-        chosen = [each for each in found if name is None or each.name == name]
+        of_kind = [each for each in self.resources if each.kind is kind]
+        chosen = [each for each in of_kind if name is None or each.name == name]
         if len(chosen) == 1:
             value: T = chosen[0].value
             return value
-        offered = ", ".join(f"{each.name or 'unnamed'} (by {each.plugin})" for each in found)
+        offered = ", ".join(f"{each.name or 'unnamed'} (by {each.plugin})" for each in of_kind)
         wanted = f"{kind.__name__}" + (f" named {name!r}" if name else "")
         every = ", ".join(f"{each.kind.__name__} (by {each.plugin})" for each in self.resources)
         raise ConfigError(
@@ -206,7 +207,7 @@ class Line:
 
     @property
     def is_opening(self) -> bool:
-        """Whether this context is inside this line's `open`."""
+        """Whether this context is inside this channel's `open`."""
         return self in _opening.get()
 
     async def open(self) -> None:
@@ -250,7 +251,7 @@ class Line:
     async def _connect(self, layer: Layer, hook: Hook, view: Connection) -> None:
         try:
             waiting = arranged(hook, ("connection",))(view)
-            if hook.asynchronous:
+            if hook.shape.asynchronous:
                 await waiting
         except Exception as error:
             raise blame(error, layer, "flext_connect", self.service.name) from cause_of(error)
@@ -291,4 +292,4 @@ def _outcome(error: Exception, wire: Wire) -> Outcome:
         return "refused"
     if isinstance(error, DeadlineExceeded):
         return "timed out"
-    return "failed" if wire.failure(error) else "error"
+    return "failed" if wire.messages.failure(error) else "error"

@@ -9,40 +9,39 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from flext_plugins._chain.drive import drive
-from flext_plugins._connections.channel import Line
+from flext_plugins._connections.channel import Channel
 from flext_plugins._errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from flext_plugins._composition import Composition
-    from flext_plugins._connections.channel import Ground
+    from flext_plugins._runtime import Runtime
 
 LOOP_SECONDS = 5.0
 """How long `close` waits for an event loop in another thread to close a connection of its own."""
 
 
-class Lines:
-    """One line per service for sync, one per running event loop for async."""
+class Channels:
+    """One channel per service for sync clients, one per running event loop for async ones."""
 
-    def __init__(
-        self, ground: Ground, composed: Callable[[str], Composition], *, closed: bool = False
-    ) -> None:
-        self._ground, self._composed = ground, composed
+    def __init__(self, runtime: Runtime, *, closed: bool = False) -> None:
+        self._runtime = runtime
         self._lock = threading.Lock()
-        self._sync: dict[str, Line] = {}
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Line]]
+        self._sync: dict[str, Channel] = {}
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Channel]]
         self._loops = WeakKeyDictionary()
         self.closed = closed
 
-    def opened(self, service: str, *, asynchronous: bool) -> Line | None:
-        """The line to `service` in this world, if it is open."""
-        lines = self._of_this_loop() if asynchronous else self._sync
-        line = lines.get(service)
-        return line if line is not None and (line.is_open or line.is_opening) else None
+    def opened(self, service: str, *, asynchronous: bool) -> Channel | None:
+        """The channel to `service` in this world, if it is open."""
+        channels = self._of_this_loop() if asynchronous else self._sync
+        channel = channels.get(service)
+        if channel is not None and (channel.is_open or channel.is_opening):
+            return channel
+        return None
 
-    async def get(self, service: str, *, asynchronous: bool) -> Line:
-        """The line to `service` in this world, opened if it is not.
+    async def get(self, service: str, *, asynchronous: bool) -> Channel:
+        """The channel to `service` in this world, opened if it is not.
 
         Raises:
             Refused: the host is closed.
@@ -50,86 +49,86 @@ class Lines:
         """
         if (opened := self.opened(service, asynchronous=asynchronous)) is not None:
             return opened
-        lines = self._of_this_loop() if asynchronous else self._sync
-        composed = self._composed(service)
+        channels = self._of_this_loop() if asynchronous else self._sync
+        composed = self._runtime.composed(service)
         with self._lock:
             if self.closed:
                 raise Refused("the host is closed")
-            line = lines.get(service)
-            if line is None:
-                line = Line(
-                    composed.service, composed.layers, self._ground, asynchronous=asynchronous
+            channel = channels.get(service)
+            if channel is None:
+                channel = Channel(
+                    composed.service, composed.layers, self._runtime, asynchronous=asynchronous
                 )
-                lines[service] = line
-        await line.open()
-        return line
+                channels[service] = channel
+        await channel.open()
+        return channel
 
-    def _of_this_loop(self) -> dict[str, Line]:
-        """The lines of the running loop; those of closed loops are dropped."""
+    def _of_this_loop(self) -> dict[str, Channel]:
+        """The channels of the running loop; those of closed loops are dropped."""
         loop = asyncio.get_running_loop()
-        found = self._loops.get(loop)
-        if found is None:
+        channels = self._loops.get(loop)
+        if channels is None:
             with self._lock:
                 for each in [each for each in self._loops if each.is_closed()]:
                     del self._loops[each]
-                found = self._loops.setdefault(loop, {})
-        return found
+                channels = self._loops.setdefault(loop, {})
+        return channels
 
     def _close_sync(self) -> list[Exception]:
-        """Admit nobody any more, and close the sync lines."""
+        """Admit nobody any more, and close the sync channels."""
         with self._lock:
             self.closed = True
-            lines, self._sync = self._sync, {}
-        return drive(_close_all(lines, _driven))
+            channels, self._sync = self._sync, {}
+        return drive(_close_all(channels, _driven))
 
     def close(self) -> list[Exception]:
-        """Close every line from outside the loops; gives all that went wrong."""
+        """Close every channel from outside the loops; gives all that went wrong."""
         return self._close_sync() + self._close_loops()
 
     async def aclose(self) -> list[Exception]:
         """The same from inside a loop."""
         failures = self._close_sync()
         here = self._loops.pop(asyncio.get_running_loop(), {})
-        failures += await _close_all(here, Line.close)
+        failures += await _close_all(here, Channel.close)
         return failures + await asyncio.to_thread(self._close_loops)
 
     def _close_loops(self) -> list[Exception]:
         failures: list[Exception] = []
-        for loop, lines in list(self._loops.items()):
-            failures += drive(_close_all(lines, partial(_close_in, loop)))
+        for loop, channels in list(self._loops.items()):
+            failures += drive(_close_all(channels, partial(_close_in, loop)))
         return failures
 
 
 async def _close_all(
-    lines: dict[str, Line], close: Callable[[Line], Awaitable[None]]
+    channels: dict[str, Channel], close: Callable[[Channel], Awaitable[None]]
 ) -> list[Exception]:
-    """Close lines, last opened first; those that would not close stay in `lines`."""
+    """Close channels, last opened first; those that would not close stay in `channels`."""
     failures: list[Exception] = []
-    for name, line in [*reversed(lines.items())]:
+    for name, channel in [*reversed(channels.items())]:
         try:
-            await close(line)
-            del lines[name]
+            await close(channel)
+            del channels[name]
         except Exception as error:
             failures.append(error)
     return failures
 
 
-async def _driven(line: Line) -> None:
-    drive(line.close(), line.layers)
+async def _driven(channel: Channel) -> None:
+    drive(channel.close(), channel.layers)
 
 
-async def _close_in(loop: asyncio.AbstractEventLoop, line: Line) -> None:
-    """Close a line of a loop that is not the one running here."""
+async def _close_in(loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
+    """Close a channel of a loop that is not the one running here."""
     if loop.is_closed():
         return
     if not loop.is_running():
-        loop.run_until_complete(line.close())
+        loop.run_until_complete(channel.close())
         return
     if asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented, in spite of its name
         raise RuntimeError("inside a running event loop, await host.aclose()")
     try:
-        asyncio.run_coroutine_threadsafe(line.close(), loop).result(LOOP_SECONDS)
+        asyncio.run_coroutine_threadsafe(channel.close(), loop).result(LOOP_SECONDS)
     except TimeoutError as error:
-        what = f"{line.service.name!r}: its event loop is busy and closes it later"
+        what = f"{channel.service.name!r}: its event loop is busy and closes it later"
         error.args = error.args or (what,)
         raise

@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from flext_plugins._chain.layer import Layer
-    from flext_plugins._connections.channel import Line
+    from flext_plugins._connections.channel import Channel
     from flext_plugins._messages import BodyEnd, Request, Response
     from flext_plugins._service import Operation, Service
-    from flext_plugins._wire import Wire
+    from flext_plugins._wire import Messages, Wire
 
 T = TypeVar("T")
 
 
-def _filling(
+def _builder(
     headers: Mapping[str, str] | None, content: bytes, json: Any
-) -> Callable[[Wire, str, str], Any]:
-    """What makes the request; in the caller's frame it shows nothing of what it holds."""
+) -> Callable[[Messages, str, str], Any]:
+    """A function that builds the request, so that the caller's frame holds no part of it."""
     headers = dict(headers or {})
     if json is not None:
         from json import dumps  # noqa: PLC0415
 
         content = dumps(json).encode()
         headers = {"Content-Type": "application/json", **headers}
-    return lambda wire, method, url: wire.build(method, url, headers, content)
+    return lambda messages, method, url: messages.build(method, url, headers, content)
 
 
 class Resource(NamedTuple):
@@ -57,23 +57,23 @@ class Connection:
     nothing else.
     """
 
-    __slots__ = ("_layer", "_line")
+    __slots__ = ("_channel", "_layer")
 
-    def __init__(self, line: Line, layer: Layer) -> None:
-        self._line, self._layer = line, layer
+    def __init__(self, channel: Channel, layer: Layer) -> None:
+        self._channel, self._layer = channel, layer
 
     def __repr__(self) -> str:
-        return f"<Connection {self._line.service.name!r} for {self._layer.name!r}>"
+        return f"<Connection {self._channel.service.name!r} for {self._layer.name!r}>"
 
     @property
     def asynchronous(self) -> bool:
         """Whether this connection belongs to an event loop."""
-        return self._line.asynchronous
+        return self._channel.asynchronous
 
     @property
     def service(self) -> Service:
         """The service at the other end."""
-        return self._line.service
+        return self._channel.service
 
     @property
     def call(self) -> Call | None:
@@ -84,7 +84,8 @@ class Connection:
     @property
     def _wire(self) -> Wire:
         current = scope.get()
-        return current.wire if current and current.wire else self._line.wire("httpx")
+        wire: Wire | None = current.wire if current else None
+        return wire or self._channel.wire(self._channel.runtime.default_library)
 
     def _left(self, waiting_for: str) -> float | None:
         call = self.call
@@ -135,10 +136,10 @@ class Connection:
         """
         call = self.call
         full_key = (type(self._layer.plugin), key)
-        found: T = await self._line.ground.flights.once(
+        result: T = await self._channel.runtime.singleflight.once(
             full_key, work, asynchronous=self.asynchronous, deadline=call.deadline if call else None
         )
-        return found
+        return result
 
     async def request(
         self,
@@ -161,7 +162,7 @@ class Connection:
             PluginError: the settings do not name `service`, or `url` is another origin's.
             DeadlineExceeded: the call has no time left.
         """
-        filled = _filling(headers, content, json)
+        build = _builder(headers, content, json)
         del headers, content, json  # often secrets: nobody who renders locals shall see them here
         if service not in self._layer.services:
             raise PluginError(
@@ -169,17 +170,17 @@ class Connection:
                 "type ServiceName"
             )
         outer = scope.get()
-        library = outer.wire.library if outer and outer.wire else "httpx"
-        line = self._line
-        if service != line.service.name or not line.is_opening:
-            line = await line.ground.line(service, asynchronous=self.asynchronous)
-        wire = line.wire(library)
-        call = new_call(line.service)
+        runtime, channel = self._channel.runtime, self._channel
+        library = outer.wire.library if outer and outer.wire else runtime.default_library
+        if service != channel.service.name or not channel.is_opening:
+            channel = await runtime.channels.get(service, asynchronous=self.asynchronous)
+        wire = channel.wire(library)
+        call = new_call(channel.service)
         absent = (outer.absent if outer else frozenset()) | {id(self._layer.plugin)}
-        message = filled(wire, method, url)
-        if not wire.owns(message):
+        message = build(wire.messages, method, url)
+        if not wire.messages.owns(message):
             raise PluginError(f"requested another origin than service {service!r}'s")
-        response: Response = await line.hop(message, wire, call, absent)
+        response: Response = await channel.exchange(message, wire, call, absent)
         return response
 
     async def perform(self, operation: Operation, function: Callable[..., Any], *args: Any) -> Any:
@@ -200,7 +201,7 @@ class Connection:
             async with self._limit(f"{operation.name} at {operation.system}"):
                 return await function(*args)
 
-        return await self._line.operate(operation, work, frozenset({id(self._layer.plugin)}))
+        return await self._channel.operate(operation, work, frozenset({id(self._layer.plugin)}))
 
     async def read(self, message: Request | Response) -> bytes:
         """The message's body, decoded; it stays readable for everybody else."""
@@ -214,19 +215,19 @@ class Connection:
         self, status: int, headers: Mapping[str, str] | None = None, content: bytes = b""
     ) -> Response:
         """An answer made here, in the current exchange's library, else httpx's."""
-        response: Response = self._wire.respond(status, headers, content)
+        response: Response = self._wire.messages.respond(status, headers, content)
         return response
 
     def failure(self, error: BaseException) -> Failure | None:
         """Where on the wire `error` arose; `None` if it is not the wire's."""
-        told = getattr(type(error), "failure", None)
-        if isinstance(told, Failure):
-            return told
-        return None if isinstance(error, FlextError) else self._wire.failure(error)
+        declared = getattr(type(error), "failure", None)
+        if isinstance(declared, Failure):
+            return declared
+        return None if isinstance(error, FlextError) else self._wire.messages.failure(error)
 
     def replayable(self, request: Request) -> bool:
         """Whether `request` can be sent again: bytes, seekable multipart, a body not yet begun."""
-        return self._wire.replayable(request)
+        return self._wire.messages.replayable(request)
 
     def watch(self, response: Response, callback: BodyEnd) -> None:
         """Call `callback(error_or_none, bytes)` once, when the body was read, broke or closed.
@@ -235,22 +236,21 @@ class Connection:
         they are here. A read that was cancelled is told as that `CancelledError`.
         """
         current = scope.get()
-        wire = current.wire if current and current.wire else self._line.wire("httpx")
 
         def ended(error: BaseException | None, size: int) -> None:
             token = scope.set(current)
             try:
                 callback(error, size)
             except Exception as raised:
-                self._line.report(self._layer, "watch", raised)
+                self._channel.report(self._layer, "watch", raised)
             finally:
                 scope.reset(token)
 
-        wire.watch(response, ended)
+        self._wire.watch(response, ended)
 
     def emit(self, event: object) -> None:
         """Hand a record to every `flext_event` of this service."""
-        self._line.emit(event)
+        self._channel.emit(event)
 
     def provide(
         self,
@@ -267,11 +267,11 @@ class Connection:
             name: needed where a service lends several of a kind.
             close: called (and awaited, if it is `async def`) when the connection closes.
         """
-        self._line.provide(Resource(kind, name, value, close, self._layer.name))
+        self._channel.provide(Resource(kind, name, value, close, self._layer.name))
 
     def drive(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that awaits only what connections offer, for a sync resource's method."""
         if self.asynchronous:
             coroutine.close()
             raise PluginError("drive belongs to sync connections; await the coroutine")
-        return drive(coroutine, self._line.layers)
+        return drive(coroutine, self._channel.layers)

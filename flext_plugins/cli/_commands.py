@@ -151,13 +151,13 @@ def request(
     env: Environment = None,
 ) -> None:
     """Send a request; show the answer and what each plugin did."""
-    from flext_plugins import _clients as clients  # noqa: PLC0415 - with what they load, for this alone
+    from flext_plugins._clients import FOLDERS  # noqa: PLC0415 - with what it loads, for this alone
     from flext_plugins.cli._timeline import RecordingHost  # noqa: PLC0415
 
     headers, content = _message(header or [], data, json_data)
     with RecordingHost.from_file(config, env) as host, flext_plugins.options(deadline=deadline):
         try:
-            host.composed(service)  # imports its plugins
+            host.import_plugins(service)
             host.spans = _spans()
             with (
                 host.connect(service, follow_redirects=follow) as client,
@@ -166,7 +166,7 @@ def request(
                 response = client.request(method, path, headers=headers, content=content)
         except Exception as error:
             library = type(error).__module__.partition(".")[0]
-            if library not in clients.LIBRARIES and not isinstance(error, FlextError):
+            if library not in FOLDERS and not isinstance(error, FlextError):
                 raise
             _happened(service, host)
             display.complain(_told(error))

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flext_plugins import events
 from flext_plugins._call import Call
-from flext_plugins._chain.layer import Hook, Layer
+from flext_plugins._chain.layer import Hook, HookShape, Layer
+from flext_plugins._connections.channels import Channels
 from flext_plugins._errors import Refused
 from flext_plugins._host import Host
+from flext_plugins._runtime import Runtime
 from flext_plugins.hookspecs import Stage
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from flext_plugins._composition import Composition
     from flext_plugins._config.models import HostConfig
-    from flext_plugins._connections.channel import Line
+    from flext_plugins._connections.channel import Channel
     from flext_plugins.cli._spans import Spans
 
 current: ContextVar[Step | None] = ContextVar("flext_plugins.cli.timeline", default=None)
@@ -140,24 +142,44 @@ class RecordingHost(Host):
         super().__init__(config)
         self.timeline = Timeline()
         self.spans: Spans | None = None
+        self._runtime = _RecordingRuntime(self, config, self._catalog, self._provided)
+
+    def import_plugins(self, service: str) -> None:
+        """Import what surrounds `service`, before a connection is opened."""
+        self._runtime.composed(service)
+
+
+class _RecordingRuntime(Runtime):
+    """Watches every hook and the wire, and lets the host's spans hear what plugins lend."""
+
+    def __init__(self, host: RecordingHost, *shared: Any) -> None:
+        super().__init__(*shared)
+        self._timeline = host.timeline
         self._watched: dict[str, Composition] = {}
+        self.channels = _RecordingChannels(self, host)
 
     def composed(self, name: str) -> Composition:
         """The service with every hook watched, and the wire as if it were one."""
         if name not in self._watched:
             plain = super().composed(name)
-            layers = [_watched(each, name, self.timeline) for each in plain.layers]
-            layers.append(_Wire(name, self.timeline).layer)
+            layers = [_watched(each, name, self._timeline) for each in plain.layers]
+            layers.append(_Wire(name, self._timeline).layer)
             self._watched[name] = replace(plain, layers=tuple(layers))
         return self._watched[name]
 
-    async def line(self, service: str, *, asynchronous: bool) -> Line:
-        """The open connection, what it lends made known."""
-        found = await super().line(service, asynchronous=asynchronous)
-        if self.spans is not None:
-            for each in found.resources:
-                self.spans.hear(each.value)
-        return found
+
+class _RecordingChannels(Channels):
+    def __init__(self, runtime: Runtime, host: RecordingHost) -> None:
+        super().__init__(runtime)
+        self._host = host
+
+    async def get(self, service: str, *, asynchronous: bool) -> Channel:
+        """The open channel, what it lends made known."""
+        channel = await super().get(service, asynchronous=asynchronous)
+        if self._host.spans is not None:
+            for each in channel.resources:
+                self._host.spans.hear(each.value)
+        return channel
 
 
 class _Wire:
@@ -166,9 +188,12 @@ class _Wire:
     def __init__(self, service: str, timeline: Timeline) -> None:
         self._service, self._timeline = service, timeline
         hooks = {
-            "flext_exchange": Hook(self._through, ("request", "send"), asynchronous=True),
-            "flext_operation": Hook(self._through, ("operation", "proceed"), asynchronous=True),
-            "flext_event": Hook(self._event, ("event",), asynchronous=False),
+            name: Hook(function, HookShape(name, arguments, asynchronous=name != "flext_event"))
+            for name, function, arguments in (
+                ("flext_exchange", self._through, ("request", "send")),
+                ("flext_operation", self._through, ("operation", "proceed")),
+                ("flext_event", self._event, ("event",)),
+            )
         }
         self.layer = Layer("wire", self, hooks, Stage.SIGN)
 
@@ -187,7 +212,7 @@ def _watched(layer: Layer, service: str, timeline: Timeline) -> Layer:
     hooks = dict(layer.hooks)
     for name in hooks.keys() - {"flext_event"}:
         watch = _Watch(hooks[name], name, layer.name, service, timeline)
-        function: Any = watch.awaited if hooks[name].asynchronous else watch.plain
+        function: Any = watch.awaited if hooks[name].shape.asynchronous else watch.plain
         if name in {"flext_exchange", "flext_operation"}:
             function = watch.around
         # The chain tells who awaited what by the plugin in the hook's frame: a method of it.
@@ -239,7 +264,7 @@ class _Watch(NamedTuple):
         step.mark(before, _headers(message))
 
     def _argument(self, given: tuple[Any, ...], name: str) -> Any:
-        arguments = self.hook.arguments
+        arguments = self.hook.shape.arguments
         return given[arguments.index(name)] if name in arguments else None
 
 

@@ -120,10 +120,10 @@ ExchangeHook: TypeAlias = (
 OperationHook: TypeAlias = _Nothing[Result] | _Connection[Result] | _Performing
 EventHook: TypeAlias = _Nothing[None] | _Connection[None] | _Noting
 
-Hook = TypeVar("Hook", bound=ResponseHook | _Sending | _Performing | _Noting)
+AnyHook = TypeVar("AnyHook", bound=ResponseHook | _Sending | _Performing | _Noting)
 
 
 class Marker(Protocol):
     """The type of `hookimpl`: gives back the function, if it may be a hook."""
 
-    def __call__(self, function: Hook, /) -> Hook: ...
+    def __call__(self, function: AnyHook, /) -> AnyHook: ...

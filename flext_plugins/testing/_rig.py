@@ -172,7 +172,7 @@ class Rig:
 
             @hookimpl
             def flext_connect(self, connection: Connection) -> None:
-                rig.lent += connection._line.resources  # noqa: SLF001 - of the same package
+                rig.lent += connection._channel.resources  # noqa: SLF001 - of the same package
                 connection.provide(Ask, Ask(connection))
 
             @hookimpl

@@ -119,7 +119,7 @@ async def test_a_canary_in_every_secret_shows_nowhere_but_on_the_wire(
     host = flext_world.host({"services": config}, seen=Seen)
     client = await flext_world.client(host, "api", follow_redirects=True)
     shown = [repr(AuthSettings(**auth)), str(host.explain("api")), repr(host.explain("api"))]
-    shown += [AuthSettings(**auth).model_dump_json(), repr(host.composed("api"))]
+    shown += [AuthSettings(**auth).model_dump_json(), repr(host._runtime.composed("api"))]
 
     answers = [await client.get("/"), await client.get("/redirect")]
     for each in [*answers, *answers[1].history]:

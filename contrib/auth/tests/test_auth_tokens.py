@@ -86,7 +86,9 @@ def age(host: Host, auth: dict[str, Any], seconds: float) -> None:
     """Let the token be older by so much."""
     settings = AuthSettings(**auth)
     kept = (
-        host.composed("api").service.shared(Tokens, Tokens).of(GRANTS[settings.scheme].of(settings))
+        host._runtime.composed("api")
+        .service.shared(Tokens, Tokens)
+        .of(GRANTS[settings.scheme].of(settings))
     )
     token = kept.valid()
     assert token is not None

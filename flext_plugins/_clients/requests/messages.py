@@ -1,21 +1,28 @@
-"""requests' messages as plugins see them."""
+"""Requests and responses of requests, as plugins see them."""
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
-from requests.exceptions import ChunkedEncodingError
-from requests.exceptions import ConnectionError as WireError
-from urllib3 import HTTPResponse, exceptions
+import requests
+from requests.utils import default_headers
+from urllib3 import exceptions
 from urllib3.util import parse_url
 
-from flext_plugins._clients.bodies import NO_LIMIT
+from flext_plugins._clients.bodies import Upload
+from flext_plugins._clients.gate import origin
+from flext_plugins._clients.messages import ServiceMessages
+from flext_plugins._clients.requests.bodies import Raw, whole
+from flext_plugins._clients.requests.failures import failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Mapping
 
-    from flext_plugins._messages import BodyEnd
+    from flext_plugins._messages import Failure
+    from flext_plugins._service import Service
+
+OPTIONS = "flext_plugins.requests"
+"""The key in a request's `extensions` under which the session's options for this send stand."""
 
 
 class RequestView:
@@ -92,93 +99,65 @@ class ResponseView:
         self.native.request = value.native
 
 
-class Raw:
-    """urllib3's response, counted; tells how it ended, and gives back its permit then."""
+def beginning(address: str | None) -> str:
+    """What only URLs of the same origin begin with: it ends where a host and port can but end."""
+    url = parse_url(address or "")
+    return f"{url.scheme}://{url.netloc}/"
 
-    def __init__(
-        self, raw: Any, closed: Callable[[], Any] | None = None, limit: Any = NO_LIMIT
-    ) -> None:
-        self._raw, self._source, self._closed, self._limit = raw, raw, closed, limit
-        self._watchers: list[BodyEnd] = []
-        self._ended: tuple[BaseException | None, int] | None = None
-        self._broken: Exception | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
+class RequestsMessages(ServiceMessages):
+    """The messages of one service in requests."""
 
-    def watch(self, callback: BodyEnd) -> None:
-        """Call `callback` at the end, or now if that has been."""
-        if self._ended is None:
-            self._watchers.append(callback)
-        else:
-            callback(*self._ended)
+    def __init__(self, service: Service) -> None:
+        defaults = {name.lower(): value for name, value in default_headers().items()}
+        super().__init__(service, defaults)
+        base = service.base_url
+        self._origin = origin(parse_url(base)) if base else None
+        self._beginning = beginning(base) if base else ()
 
-    def replay(self, data: bytes) -> None:
-        """Give `data`, which has been read already, to who reads next."""
-        self._source = made(data, self._raw.headers)
-        self._watchers, self._ended = [], None
-
-    def _end(self, error: BaseException | None) -> None:
-        closed, self._closed = self._closed, None
-        if closed is not None:
-            closed()
-        if self._ended is None:
-            self._ended = error and translated(error), self._source.tell()
-            for callback in self._watchers:
-                callback(*self._ended)
-
-    def _break(self, error: Exception) -> None:
-        self._broken = error
-        self._raw.close()
-        self._end(error)
-
-    def _check(self) -> None:
-        if self._broken is not None:  # urllib3 would give nothing, as if the body were complete
-            raise self._broken
-
-    def stream(self, *args: Any, **options: Any) -> Iterator[bytes]:
-        self._check()
+    def owns(self, request: Any) -> bool:
+        if request.native.url.startswith(self._beginning):
+            return True
         try:
-            chunks = self._source.stream(*args, **options)
-            while (chunk := self._next(chunks)) is not None:
-                yield chunk
-        except Exception as error:
-            self._break(error)
-            raise
-        self._end(None)
+            return origin(request.url) == self._origin
+        except exceptions.LocationParseError:
+            return False  # a redirect to nowhere: requests has an error of its own for it
 
-    def _next(self, chunks: Iterator[bytes]) -> bytes | None:
-        with self._limit:
-            return next(chunks, None)
+    def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
+        if "://" not in url.partition("?")[0]:
+            url = f"{(self._service.base_url or '').rstrip('/')}/{url.lstrip('/')}"
+        request = requests.Request(method, url, headers=dict(headers), data=content)
+        return RequestView(request.prepare(), {})
 
-    def read(self, *args: Any, **options: Any) -> bytes:
-        self._check()
-        try:
-            with self._limit:
-                data: bytes = self._source.read(*args, **options)
-        except Exception as error:
-            self._break(error)
-            raise
-        if not data:
-            self._end(None)
-        return data
+    def clone(self, request: Any) -> Any:
+        native = request.native.copy()
+        body = native.body
+        if not isinstance(body, (bytes, str, Upload, type(None))) and not seekable(native):
+            native.body = Upload(body, self._begun)
+        return RequestView(native, dict(request.extensions))
 
-    def close(self) -> None:
-        try:
-            self._raw.close()
-        finally:
-            self._end(None)
+    _copy = clone
+
+    def replayable(self, request: Any) -> bool:
+        body = request.stream
+        return not isinstance(body, Upload) or not body.begun
+
+    def pool_timeout(self, request: Any) -> float | None:
+        del request  # a session's time-outs say nothing of the pool
+        return self._service.timeout.pool
+
+    def respond(self, status: int, headers: Mapping[str, str] | None, content: bytes) -> Any:
+        native = requests.Response()
+        native.status_code = status
+        native.headers.update(headers or {})
+        native.headers.setdefault("Content-Length", str(len(content)))
+        native.raw = Raw(whole(content, native.headers, status))
+        return ResponseView(native, None)
+
+    def failure(self, error: BaseException) -> Failure | None:
+        return failure_of(error)
 
 
-def made(data: bytes, headers: Any, status: int = 200) -> HTTPResponse:
-    """urllib3's response around `data`, which is whole whatever `Content-Length` says."""
-    return HTTPResponse(
-        io.BytesIO(data), headers, status, preload_content=False, enforce_content_length=False
-    )
-
-
-def translated(error: BaseException) -> BaseException:
-    """urllib3's error as requests would raise it while a body is read."""
-    if isinstance(error, exceptions.ProtocolError):
-        return ChunkedEncodingError(error)
-    return WireError(error) if isinstance(error, exceptions.HTTPError) else error
+def seekable(native: Any) -> bool:
+    """Whether the body is a file that can be read again."""
+    return hasattr(native.body, "seek") and native.body.seekable()

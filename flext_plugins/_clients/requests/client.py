@@ -1,26 +1,74 @@
-"""Sessions of requests: relative URLs, hops that share a call, and what is made once."""
+"""The way in: sessions of requests, and the adapter in them.
+
+A session makes its requests from those that it prepared before, as httpx's clients do, and looks
+once through the environment's settings for all requests to the own origin.
+"""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
-from urllib3.util import parse_url
+from requests.adapters import HTTPAdapter
 
-from flext_plugins._clients.httpx.prepared import MOST
+from flext_plugins._chain.drive import drive
+from flext_plugins._clients.hop import CALL, hop
+from flext_plugins._clients.requests.messages import OPTIONS, RequestView
 from flext_plugins.redaction import SECRET_NAME
+
+if TYPE_CHECKING:
+    from flext_plugins._clients.requests import RequestsLibrary
+    from flext_plugins._runtime import Runtime
+
+MOST = 128
+"""Addresses that a session keeps parsed."""
+
+
+class Adapter(HTTPAdapter):
+    """An adapter through a service's connection; closing it closes nothing else."""
+
+    def __init__(self, runtime: Runtime, service: str, library: RequestsLibrary) -> None:
+        super().__init__()
+        self._runtime, self._service, self._library = runtime, service, library
+
+    def send(
+        self,
+        request: Any,
+        stream: bool = False,  # noqa: FBT001, FBT002 - requests' own signature
+        timeout: Any = None,
+        verify: Any = True,  # noqa: FBT002
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> Any:
+        del stream  # the session reads what is not streamed
+        composition = self._runtime.composed(self._service)
+        under_way = hops_under_way.get()
+        hops = under_way and under_way[1]
+        options = {"timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
+        view = RequestView(request, {**(hops or {}), OPTIONS: options})
+        try:
+            sending = hop(view, self._runtime, composition, self._library)
+            response = drive(sending, composition.layers)
+        except requests.RequestException as error:
+            error.request = request
+            raise
+        finally:
+            if hops is not None and CALL in view.extensions:
+                hops[CALL] = view.extensions[CALL]
+        native = response.native
+        native.extensions, native.connection = response.extensions, self
+        native.url = native.url or request.url
+        return native
+
+    def close(self) -> None:
+        """Nothing: the pool belongs to the host."""
+
 
 hops_under_way: ContextVar[tuple[Any, dict[str, Any]] | None]
 hops_under_way = ContextVar("flext_plugins.hops", default=None)
 """The session that is sending, and what the hops of that `send` share."""
-
-
-def beginning(address: str | None) -> str:
-    """What only URLs of the same origin begin with: it ends where a host and port can but end."""
-    url = parse_url(address or "")
-    return f"{url.scheme}://{url.netloc}/"
 
 
 @cache
@@ -63,8 +111,8 @@ def merge_environment_settings(
     """
     merge: Any = partial(requests.Session.merge_environment_settings, self)
     if proxies or not (self.flext_origin and url.startswith(self.flext_origin)):
-        found: dict[str, Any] = merge(url, proxies, stream, verify, cert)
-        return found
+        settings: dict[str, Any] = merge(url, proxies, stream, verify, cert)
+        return settings
     own = (self.trust_env, dict(self.proxies), self.stream, self.verify, self.cert)
     state, known = (*own, stream, verify, cert), vars(self).get("_flext_settings")
     if known is None or known[0] != state:
@@ -73,7 +121,7 @@ def merge_environment_settings(
 
 
 def prepare_request(self: Any, request: Any) -> Any:
-    """`Session.prepare_request`, from what came of the same before; see `template`."""
+    """`Session.prepare_request`, from a request of the same kind that was prepared before."""
     prepare = partial(requests.Session.prepare_request, self, request)
     if self.headers is None or self.hooks is None:
         return prepare()
@@ -88,22 +136,22 @@ def prepare_request(self: Any, request: Any) -> Any:
     is_own = self.flext_origin and f"{request.url}/".startswith(self.flext_origin)
     if own or not (is_own and _is_simple(request)):
         return prepare()
-    found = methods.get(request.method)
-    if found is None:
-        found = _prepared(request, *state)
-        if "Authorization" in found.headers:  # of a .netrc
+    first = methods.get(request.method)
+    if first is None:
+        first = _prepared(request, *state)
+        if "Authorization" in first.headers:  # of a .netrc
             return prepare()
-        methods[request.method] = found
-    made = found.copy()
-    made.hooks = {event: [*hooks] for event, hooks in found.hooks.items()}
+        methods[request.method] = first
+    again = first.copy()
+    again.hooks = {event: [*hooks] for event, hooks in first.hooks.items()}
     if (url := urls.get(request.url)) is not None:
-        made.url = url
+        again.url = url
     else:
-        made.prepare_url(request.url, {})
+        again.prepare_url(request.url, {})
         if len(urls) >= MOST:
             urls.clear()
-        urls[request.url] = made.url
-    return made
+        urls[request.url] = again.url
+    return again
 
 
 def _prepared(request: Any, trust_env: bool, headers: list[tuple[str, Any]]) -> Any:  # noqa: FBT001

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flext_plugins import Host
-from flext_plugins._clients.httpx.prepared import MOST, Templates
+from flext_plugins._clients.httpx.client import MOST, Prepared
 from flext_plugins.testing import Answer
 
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
@@ -163,7 +163,7 @@ def test_a_client_that_asks_for_ever_new_paths_keeps_few_of_them(library):
             client.build_request("GET", f"/orders/{number}")
             client.build_request("GET", f"/?token={number}")
             client.build_request("GET", f"http://ana:token-{number}@127.0.0.1:9/")
-        paths = client._flext_templates.urls
+        paths = client._flext_prepared.urls
     assert 0 < len(paths) <= MOST
     assert not [path for path in paths if "token" in path]  # it may be a secret
 
@@ -333,7 +333,7 @@ def test_a_template_is_of_the_client_as_it_was_when_it_was_looked_at(library):
     host, client = connected(library)
     with host, client:
         client.headers["X-Tenant"] = "ana"
-        known = Templates(client)
+        known = Prepared(client)
         client.headers["X-Tenant"] = "bob"
         client.cookies.set("session", "s")
         made = known.of("GET", library.URL(f"{BASES[0]}/x"), library)
@@ -350,7 +350,7 @@ def test_a_secret_among_a_clients_headers_is_kept_nowhere_else(library):
             assert request.headers["authorization"] == "Bearer canary"
         del client.headers["Authorization"]
         assert "authorization" not in client.build_request("GET", "/x").headers
-        kept = client._flext_templates
+        kept = client._flext_prepared
         assert "canary" not in str([getattr(kept, name) for name in kept.__slots__])
 
 

@@ -1,0 +1,152 @@
+"""The way out: one connection's pools in httpx, or in a library with the same names."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flext_plugins._call import least
+from flext_plugins._clients.bodies import NO_LIMIT, Body
+from flext_plugins._clients.cancellation import steady
+from flext_plugins._clients.gate import GatedWire, proxy_for
+from flext_plugins._deadline import Limit
+
+if TYPE_CHECKING:
+    from flext_plugins._call import Call
+    from flext_plugins._clients.httpx import HttpxLibrary
+    from flext_plugins._clients.httpx.messages import HttpxMessages
+    from flext_plugins._messages import BodyEnd
+    from flext_plugins._service import Service
+
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For pools that only ever speak plain HTTP: a real context costs 30 ms."""
+
+
+class HttpxWire(GatedWire):
+    """One connection's pools in one library."""
+
+    def __init__(
+        self,
+        library: HttpxLibrary,
+        service: Service,
+        messages: HttpxMessages,
+        *,
+        asynchronous: bool,
+        tls: dict[Any, Any],
+    ) -> None:
+        # HTTP/2 has many exchanges on one socket, so its pool has nothing to queue for.
+        permits = service.max_connections * (100 if service.http2 else 1)
+        super().__init__(library, service, messages, permits, asynchronous=asynchronous)
+        self._lib, self._body, self._tls = library.module, library.body, tls
+        self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
+        self._pools: dict[tuple[str | None, bool, bool], Any] = {}
+        self._own: Any = None
+        """The pool for the own origin: its proxy is chosen once."""
+
+    async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
+        if not own:
+            pool = self._pool(request.url, own=False)
+        elif self._own is not None:
+            pool = self._own
+        else:
+            pool = self._own = self._pool(request.url, own=True)
+        limit, own_extensions = NO_LIMIT, request.extensions
+        if left is not None:
+            configured = own_extensions.get("timeout", {})
+            seconds = {
+                phase: least(configured.get(phase), left) for phase in self._service.timeout._fields
+            }
+            request.extensions = {**own_extensions, "timeout": seconds}
+            # The pool looks at this very dictionary again when it begins to read the body.
+            shorten = lambda rest: seconds.update(read=least(seconds["read"], rest))  # noqa: E731
+            body, timed_out = f"the body of {call.service}'s answer", self.library.timed_out
+            limit = Limit(call, body, timed_out, shorten, base=timed_out)
+        try:
+            if self._asynchronous:
+                response = await steady(pool.handle_async_request(request), _discard)
+            else:
+                response = pool.handle_request(request)
+        finally:
+            request.extensions = own_extensions
+        response.request = request
+        response.stream = self._body(response.stream, self._gate.leave, limit)
+        return response
+
+    def _pool(self, url: Any, *, own: bool) -> Any:
+        key = proxy_for(url, self._service), own, url.scheme == "https"
+        pool = self._pools.get(key)
+        if pool is None:
+            proxy, _, secure = key
+            size = self._service.max_connections
+            kind = self._lib.AsyncHTTPTransport if self._asynchronous else self._lib.HTTPTransport
+            pool = kind(
+                verify=self._context(own=own) if secure or proxy else _NO_TLS,
+                trust_env=False,
+                http2=self._service.http2,
+                limits=self._lib.Limits(max_connections=size, max_keepalive_connections=size),
+                proxy=proxy,
+            )
+            pool = self._pools.setdefault(key, pool)
+        return pool
+
+    def _context(self, *, own: bool) -> ssl.SSLContext:
+        verify, cert = self._service.verify, self._service.cert if own else None
+        key = self.library.name, verify, cert
+        context: ssl.SSLContext | None = self._tls.get(key)
+        if context is None:
+            if isinstance(verify, bool):
+                context = self._lib.create_ssl_context(verify=verify)
+            else:
+                context = (
+                    ssl.create_default_context(capath=verify)
+                    if Path(verify).is_dir()
+                    else ssl.create_default_context(cafile=verify)
+                )
+            if cert:
+                context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
+            context = self._tls.setdefault(key, context)
+        return context
+
+    async def read(self, message: Any) -> bytes:
+        is_response = hasattr(message, "status_code")
+        if not (is_response or self.messages.replayable(message)):
+            raise self._lib.StreamConsumed
+        try:
+            if self._asynchronous:
+                raw = b"".join([chunk async for chunk in message.stream])
+            else:
+                raw = b"".join(message.stream)
+        finally:
+            if is_response:
+                await self.close(message)
+        message.stream = self._lib.ByteStream(raw)
+        if not is_response:
+            return raw
+        decoded = self._lib.Response(200, headers=message.headers, content=raw)
+        content: bytes = decoded.content
+        return content
+
+    async def close(self, response: Any) -> None:
+        if self._asynchronous:
+            await response.stream.aclose()
+        else:
+            response.stream.close()
+
+    def watch(self, response: Any, callback: BodyEnd) -> None:
+        if not isinstance(response.stream, Body):
+            response.stream = self._body(response.stream)
+        response.stream.watch(callback)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        pools, self._pools, self._own = self._pools, {}, None
+        for pool in pools.values():
+            if self._asynchronous:
+                await pool.aclose()
+            else:
+                pool.close()
+
+
+async def _discard(response: Any) -> None:
+    await response.stream.aclose()

@@ -1,0 +1,133 @@
+"""The way out: one connection's pools in requests; `HTTPAdapter.send` is the innermost call."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidHeader, StreamConsumedError, Timeout
+from requests.utils import rewind_body
+from urllib3 import exceptions
+from urllib3.util import Timeout as Seconds
+
+from flext_plugins._call import least
+from flext_plugins._clients.bodies import NO_LIMIT
+from flext_plugins._clients.gate import GatedWire
+from flext_plugins._clients.requests.bodies import Raw, translated, whole
+from flext_plugins._clients.requests.failures import PoolTimeout
+from flext_plugins._clients.requests.messages import OPTIONS, RequestView, ResponseView, seekable
+from flext_plugins._deadline import Limit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flext_plugins._call import Call
+    from flext_plugins._clients.requests import RequestsLibrary
+    from flext_plugins._clients.requests.messages import RequestsMessages
+    from flext_plugins._messages import BodyEnd
+    from flext_plugins._service import Service
+
+
+class RequestsWire(GatedWire):
+    """One connection's pool in requests, and what the chain asks of that library."""
+
+    _full = PoolTimeout
+    _consumed = staticmethod(partial(StreamConsumedError, "the request's body was sent before"))
+
+    def __init__(
+        self, library: RequestsLibrary, service: Service, messages: RequestsMessages
+    ) -> None:
+        size = service.max_connections
+        super().__init__(library, service, messages, size, asynchronous=False)
+        self._own = HTTPAdapter(pool_connections=1, pool_maxsize=size)
+        self._bare = HTTPAdapter(pool_maxsize=size)
+
+    async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
+        service, chosen = self._service, request.extensions.get(OPTIONS, {})
+        timeout = chosen.get("timeout")
+        timeout = service.timeout[:2] if timeout is None else timeout
+        verify = chosen.get("verify", True)
+        proxies = chosen.get("proxies")
+        if service.proxy is not None:
+            address = service.proxy.get_secret_value() if service.proxy else ""
+            proxies = {"http": address, "https": address} if address else {}
+        options: dict[str, Any] = {
+            "timeout": timeout if left is None else _shortened(timeout, left),
+            "verify": verify if service.verify is True else service.verify,
+            "cert": chosen.get("cert") or (service.cert if own else None),
+            "proxies": proxies,
+        }
+        _check(request.native.headers)
+        if seekable(request.native):
+            rewind_body(request.native)
+        adapter = self._own if own else self._bare
+        try:
+            native = adapter.send(request.native, stream=True, **options)
+        except requests.RequestException as error:
+            error.request = None  # plugins have marked it: neither outer ones nor causes show it
+            raise
+        native.raw = Raw(native.raw, self._gate.leave, _body_limit(native.raw, call))
+        return ResponseView(native, request)
+
+    async def read(self, message: Any) -> bytes:
+        if isinstance(message, RequestView):
+            if not self.messages.replayable(message):
+                raise StreamConsumedError("the request's body was read before")
+            body = message.stream
+            if not isinstance(body, (bytes, str, type(None))):
+                body = body.read() if hasattr(body, "read") else b"".join(body)
+            message.stream = body.encode() if isinstance(body, str) else body
+            return message.stream or b""
+        raw = message.stream
+        try:
+            data = b"".join(raw.stream(decode_content=False))
+        except exceptions.HTTPError as error:
+            raise translated(error) from error
+        finally:
+            raw.close()
+        raw.replay(data)
+        return whole(data, message.headers).read(decode_content=True)
+
+    async def close(self, response: Any) -> None:
+        response.stream.close()
+
+    def watch(self, response: Any, callback: BodyEnd) -> None:
+        response.stream.watch(callback)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        self._own.close()
+        self._bare.close()
+
+
+def _shortened(timeout: Any, left: float) -> Seconds:
+    """A session's time-outs, for all that is waited for `left` seconds at most."""
+    if not isinstance(timeout, Seconds):
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        timeout = Seconds(connect=connect, read=read)
+    total: Any = timeout.total
+    shortened: Seconds = timeout.clone()
+    shortened.total = least(total, left)
+    return shortened
+
+
+def _body_limit(raw: Any, call: Call) -> Any:
+    if call.deadline is None:
+        return NO_LIMIT
+
+    def shorten(left: float) -> None:
+        sock = getattr(raw.connection, "sock", None)
+        if sock is not None:
+            sock.settimeout(least(sock.gettimeout(), left))
+
+    waiting_for = f"the body of {call.service}'s answer"
+    return Limit(call, waiting_for, exceptions.ReadTimeoutError, shorten, Timeout)
+
+
+def _check(headers: Mapping[str, Any]) -> None:
+    """Refuse what was set since requests checked; http.client's own error would quote the value."""
+    for name, value in headers.items():
+        if isinstance(value, str) and ("\n" in value or "\r" in value):
+            raise InvalidHeader(f"header {name!r}: its value has a line break")

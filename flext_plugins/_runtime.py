@@ -1,0 +1,83 @@
+"""What the transports, channels and plugins of one host share; `Host` is the face before it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flext_plugins import _clients
+from flext_plugins._chain.singleflight import SingleFlight
+from flext_plugins._composition import Composition, compose
+from flext_plugins._connections.channels import Channels
+from flext_plugins._errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from flext_plugins._composition.catalog import Catalog
+    from flext_plugins._config.models import HostConfig
+    from flext_plugins._wire import Library
+
+T = TypeVar("T")
+
+
+class Runtime:
+    """The composed services of one host, their open channels, and what these have in common.
+
+    Args:
+        config: what the services are.
+        catalog: the plugin classes.
+        provided: the application's objects by type; the host adds to it.
+
+    Attributes:
+        channels: the open connections.
+        singleflight: the work that callers share (`connection.once`).
+        tls: TLS contexts, by what they were made of.
+    """
+
+    def __init__(self, config: HostConfig, catalog: Catalog, provided: Mapping[type, Any]) -> None:
+        self._config, self._catalog, self._provided = config, catalog, provided
+        self.renew()
+
+    def renew(self, *, closed: bool = False) -> None:
+        """Start anew: nothing of this may be inherited by a forked child."""
+        self._lock = threading.RLock()
+        self._compositions: dict[str, Composition] = {}
+        self._shared: dict[type, Any] = {}
+        self.tls: dict[Any, Any] = {}
+        self.singleflight = SingleFlight()
+        self.channels = Channels(self, closed=closed)
+
+    @property
+    def default_library(self) -> Library:
+        """The library that makes messages outside of an exchange."""
+        return _clients.library("httpx")
+
+    def composed(self, name: str) -> Composition:
+        """The service with its plugin instances, composed once.
+
+        Raises:
+            FlextError: the service cannot be composed.
+        """
+        composition = self._compositions.get(name)
+        return composition if composition is not None else self._compose(name, ())
+
+    def _compose(self, name: str, path: tuple[str, ...]) -> Composition:
+        with self._lock:
+            if name in path:
+                loop = " -> ".join([*path[path.index(name) :], name])
+                raise ConfigError(f"services would log in at each other for ever: {loop}")
+            if (composition := self._compositions.get(name)) is not None:
+                return composition
+            composition = compose(name, self._config, self._catalog, self._provided, self._share)
+            for target in sorted(composition.edges - {name}):
+                self._compose(target, (*path, name))
+            self._compositions[name] = composition
+            return composition
+
+    def _share(self, kind: type[T], factory: Callable[[], T]) -> T:
+        with self._lock:
+            if kind not in self._shared:
+                self._shared[kind] = factory()
+            value: T = self._shared[kind]
+            return value
