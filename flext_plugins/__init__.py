@@ -16,9 +16,11 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._publication import publish
 from .hookspecs import Stage, hookimpl
 
 if TYPE_CHECKING:
@@ -102,9 +104,24 @@ def __getattr__(name: str) -> Any:
         return import_module(".events", __name__)
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f".{_LAZY[name]}", __name__), name)
-    return value
+    import_module(f".{_LAZY[name]}", __name__)
+    _publish_loaded()
+    return globals()[name]
+
+
+def _publish_loaded() -> None:
+    """Bring the public names of all modules that are loaded by now here, and publish them."""
+    loaded = {
+        name: getattr(sys.modules[f"{__name__}.{home}"], name)
+        for name, home in _LAZY.items()
+        if name not in globals() and f"{__name__}.{home}" in sys.modules
+    }
+    globals().update(loaded)
+    publish(__name__, loaded.values(), {"Call": import_module("._call", __name__).Call})
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+publish(__name__, (Stage,))

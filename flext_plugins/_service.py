@@ -1,15 +1,12 @@
-"""What is talked to, and what is known about one conversation with it."""
+"""A service as plugins see it, and an operation on one that does not speak HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping  # noqa: TC003 - `typing.get_type_hints` looks here
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, overload
 
 from flext_plugins._errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
 
 T = TypeVar("T")
 _MISSING: Any = object()

@@ -6,10 +6,9 @@ A plugin emits one of its own, any object, with `connection.emit(record)`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from flext_plugins._call import Call
+from flext_plugins._call import Call  # noqa: TC001 - `typing.get_type_hints` looks here
 
 Event: TypeAlias = object
 Outcome: TypeAlias = Literal["answered", "refused", "failed", "timed out", "cancelled", "error"]

@@ -1,9 +1,14 @@
 """What imports what, how much it loads, and how big it may grow: the map of the house, kept true."""
 
 import ast
+import importlib
+import inspect
+import pickle
 import re
 import subprocess
 import sys
+import types
+import typing
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -20,7 +25,7 @@ CLIENTS = sorted((CORE / "_clients").rglob("*.py"))
 
 LAYERS = (
     {"hookspecs"},
-    {"_discovery", "_errors", "_messages", "http", "redaction"},
+    {"_discovery", "_errors", "_messages", "_publication", "http", "redaction"},
     {"_call", "_service", "_wire"},
     {"_config"},
     {"_deadline", "events"},
@@ -66,6 +71,14 @@ PUBLIC = [
     "options",
     "raise_for_status",
 ]
+
+
+PUBLIC_MODULES = {
+    "flext_plugins",
+    *("flext_plugins.cli", "flext_plugins.events", "flext_plugins.hookspecs"),
+    *("flext_plugins.hookspecs.typing", "flext_plugins.redaction", "flext_plugins.testing"),
+}
+"""Who imports anything else of ours imports what may change with any release."""
 
 
 @cache
@@ -152,6 +165,91 @@ def test_the_public_names_are_these_and_all_resolve():
     assert set(PUBLIC) <= set(dir(flext_plugins))
 
 
+def public_modules():
+    """The modules that anyone may import: neither their name nor a package's begins with `_`."""
+    for path in MODULES:
+        parts = path.relative_to(CORE.parent).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        if not any(each.startswith("_") for each in parts):
+            yield ".".join(parts)
+
+
+def test_the_public_modules_are_these():
+    assert set(public_modules()) == PUBLIC_MODULES
+
+
+def offered(module):
+    """The public names of a public module with what they stand for."""
+    loaded = importlib.import_module(module)
+    names = getattr(loaded, "__all__", [name for name in vars(loaded) if name[0] != "_"])
+    for name in names:
+        value = getattr(loaded, name)
+        if isinstance(value, (type, types.FunctionType)):
+            yield name, value
+
+
+@pytest.mark.parametrize("module", sorted(PUBLIC_MODULES))
+def test_what_a_public_module_offers_says_that_it_is_of_a_public_module(module):
+    for name, value in offered(module):
+        assert not value.__module__.startswith("flext_plugins.") or (
+            value.__module__ in PUBLIC_MODULES
+        ), name
+
+
+def test_what_the_package_offers_says_that_it_is_of_the_package():
+    assert {value.__module__ for _, value in offered("flext_plugins")} == {"flext_plugins"}
+
+
+def test_an_error_says_so_even_if_nobody_asked_for_its_name_before():
+    code = (
+        "import flext_plugins\n"
+        "try: flext_plugins.Host({'services': 3})\n"
+        "except Exception as error: print(type(error).__module__)\n"
+    )
+    assert loaded_by(code)[:1] == ["flext_plugins"]
+
+
+@pytest.mark.parametrize("module", sorted(PUBLIC_MODULES))
+def test_the_type_hints_of_every_public_class_can_be_resolved(module):
+    for name, value in offered(module):
+        if isinstance(value, type):
+            assert (
+                typing.get_type_hints(value).keys() >= vars(value).get("__annotations__", {}).keys()
+            ), name
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        flext_plugins.Refused("maintenance", retry_after=30),
+        flext_plugins.ConfigError("two problems", ["one", "two"]),
+        flext_plugins.Call("flexcore"),
+        flext_plugins.Operation("ldap", "search", "localhost:389"),
+        flext_plugins.Stage.GUARD,
+        flext_plugins.Failure.READ,
+        flext_plugins.HostConfig.model_validate({"services": {"a": {"base_url": "http://a"}}}),
+        flext_plugins.events.StateChanged("breaker", "a", "closed", "open", "5 of 5 failed"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_can_be_pickled_is_found_again_under_its_public_name(value):
+    text = pickle.dumps(value)
+    assert b"flext_plugins._" not in text.replace(b"flext_plugins._config", b"")
+    assert type(pickle.loads(text)) is type(value)
+
+
+def test_a_host_shows_the_methods_that_are_documented():
+    shown = {name for name in dir(flext_plugins.Host({})) if not name.startswith("_")}
+    assert shown == {
+        *("aclose", "aconnect", "aresource", "check", "close", "connect", "explain", "from_file"),
+        *("provide", "register", "resource", "services", "transport"),
+    }
+    documented = (ROOT / "docs/reference/host.md").read_text(encoding="utf-8")
+    for name in shown:
+        assert inspect.getdoc(getattr(flext_plugins.Host, name))
+        assert re.search(rf"\b(host|Host)\.{name}\b", documented), name
+
+
 def test_a_name_that_is_not_public_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nobody'"):
         _ = flext_plugins.nobody
@@ -176,7 +274,7 @@ def test_every_module_has_its_place_in_the_layers():
 def test_imports_point_down(path):
     me = own(path)
     if me == "__init__":
-        assert {target for target, _ in targets(path)} <= {"hookspecs"}
+        assert {target for target, _ in targets(path)} <= {"hookspecs", "_publication"}
         return
     wrong = [
         f"{at(path, node)}: {me} imports {target}"

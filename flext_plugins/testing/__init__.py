@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from flext_plugins._publication import publish
 from flext_plugins.testing._conformance import PluginConformance
 from flext_plugins.testing._distribution import install
 from flext_plugins.testing._record import Record, Seen
@@ -133,3 +134,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     worlds[0].run(lambda: test(**values))
     return True
+
+
+publish(__name__, [globals()[name] for name in __all__])

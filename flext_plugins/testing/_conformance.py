@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import warnings
+from collections.abc import Callable, Mapping  # noqa: TC003 - `typing.get_type_hints` looks here
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,17 +20,16 @@ import pytest
 
 from flext_plugins._errors import FlextError, PluginError
 from flext_plugins.testing._rig import PATIENCE, STEPS, TICK, Interrupted, Rig, kind_of, outcome
-from flext_plugins.testing._service import Answer, echo
+from flext_plugins.testing._service import Answer, Received, echo
 from flext_plugins.testing._source import client_imports, open_secrets
 from flext_plugins.testing._trace import difference, plain, traced
 from flext_plugins.testing._world import WORLDS, opened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
     from types import FrameType
 
     from flext_plugins._host import Host
-    from flext_plugins.testing._service import Received
     from flext_plugins.testing._trace import Place, Trace
 
 THREADS, TASKS = 16, 200

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flext_plugins._call import scope
 from flext_plugins._composition.catalog import SPECS, arguments_of
+from flext_plugins._service import Operation  # noqa: TC001 - `typing.get_type_hints` looks here
 from flext_plugins.hookspecs import Stage, hookimpl
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from flext_plugins._connections.connection import Connection
     from flext_plugins._messages import Request, Response
-    from flext_plugins._service import Operation
 
 
 class Witness:

@@ -7,13 +7,14 @@ import json
 import socket
 import struct
 import threading
+from collections.abc import Callable  # noqa: TC003 - `typing.get_type_hints` looks here
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import h11
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine
 
 PATIENCE = 5.0
 """Seconds for the server's own thread to do what it is told."""
