@@ -169,7 +169,7 @@ class ServiceError(FlextError):
 
     def __str__(self) -> str:
         chain = [self, *self._causes()]
-        told = "; caused by ".join(_told(each) for each in chain)
+        told = "; caused by ".join(_sentence(each) for each in chain)
         unread = f" ({self.unread})" if self.unread else ""
         ids = [each.correlation_id for each in chain if each.correlation_id]
         return told + unread + (f" [correlation id {ids[-1]}]" if ids else "")
@@ -188,7 +188,7 @@ def _facts(error: ServiceError) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _told(error: ServiceError) -> str:
+def _sentence(error: ServiceError) -> str:
     what = f"{error.status} {_line(error.title)}"
     parts = (error.service, error.plugin, what.rstrip(), error.detail)
     return ": ".join(_line(each) for each in parts if each)

@@ -47,13 +47,14 @@ def raise_for_status(response: R) -> R:
 
 
 def _error(answer: Any) -> ServiceError:
-    said: Mapping[str, Any] = getattr(answer, "extensions", {})
-    call, mask = said.get(CALL), said.get(MASK)
+    extensions: Mapping[str, Any] = getattr(answer, "extensions", {})
+    call, mask = extensions.get(CALL), extensions.get(MASK)
     body, unread = _body(answer)
-    told: dict[str, Any] = {}
-    with suppress(ValueError, RecursionError):
-        told = _masked(_parsed(body, answer.headers.get("Content-Type", "")), mask or redact_url)
-    error = _read(told, answer.status_code, MOST_CAUSES)
+    members: dict[str, Any] = {}
+    with suppress(ValueError, RecursionError):  # what could not be masked is not shown
+        parsed = _parsed(body, answer.headers.get("Content-Type", ""))
+        members = _masked(parsed, mask or redact_url)
+    error = _read(members, answer.status_code, MOST_CAUSES)
     error.unread = unread
     error.service = mask.source if mask else _host(answer)
     error.add_context(call=call)
@@ -100,21 +101,21 @@ def _masked(value: Any, mask: Callable[[str], str]) -> Any:
     return [_masked(each, mask) for each in value] if isinstance(value, list) else value
 
 
-def _read(told: dict[str, Any], status: int, causes: int) -> ServiceError:
-    """The error that a body tells of; what is not of the expected type is left out."""
-    rest = dict(told)
+def _read(members: dict[str, Any], status: int, causes: int) -> ServiceError:
+    """The error that a body describes; members of an unexpected type are left out."""
+    rest = dict(members)
 
     def text(name: str) -> str | None:
-        found = rest.get(name)
-        if isinstance(found, Mapping) and name == "error":
-            found = found.get("message")
-        return rest.pop(name) and found if isinstance(found, str) and found else None
+        value = rest.get(name)
+        if isinstance(value, Mapping) and name == "error":
+            value = value.get("message")
+        return rest.pop(name) and value if isinstance(value, str) and value else None
 
     title = text("title")
     if title is None:
         title = HTTPStatus(status).phrase if status in set(HTTPStatus) else ""
     error = ServiceError(title, status)
-    error.detail = next((found for name in _TEXTS if (found := text(name))), None)
+    error.detail = next((each for name in _TEXTS if (each := text(name))), None)
     error.type, error.instance = text("type") or error.type, text("instance")
     error.service, error.correlation_id = text("service"), text("correlation_id")
     if not (error.correlation_id and correlation(error.correlation_id)):

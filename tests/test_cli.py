@@ -434,7 +434,8 @@ def test_list_as_json_has_the_records(cli, installed):
 
 def test_list_without_plugins_says_how_to_install_ours(cli):
     alone = (
-        "import flext_plugins.cli._commands, flext_plugins._discovery, sys\n"
+        "import flext_plugins.cli._commands, sys\n"
+        "flext_plugins.installed\n"
         "sys.path[:] = [each for each in sys.path if each.endswith(('lib-dynload', 'zip'))]"
     )
     done = cli("list", before=alone)
@@ -505,7 +506,7 @@ def test_the_environment_file_variables_and_flext_config_are_read(cli, configure
 # explain
 
 
-def test_explain_shows_stage_plugin_distribution_hooks_and_origins_in_order(cli, wired):
+def test_explain_shows_stage_plugin_distribution_hooks_and_sources_in_order(cli, wired):
     text = cli("explain", "api", path=wired("tenant", "login", "again")).stdout
     order = [text.index(name) for name in ("RETRY  again", "AUTH  login", "MESSAGE  tenant")]
     assert order == sorted(order)

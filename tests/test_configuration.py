@@ -59,12 +59,12 @@ def problems(call, *args, **options):
 
 def settings(host, service="a"):
     """What is in force: name -> (value, origin)."""
-    return {each.name: (each.value, each.origin) for each in host.explain(service).settings}
+    return {each.name: (each.value, each.source) for each in host.explain(service).settings}
 
 
 def of_plugin(host, service="a"):
     (layer,) = host.explain(service).layers
-    return {each.name: (each.value, each.origin) for each in layer.settings}
+    return {each.name: (each.value, each.source) for each in layer.settings}
 
 
 # Files

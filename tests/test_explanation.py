@@ -76,7 +76,7 @@ def test_it_is_made_of_plain_records():
     layer = json.loads(json.dumps(asdict(explained)))["layers"][0]
     assert (layer["plugin"], layer["stage"], layer["observer"]) == ("guard", "GUARD", False)
     assert layer["hooks"] == ["flext_event", "flext_exchange"]
-    assert layer["settings"][0] == {"name": "threshold", "value": "5", "origin": "default"}
+    assert layer["settings"][0] == {"name": "threshold", "value": "5", "source": "default"}
     assert explained.layers[0].source == "registered in code"
 
 
@@ -100,7 +100,7 @@ def test_each_value_tells_the_layer_that_it_came_from(tmp_path, monkeypatch):
     def told(service):
         explained = host.explain(service)
         settings = (*explained.settings, *explained.layers[0].settings)
-        return {each.name: (each.value, each.origin) for each in settings}
+        return {each.name: (each.value, each.source) for each in settings}
 
     a, b = told("a"), told("b")
     assert a["deadline"] == ("9.0", "flext.toml")
@@ -128,7 +128,7 @@ def test_what_is_secret_by_type_by_name_or_in_an_address_is_masked():
     assert settings["base_url"].value == explained.base_url == "https://x.example/"
     assert settings["headers.X"].value == "***"
     assert settings["headers.Authorization"].value == "***"
-    assert settings["headers.Authorization"].origin == "code"
+    assert settings["headers.Authorization"].source == "code"
 
 
 def test_a_reference_is_shown_as_it_was_written(tmp_path):

@@ -31,16 +31,16 @@ def drive(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer] = ()) -> T:
 
 def _unwound(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer]) -> T:
     """What becomes of a suspended `coroutine` that is told so."""
-    told: set[int] = set()
+    warned: set[int] = set()
     while True:
         layer, frame, what = _suspended(coroutine, layers)
         error = PluginError(f"awaited {what} in a sync connection; use what `connection` offers")
         if layer is not None:
             error.add_context(plugin=layer.name, distribution=layer.distribution)
-        if frame in told:
+        if frame in warned:
             coroutine.close()
             raise error
-        told.add(frame)
+        warned.add(frame)
         try:
             coroutine.throw(error)
         except StopIteration as end:

@@ -47,7 +47,7 @@ class Layer:
     services: frozenset[str] = frozenset()
     """The services that its settings name."""
     settings: Any = None
-    origins: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    sources: Mapping[tuple[str, ...], str] = field(default_factory=dict)
     """Where each of its settings came from."""
 
 

@@ -93,14 +93,14 @@ def source(steps: Sequence[Step], names: Sequence[str]) -> str:
             lines += [f"            {unless}at = {number}; answer = {each}"]
         lines += [
             "        except Exception as error:",
-            "            raise run.blamed(error, at, scope) from cause_of(error)",
+            "            raise run.blame(error, at, scope) from cause_of(error)",
             "        if answer is not None:",
-            "            return await run.answered(answer, at, request, scope)",
+            "            return await run.answer(answer, at, request, scope)",
         ]
     lines += ["        response = await inner(request, scope)"]
     if leaving:
         lines += ["        try:"]
-        replaced = "await run.replaced(after, response, at, request, scope)"
+        replaced = "await run.replace(after, response, at, request, scope)"
         for number, each in reversed(leaving):
             lines += [
                 f"            at = {number}; after = {each}",
@@ -109,7 +109,7 @@ def source(steps: Sequence[Step], names: Sequence[str]) -> str:
             ]
         lines += [
             "        except BaseException as error:",
-            "            await run.left(error, response, at, scope)",
+            "            await run.fail(error, response, at, scope)",
             "            raise",
         ]
     lines += ["        return response", "    return small_hooks"]
@@ -124,13 +124,13 @@ class _Run:
         self.steps: list[Step] = []
         self._around: dict[int, Inner] = {}
 
-    def blamed(self, error: Exception, at: int, scope: Scope) -> FlextError:
+    def blame(self, error: Exception, at: int, scope: Scope) -> FlextError:
         """What leaves the plugin whose hook raised `error`."""
         place, shape = self.steps[at]
         layer, call = self._layers[place][0], scope.call
         return blame(error, layer, shape.name, call.service, call, self._receiver)
 
-    async def answered(self, answer: Any, at: int, request: Any, scope: Scope) -> Any:
+    async def answer(self, answer: Any, at: int, request: Any, scope: Scope) -> Any:
         """The answer of a plugin, as those around it leave it."""
         place = self.steps[at].place
         layer = self._layers[place][0]
@@ -142,7 +142,7 @@ class _Run:
             self._around[place] = around
         return await around(request, scope._replace(work=response))
 
-    async def replaced(self, after: Any, response: Any, at: int, request: Any, scope: Scope) -> Any:
+    async def replace(self, after: Any, response: Any, at: int, request: Any, scope: Scope) -> Any:
         """`after`, which a plugin gave in place of `response`."""
         layer = self._layers[self.steps[at].place][0]
         after = checked(after, request, layer, LEAVE, scope)
@@ -153,11 +153,11 @@ class _Run:
             raise
         return after
 
-    async def left(self, error: BaseException, response: Any, at: int, scope: Scope) -> None:
+    async def fail(self, error: BaseException, response: Any, at: int, scope: Scope) -> None:
         """Close what an error leaves behind, and say whose it is, if it is an `Exception`."""
         await discard(response, error, scope)
         if isinstance(error, Exception):
-            raise self.blamed(error, at, scope) from cause_of(error)
+            raise self.blame(error, at, scope) from cause_of(error)
 
 
 async def _answer(request: Any, scope: Scope) -> Any:  # noqa: ARG001

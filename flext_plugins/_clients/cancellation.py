@@ -32,11 +32,11 @@ def steady(
     """
     inner: Any = awaited if isinstance(awaited, CoroutineType) else awaited.__await__()
     step: Any = inner.send
-    given: BaseException | None = None
+    argument: BaseException | None = None
     put_off = False
     while True:
         try:
-            waited = step(given)
+            waited = step(argument)
         except StopIteration as end:
             if put_off:
                 yield from _landing(end.value, discard)
@@ -46,20 +46,20 @@ def steady(
             if put_off:
                 yield
             raise
-        step, given = inner.send, None
+        step, argument = inner.send, None
         try:
             yield waited
         except CancelledError as error:
             task = current_task()
             if waited is not None or task is None:
                 put_off = False
-                step, given = inner.throw, error
+                step, argument = inner.throw, error
             elif not str(error).startswith(ANYIO):  # which comes again by itself
                 put_off = True
                 task.uncancel()
                 task.cancel()
         except BaseException as error:
-            step, given = inner.throw, error
+            step, argument = inner.throw, error
 
 
 def _landing(result: T, discard: Callable[[T], Awaitable[Any]] | None) -> Generator[Any, Any, None]:

@@ -25,7 +25,7 @@ from flext_plugins.redaction import SECRET_NAME
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from flext_plugins._composition.catalog import Catalog, Source
+    from flext_plugins._composition.catalog import Catalog, PluginClass
     from flext_plugins._config.models import HostConfig, ServiceConfig
 
 
@@ -76,7 +76,7 @@ def compose(
     if problems:
         raise _together(problems, name)
     drafts.sort(key=lambda each: settings.order.index(each.name) if settings.order else each.stage)
-    plugins = tuple(PluginInfo(each.name, *each.source[1:3]) for each in drafts)
+    plugins = tuple(PluginInfo(each.name, *each.plugin_class[1:3]) for each in drafts)
     service = service_of(name, settings, plugins, provided, shared)
     edges = frozenset().union(*(each.edges for each in drafts))
     secrets = tuple(_secrets(settings, service, drafts))
@@ -141,7 +141,7 @@ class _Draft(NamedTuple):
     """A plugin whose settings are valid, not yet made."""
 
     name: str
-    source: Source
+    plugin_class: PluginClass
     settings: Any
     observer: bool
     where: Where
@@ -154,7 +154,7 @@ class _Draft(NamedTuple):
 
     @property
     def stage(self) -> Stage:
-        stage: Stage = getattr(self.source.kind, "stage", Stage.MESSAGE)
+        stage: Stage = getattr(self.plugin_class.kind, "stage", Stage.MESSAGE)
         return stage
 
     @property
@@ -162,12 +162,15 @@ class _Draft(NamedTuple):
         """Whether it may put secrets into messages, as far as can be told."""
         if self.observer or not any(isinstance(value, Secret) for _, value in self.values):
             return False
-        return any(hasattr(self.source.kind, name) for name in ("flext_request", "flext_exchange"))
+        return any(
+            hasattr(self.plugin_class.kind, name) for name in ("flext_request", "flext_exchange")
+        )
 
     def layer(self, service: Service) -> Layer:
-        plugin = self._made(service)
+        plugin = self._instance(service)
         hooks = {
-            shape.name: Hook(getattr(plugin, shape.name), shape) for shape in self.source.hooks
+            shape.name: Hook(getattr(plugin, shape.name), shape)
+            for shape in self.plugin_class.hooks
         }
         return Layer(
             self.name,
@@ -175,18 +178,18 @@ class _Draft(NamedTuple):
             hooks,
             self.stage,
             self.observer,
-            self.source.distribution,
-            self.source.version,
+            self.plugin_class.distribution,
+            self.plugin_class.version,
             self.edges,
             self.settings,
-            {place: self.where.origin(place) for place, _ in self.values},
+            {place: self.where.source(place) for place, _ in self.values},
         )
 
-    def _made(self, service: Service) -> object:
+    def _instance(self, service: Service) -> object:
         offered = {"settings": self.settings, "service": service}
         failed: FlextError
         try:
-            return self.source.kind(**{key: offered[key] for key in self.source.takes})
+            return self.plugin_class.kind(**{key: offered[key] for key in self.plugin_class.takes})
         except FlextError as error:
             failed = error
         except Exception as error:
@@ -194,7 +197,7 @@ class _Draft(NamedTuple):
             if not isinstance(error, ValidationError):  # which holds what it was given
                 failed.__cause__ = error
         raise failed.add_context(
-            service=service.name, plugin=self.name, distribution=self.source.distribution
+            service=service.name, plugin=self.name, distribution=self.plugin_class.distribution
         )
 
 
@@ -204,17 +207,17 @@ def _draft(
     """The plugin that a table means, its settings validated."""
     said = _reserved(table, where)
     try:
-        source = catalog.source(name, said.use)
+        plugin_class = catalog.plugin_class(name, said.use)
     except FlextError as error:
         error.args = (where.problem((), error.args[0]),)
         if isinstance(error, ConfigError):
             error.problems = error.args
         raise
-    model = getattr(source.kind, "Settings", None)
+    model = getattr(plugin_class.kind, "Settings", None)
     settings, found = None, list[str]()
     if model or table:
         settings, found = validated(model or _NoSettings, table, where)
-    if said.observer and getattr(source.kind, "fail_closed", False):
+    if said.observer and getattr(plugin_class.kind, "fail_closed", False):
         found.append(where.problem(("observer",), "this plugin has to fail closed"))
     settings = settings if model else None
     values = tuple(leaves(settings)) if model else ()
@@ -225,11 +228,13 @@ def _draft(
             found.append(where.problem(key, what))
     if found:
         raise report(found)
-    observer = getattr(source.kind, "observer", False) if said.observer is None else said.observer
+    observer = (
+        getattr(plugin_class.kind, "observer", False) if said.observer is None else said.observer
+    )
     named = {str(each) for _, each in values if isinstance(each, ServiceName)}
     urls = {key: value for key, value in values if isinstance(value, ServiceURL)}
     edges = frozenset(named | {url.origin for url in urls.values()})
-    return _Draft(name, source, settings, observer, where, values, urls, edges)
+    return _Draft(name, plugin_class, settings, observer, where, values, urls, edges)
 
 
 def _order_problems(settings: ServiceConfig, names: list[str], where: Where) -> Iterator[str]:

@@ -28,7 +28,7 @@ ASYNC = {"flext_exchange": True, "flext_operation": True, "flext_event": False}
 """Hooks that have to be `async def`, or must not be; the others may be either."""
 
 
-class Source(NamedTuple):
+class PluginClass(NamedTuple):
     """A plugin class, what is called of it, and where it came from."""
 
     kind: type
@@ -39,7 +39,9 @@ class Source(NamedTuple):
     """What its constructor asks for."""
 
 
-def _source(kind: type, distribution: str | None = None, version: str | None = None) -> Source:
+def _described(
+    kind: type, distribution: str | None = None, version: str | None = None
+) -> PluginClass:
     hooks = tuple(
         HookShape(
             name,
@@ -51,7 +53,7 @@ def _source(kind: type, distribution: str | None = None, version: str | None = N
     )
     wanted = inspect.signature(kind).parameters
     takes = tuple(name for name in ("settings", "service") if name in wanted)
-    return Source(kind, distribution, version, hooks, takes)
+    return PluginClass(kind, distribution, version, hooks, takes)
 
 
 class Catalog:
@@ -60,8 +62,8 @@ class Catalog:
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager(GROUP)
         self.manager.add_hookspecs(hookspecs)
-        self._sources: dict[str, Source] = {}
-        self._registered: dict[str, Source] = {}
+        self._imported: dict[str, PluginClass] = {}
+        self._registered: dict[str, PluginClass] = {}
 
     @cached_property
     def _installed(self) -> list[InstalledPlugin]:
@@ -79,9 +81,9 @@ class Catalog:
         if name in self._registered:
             raise PluginConflict(f"a plugin named {name!r} is registered already")
         self._check(kind, name, None)
-        self._registered[name] = _source(kind)
+        self._registered[name] = _described(kind)
 
-    def source(self, name: str, use: str | None) -> Source:
+    def plugin_class(self, name: str, use: str | None) -> PluginClass:
         """The class that a configuration means by `name`.
 
         Raises:
@@ -90,19 +92,19 @@ class Catalog:
         """
         if use is None and name in self._registered:
             return self._registered[name]
-        if (known := self._sources.get(use or name)) is not None:
+        if (known := self._imported.get(use or name)) is not None:
             return known
         record = find(self._installed, name, use, self._registered)
         try:
             kind = load(record)
         except Exception as error:
             raise _at(
-                PluginError(f"importing {record.target} raised {_said(error)}"), record
+                PluginError(f"importing {record.target} raised {_text_of(error)}"), record
             ) from error
         self._check(kind, use or name, record)
-        found = _source(kind, record.distribution, record.version)
-        self._sources[use or name] = found
-        return found
+        described = _described(kind, record.distribution, record.version)
+        self._imported[use or name] = described
+        return described
 
     def _check(self, kind: Any, name: str, record: InstalledPlugin | None) -> None:
         """Hold `kind` to the contract, and list it in pluggy's manager."""
@@ -116,7 +118,7 @@ class Catalog:
             raise _at(PluginError(f"pluggy does not take it: {error}"), record, name) from error
 
 
-def _said(error: Exception) -> str:
+def _text_of(error: Exception) -> str:
     """The error's name; what cannot be imported is no secret and is told too."""
     name = type(error).__name__
     return f"{name}: {error}" if isinstance(error, (ImportError, AttributeError)) else name

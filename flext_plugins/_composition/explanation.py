@@ -28,7 +28,7 @@ class Setting:
     name: str
     value: str
     """As it may be shown: secrets are masked, references are not resolved."""
-    origin: str
+    source: str
     """A file, a variable, `default`, or `code`."""
 
 
@@ -63,7 +63,7 @@ class Explanation:
 
     def __str__(self) -> str:
         lines = [f"{self.service}  {self.base_url}".rstrip()]
-        lines += [f"  {each.name} = {each.value}  ({each.origin})" for each in self.settings]
+        lines += [f"  {each.name} = {each.value}  ({each.source})" for each in self.settings]
         for depth, layer in enumerate(self.layers):
             indent = "  " * depth
             observer = ", observer" if layer.observer else ""
@@ -71,7 +71,7 @@ class Explanation:
                 f"{indent}└─ {layer.stage}  {layer.plugin}  [{layer.source}{observer}]  "
                 f"{', '.join(layer.hooks)}"
             )
-            lines += [f"{indent}     {s.name} = {s.value}  ({s.origin})" for s in layer.settings]
+            lines += [f"{indent}     {s.name} = {s.value}  ({s.source})" for s in layer.settings]
             lines += [f"{indent}     ! {layer.note}"] if layer.note else []
         return "\n".join([*lines, f"{'  ' * len(self.layers)}└─ wire"])
 
@@ -85,7 +85,7 @@ def explain(composition: Composition) -> Explanation:
     for place, value in leaves(values):
         if value not in (None, {}):
             told = ("base_url",) if isinstance(value, Basic) else place
-            settings.append(_setting(place, value, composition.where.origin(told)))
+            settings.append(_setting(place, value, composition.where.source(told)))
     layers = tuple(_layer(each) for each in composition.layers)
     base_url = redact_url(service.base_url or "")
     return Explanation(service.name, base_url, tuple(settings), layers)
@@ -101,9 +101,9 @@ def _layer(layer: Layer) -> ExplainedLayer:
         layer.observer,
         tuple(layer.hooks),
         tuple(
-            _setting(place, value, layer.origins[place])
+            _setting(place, value, layer.sources[place])
             for place, value in values
-            if value is not None or layer.origins[place] != "default"
+            if value is not None or layer.sources[place] != "default"
         ),
         _note(layer),
     )
@@ -119,11 +119,11 @@ def _note(layer: Layer) -> str:
     return f"{layer.version} is loaded, {what}: restart to use what is installed"
 
 
-def _setting(place: Place, value: Any, origin: str) -> Setting:
+def _setting(place: Place, value: Any, source: str) -> Setting:
     if isinstance(value, Secret):
         shown = str(value) if isinstance(value, Address) else value.reference or MASK
     elif value is not None and any(SECRET_NAME.search(part) for part in place):
         shown = MASK
     else:
         shown = redact_url(str(value))
-    return Setting(".".join(place), shown, origin)
+    return Setting(".".join(place), shown, source)

@@ -30,11 +30,11 @@ def load(path: str | os.PathLike[str] | None, environment: str | None) -> HostCo
     if environment:
         files.append(file.with_name(f"{file.stem}.{environment}{file.suffix}"))
     values: dict[str, Any] = {}
-    origins: dict[Place, str] = {}
+    sources: dict[Place, str] = {}
     problems = []
     for each in files:
         try:
-            _lay(values, _parsed(each), origins, str(each))
+            _lay(values, _parsed(each), sources, str(each))
         except ConfigError as error:
             hint = (
                 "; give the path, or set FLEXT_CONFIG" if not each.exists() and each == file else ""
@@ -44,16 +44,16 @@ def load(path: str | os.PathLike[str] | None, environment: str | None) -> HostCo
         place, value = _variable(variable, values)
         for key in reversed(place):
             value = {key: value}
-        _lay(values, value, origins, variable)
+        _lay(values, value, sources, variable)
     try:
-        config = HostConfig.model_validate(values, context=origins)
+        config = HostConfig.model_validate(values, context=sources)
     except ConfigError as error:
         problems += error.problems
     folded: dict[str, str] = {}
     for name in _table(values.get("services")):
         if (other := folded.setdefault(_fold(name), name)) != name:
             what = f"has the same name as {other!r} in variables, which write - as _"
-            problems.append(Where(origins).problem(("services", str(name)), what))
+            problems.append(Where(sources).problem(("services", str(name)), what))
     if problems:
         raise report(problems)
     return config

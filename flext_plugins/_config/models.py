@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from flext_plugins._config.provenance import CODE, Origins, Place, Where
+from flext_plugins._config.provenance import CODE, Place, Sources, Where
 from flext_plugins._config.secrets import Address, Secret, leaves
 from flext_plugins._config.validation import nearest, problems_of, report
 from flext_plugins._errors import ConfigError
@@ -35,7 +35,7 @@ class _Quiet(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _told(
+    def _say_what_is_wrong(
         cls, value: Any, handler: ModelWrapValidatorHandler[Any], info: ValidationInfo
     ) -> Any:
         if _inside.get():
@@ -123,19 +123,19 @@ class HostConfig(_Quiet):
     """For every service."""
     services: dict[str, ServiceConfig] = Field(default_factory=dict)
     allow_inline_secrets: bool = False
-    _origins: Origins = PrivateAttr(default_factory=Origins)
+    _sources: Sources = PrivateAttr(default_factory=Sources)
 
     @model_validator(mode="after")
     def _remember(self, info: ValidationInfo) -> Self:
         said = self.model_dump(exclude_unset=True)
         given = info.context or dict.fromkeys((place for place, _ in leaves(said)), CODE)
-        self._origins = Origins(given)
+        self._sources = Sources(given)
         return self
 
     @property
-    def origins(self) -> Mapping[Place, str]:
+    def sources(self) -> Mapping[Place, str]:
         """Where each value came from: a file, a variable, or `code`."""
-        return self._origins
+        return self._sources
 
     def unnamed(self, origin: str) -> ServiceConfig:
         """The settings of what is at `origin`, which no service is configured for."""
@@ -163,12 +163,12 @@ class HostConfig(_Quiet):
 
     def where(self, name: str) -> Where:
         """Where the settings of a service stand."""
-        return Where(self._origins, ("services", name), ("defaults",))
+        return Where(self._sources, ("services", name), ("defaults",))
 
     def tables(self, name: str) -> Iterator[tuple[str, dict[str, Any], Where]]:
         """Each plugin of the service: its name, its settings, and where they stand."""
         own = self.services[name].plugins if name in self.services else {}
-        every, origins = self.plugins, self._origins
+        every, sources = self.plugins, self._sources
         for plugin in dict.fromkeys([*every, *own]):
             if own.get(plugin, every.get(plugin)) is False:
                 continue
@@ -178,17 +178,17 @@ class HostConfig(_Quiet):
                 if table := tables.get(plugin):
                     _lay(values, table.get_secret_value(), {}, "")
                     roots.insert(0, (*above, "plugins", plugin))
-            yield plugin, values, Where(origins, *roots)
+            yield plugin, values, Where(sources, *roots)
 
 
 def _lay(
     into: dict[str, Any],
     over: Mapping[str, Any],
-    origins: dict[Place, str],
-    origin: str,
+    sources: dict[Place, str],
+    source: str,
     at: Place = (),
 ) -> None:
-    """Lay `over` on `into`, key by key; `origins` learns where each value came from."""
+    """Lay `over` on `into`, key by key; `sources` learns where each value came from."""
     for key, value in over.items():
         place, below = (*at, str(key)), into.get(key)
         if isinstance(value, Mapping) and (value or isinstance(below, Mapping)):
@@ -196,10 +196,10 @@ def _lay(
                 is_number = key == "timeout" and below and at and "plugins" not in at
                 below = _phases(below) if is_number else {}
             into[key] = inner = dict(below)
-            _lay(inner, value, origins, origin, place)
+            _lay(inner, value, sources, source, place)
         else:
             if isinstance(below, Mapping):
-                for stale in [each for each in origins if each[: len(place)] == place]:
-                    del origins[stale]
+                for stale in [each for each in sources if each[: len(place)] == place]:
+                    del sources[stale]
             into[key] = value
-            origins[place] = origin
+            sources[place] = source

@@ -94,8 +94,8 @@ class Secret(SecretStr):
         schema["serialization"] = core_schema.plain_serializer_function_ser_schema(
             str, when_used="json"
         )
-        made: CoreSchema = schema
-        return made
+        generated: CoreSchema = schema
+        return generated
 
 
 class Address(Secret):

@@ -37,7 +37,7 @@ def problems_of(
         place = _place(each["loc"], raw, absent=each["type"] == "missing")
         said = found.setdefault(place, [])
         if each["type"] != "extra_forbidden":
-            said.append(_said(each, model, raw))
+            said.append(_message(each, model, raw))
         elif not said:
             said.append("unknown key")
     return [where.problem(place, " or ".join(dict.fromkeys(said))) for place, said in found.items()]
@@ -45,18 +45,18 @@ def problems_of(
 
 def _place(location: tuple[int | str, ...], raw: Any, *, absent: bool) -> Place:
     """The keys among what pydantic gives, which also names members of unions."""
-    found: list[str] = []
+    place: list[str] = []
     for index, key in enumerate(location, 1):
         inside = dict(enumerate(raw)) if isinstance(raw, (list, tuple)) else raw
         known = isinstance(inside, Mapping) and key in inside
         if not known and not (absent and index == len(location)):
             continue
         raw = inside[key] if known else None
-        found.append(str(key))
-    return tuple(found)
+        place.append(str(key))
+    return tuple(place)
 
 
-def _said(error: ErrorDetails, model: type[BaseModel], raw: Any) -> str:
+def _message(error: ErrorDetails, model: type[BaseModel], raw: Any) -> str:
     """Pydantic's message; in what a plugin's own validator wrote, what is configured is masked."""
     kind, message = error["type"], error["msg"]
     if kind == "missing":

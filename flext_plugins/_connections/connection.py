@@ -87,7 +87,7 @@ class Connection:
         wire: Wire | None = current.wire if current else None
         return wire or self._channel.wire(self._channel.runtime.default_library)
 
-    def _left(self, waiting_for: str) -> float | None:
+    def _time_left(self, waiting_for: str) -> float | None:
         call = self.call
         return call.check(f"{self._layer.name}'s {waiting_for}") if call else None
 
@@ -101,7 +101,7 @@ class Connection:
         Raises:
             DeadlineExceeded: at once, if the call's deadline comes first.
         """
-        left = self._left("sleep")
+        left = self._time_left("sleep")
         if left is not None and seconds >= left:
             raise DeadlineExceeded(f"no time left to wait {seconds:g} s")
         if self.asynchronous:
@@ -119,9 +119,9 @@ class Connection:
         if self.asynchronous:
             async with self._limit("blocking work"):
                 return await asyncio.to_thread(function, *args)
-        self._left("blocking work")
+        self._time_left("blocking work")
         result = function(*args)
-        self._left("blocking work")
+        self._time_left("blocking work")
         return result
 
     async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:

@@ -58,11 +58,11 @@ def run() -> None:
     try:
         app()
     except FlextError as error:
-        display.complain(_told(error))
+        display.complain(_sentence(error))
         sys.exit(1)
 
 
-def _told(error: Exception) -> str:
+def _sentence(error: Exception) -> str:
     if isinstance(error, ConfigError) and len(error.problems) > 1:
         where = f"{error.service}: " if error.service else ""
         return "\n".join(where + each for each in error.problems)
@@ -169,7 +169,7 @@ def request(
             if library not in FOLDERS and not isinstance(error, FlextError):
                 raise
             _happened(service, host)
-            display.complain(_told(error))
+            display.complain(_sentence(error))
             raise typer.Exit(1) from None
     display.answer(response)
     _happened(service, host)

@@ -82,7 +82,7 @@ def onion(explanation: Explanation) -> None:
 
 def _settings(branch: Tree, settings: Iterable[Setting]) -> None:
     for each in settings:
-        branch.add(Text.assemble(f"{each.name} = {each.value}", (f"  ({each.origin})", "dim")))
+        branch.add(Text.assemble(f"{each.name} = {each.value}", (f"  ({each.source})", "dim")))
 
 
 def answer(response: Any) -> None:

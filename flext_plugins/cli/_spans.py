@@ -104,7 +104,7 @@ class Spans(SpanProcessor):
             (_began(each), self._branch(each, children)) for each in children.get(_id(span), ())
         ]
         below += [
-            (each.timestamp, Branch(each.name, what=_said(each.attributes or {})))
+            (each.timestamp, Branch(each.name, what=_attributes_text(each.attributes or {})))
             for each in span.events
         ]
         return Branch(
@@ -136,7 +136,7 @@ def _outcome(span: ReadableSpan) -> str:
     return " ".join(word for word in words if word)
 
 
-def _said(attributes: Mapping[str, object]) -> str:
+def _attributes_text(attributes: Mapping[str, object]) -> str:
     """An event's attributes by the last part of their names; of secret ones only the name."""
     words = []
     for name, value in attributes.items():

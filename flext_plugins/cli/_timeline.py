@@ -125,7 +125,7 @@ class Timeline:
         if type(event).__module__ == events.__name__:
             values = {each.name: getattr(event, each.name) for each in fields(event)}  # type: ignore[arg-type]
             step.text = "  ".join(
-                f"{name}={_shown(value)}"
+                f"{name}={_text_of(value)}"
                 for name, value in values.items()
                 if value is not None and not isinstance(value, Call)
             )
@@ -272,7 +272,7 @@ def _headers(message: Any) -> dict[str, str]:
     return dict(message.headers.items()) if hasattr(message, "headers") else {}
 
 
-def _shown(value: Any) -> str:
+def _text_of(value: Any) -> str:
     if isinstance(value, BaseException):
         return type(value).__name__
     return f"{value:.3f} s" if isinstance(value, float) else str(value)

@@ -169,7 +169,7 @@ class PluginConformance:
                 raised = isinstance(came.error, PluginError) and came.error.__cause__
                 if raised and step.fails and not _needs_a_loop(came.error):
                     self._breaks(rule, world, f"{step.name} came out as {came}")
-            if "PluginFailed" in rig.told:
+            if "PluginFailed" in rig.events:
                 self._breaks(rule, world, "it raised as an observer")
         with self._rig(world) as rig:
             for other in rig.others.values():

@@ -107,7 +107,7 @@ class Rig:
         others: the services that its settings name.
         host: composed, not yet connected.
         record: what its hooks saw.
-        told: events, as text.
+        events: what was emitted, as text.
         lent: what it lends, per connection that was opened.
         interrupting: whether exchanges end with `Interrupted`, from inside.
         interrupted: how many did.
@@ -128,7 +128,7 @@ class Rig:
         Raises:
             FlextError: it cannot be made.
         """
-        self.name, self.record, self.told = world, Record(), list[str]()
+        self.name, self.record, self.events = world, Record(), list[str]()
         self.lent: list[Resource] = []
         self.interrupting, self.interrupted = False, 0
         self.hangs = False
@@ -187,7 +187,7 @@ class Rig:
             @hookimpl
             def flext_event(self, event: object) -> None:
                 more = f" {event.outcome}" if isinstance(event, CallFinished) else ""
-                rig.told.append(type(event).__name__ + more)
+                rig.events.append(type(event).__name__ + more)
 
         return Inside
 

@@ -43,15 +43,15 @@ def traced(rig: Rig, plain: Mapping[str, Mapping[str, str]]) -> Trace:
 def _seen_in(rig: Rig, step: Step, plain: Mapping[str, str]) -> Iterator[tuple[Place, object]]:
     services = {"service": rig.service, "elsewhere": rig.elsewhere, **rig.others}
     before = {name: len(each.received) for name, each in services.items()}
-    hooks, told = len(rig.record.seen), len(rig.told)
+    hooks, events = len(rig.record.seen), len(rig.events)
     came = rig.step(step)
     yield (step.name, "the caller got"), came.status or (came.error and kind_of(came.error))
     yield (step.name, "the caller got the body"), came.body
     for name, value in came.headers.items():
         if name not in MADE_ANEW:
             yield (step.name, "the caller got the header", name), value
-    yield (step.name, "its hooks ran"), [_shown(each) for each in rig.record.seen[hooks:]]
-    yield (step.name, "events were"), rig.told[told:]
+    yield (step.name, "its hooks ran"), [_visible(each) for each in rig.record.seen[hooks:]]
+    yield (step.name, "events were"), rig.events[events:]
     for name, each in services.items():
         for number, received in enumerate(each.received[before[name] :], 1):
             place = step.name, f"{name} received, as number {number},"
@@ -61,7 +61,7 @@ def _seen_in(rig: Rig, step: Step, plain: Mapping[str, str]) -> Iterator[tuple[P
                     yield (*place, "the header", header), value
 
 
-def _shown(seen: Seen) -> tuple[Any, ...]:
+def _visible(seen: Seen) -> tuple[Any, ...]:
     gave = seen.gave if isinstance(seen.gave, int | None) else type(seen.gave).__name__
     return seen.hook, seen.attempt, seen.status, kind_of(seen.raised) if seen.raised else gave
 
