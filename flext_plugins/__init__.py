@@ -1,18 +1,23 @@
 """Composes credentials, metrics, traces, breakers and more around each service connection."""
 
-# The layers, each using only those below it:
+# The map. Public: this module, hookspecs, events, http, redaction, testing, cli. The rest, from the
+# top, each layer using only those below it; tests/test_imports.py holds that:
 #
-#   testing                 the kit that plugins are tested with, pytest fixtures
-#   cli                     the command
-#   host, lifetimes         owns services and connections, closes them
-#   problem                 what an error status means
-#   clients, composition    the libraries that send; names -> ordered layers (config, catalog,
-#                           discovery, endpoint, settings, provenance, explanation belong to it)
-#   line, connection        one open connection, and what plugins may use of it
-#   chain, messages, drive, layer    plugins in their places -> one callable, awaited or driven
-#   flight                  work that concurrent callers share
-#   service, message, events, errors, deadline, redaction    what is talked about
-#   hookspecs               the contract: six hooks, and pluggy
+#   _host                   the face: reads the configuration, hands out clients, closes everything
+#   _runtime                what the clients and plugins of one host share behind it
+#   _service_errors         what an error status means: raise_for_status
+#   _clients                the only modules that send: a folder for each client library, with its
+#                           way in (client) and its way out (wire)
+#   _composition            names in a configuration -> a service with its plugins in their order
+#   _connections            open connections (channels), and what plugins are handed of them
+#   _chain                  plugins in their places -> one callable, awaited or driven
+#   _deadline, events       what ends in time, and what is told
+#   _config                 settings: their shape, files and variables, secrets, what is wrong
+#   _call, _service, _wire  a call, a service, and what the core needs of a client library
+#   _discovery, _messages, redaction, http, _errors    what everybody uses
+#   hookspecs               the contract: all hooks on one page, and pluggy
+#
+# docs/explanation/life-of-a-request.md follows one request through it.
 
 from __future__ import annotations
 
@@ -21,6 +26,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._publication import publish
+from ._version import __version__ as __version__
 from .hookspecs import Stage, hookimpl
 
 if TYPE_CHECKING:
@@ -45,8 +51,6 @@ if TYPE_CHECKING:
     from ._messages import Failure, Request, Response
     from ._service import Operation, Service
     from ._service_errors import raise_for_status
-
-__version__ = "1.0.0"
 
 _HOMES = {
     "_call": ("Call", "options"),

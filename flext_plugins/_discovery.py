@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from flext_plugins._errors import PluginConflict, PluginIncompatible, PluginNotFound
+from flext_plugins._version import __version__
 from flext_plugins.hookspecs import GROUP
 
 if TYPE_CHECKING:
@@ -108,8 +109,6 @@ def _records(folder: str, distribution: Distribution) -> Iterator[InstalledPlugi
 
 def _incompatible(distribution: Distribution, name: str) -> str:
     """Why the requirement on us does not fit; releases are compared, so betas count."""
-    from flext_plugins import __version__  # noqa: PLC0415 - the package imports this module late
-
     release = Version(__version__).base_version
     for each in map(Requirement, distribution.requires or ()):
         applies = each.marker is None or each.marker.evaluate({"extra": ""})

@@ -314,7 +314,7 @@ def test_a_plugin_for_another_major_of_ours_is_incompatible_and_never_imported(s
 )
 def test_of_our_version_the_release_is_compared(site, monkeypatch, ours, status):
     install(site, "acme-tenant", requires=("Flext_Plugins >=1.5,<2",))
-    monkeypatch.setattr(flext_plugins, "__version__", ours)
+    monkeypatch.setattr(flext_plugins._discovery, "__version__", ours)
     assert found(site)[0].status == status
 
 
