@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import linecache
+import traceback
 import types
 
 import pytest
 
-from flext_plugins import Failure, FlextError, PluginError, Stage, events, hookimpl
+from flext_plugins import Failure, FlextError, Host, PluginError, Stage, events, hookimpl
 from flext_plugins.testing import Answer
 
 
@@ -162,6 +164,27 @@ def test_among_neighbours_the_one_that_raised_is_named(
     called = [0, 1, 2] if hook == "flext_request" else [2, 1, 0]
     assert seen == called[: called.index(culprit) + 1]
     assert len(flext_service.received) == (hook == "flext_response")
+
+
+def test_a_traceback_shows_the_line_that_called_a_small_hook(flext_service):
+    class First:
+        @hookimpl
+        def flext_request(self, request): ...
+
+    class Raises:
+        @hookimpl
+        def flext_request(self, request, connection):
+            raise ValueError
+
+    host = Host({"services": {"a": {"base_url": flext_service.url, "plugins": {"1": {}, "2": {}}}}})
+    host.register(First, "1")
+    host.register(Raises, "2")
+    with host, pytest.raises(PluginError) as raised:
+        host.connect("a").get("/")
+    text = "".join(traceback.format_exception(raised.value.__cause__))
+    assert "if answer is None: at = 1; answer = flext_request1(request, connection1)" in text
+    linecache.checkcache()  # as a debugger does before it shows a file
+    assert text == "".join(traceback.format_exception(raised.value.__cause__))
 
 
 def test_a_request_hook_that_answers_spares_the_service(flext_service, flext_world):
