@@ -76,7 +76,7 @@ class Call:
 
 
 class Scope(NamedTuple):
-    """What is under way in this context: the call, the library in use, who takes no part."""
+    """The exchange or operation under way in this context."""
 
     call: Call
     wire: Any
@@ -188,7 +188,7 @@ def _bound() -> str:
 
 @cache
 def _tell_replaced() -> None:
-    """Once in a program: whoever sends such ids must not fill its log."""
+    """Warn once in a program, so that whoever sends such ids cannot fill its log."""
     logger().warning(
         "correlation_id in structlog's context is not 1 to 128 characters of visible ASCII; "
         "such ones are replaced"

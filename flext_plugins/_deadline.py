@@ -1,4 +1,4 @@
-"""What a call's deadline does to those who wait."""
+"""Ending a wait with the call's deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is installed, read from metadata alone: nothing is imported because it is installed."""
+"""Installed plugins, read from metadata alone: nothing is imported because it is installed."""
 
 from __future__ import annotations
 

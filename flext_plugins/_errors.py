@@ -1,4 +1,4 @@
-"""What can go wrong, typed by what the caller can do about it.
+"""Errors, typed by what the caller can do about them.
 
     FlextError
     ├── ConfigError               mend the configuration; `problems` lists all that was found
@@ -154,7 +154,7 @@ class ServiceError(FlextError):
         return [self, *self._causes()][-1]
 
     def problem(self, status: int = 502) -> dict[str, Any]:
-        """What to answer as `application/problem+json` (RFC 9457) where this error is the reason.
+        """The problem document (RFC 9457) of an answer that fails because of this error.
 
         Its member `caused_by` tells of this error, and `raise_for_status` reads it back, so that
         the first caller learns of the last service. It is for services that trust each other.

@@ -122,7 +122,7 @@ class Host:
     @overload
     def aconnect(self, service: str, client: type[A], **client_options: Any) -> Connecting[A]: ...
     def aconnect(self, service: str, client: Any = None, **client_options: Any) -> Connecting[Any]:
-        """The same for async clients: `async with` it, or `await` it.
+        """A client for `service` in the running event loop: `async with` it, or `await` it.
 
         Args:
             service: its name in the configuration.
@@ -162,7 +162,7 @@ class Host:
         return drive(self._runtime.channels.get(service, asynchronous=False), layers)
 
     def transport(self, service: str, kind: type[T]) -> T:
-        """What `connect` puts into a client, to be put into a client of one's own.
+        """A transport through the connection to `service`, for a client of one's own.
 
         Args:
             service: its name in the configuration.
@@ -176,7 +176,7 @@ class Host:
         return transport
 
     def resource(self, service: str, kind: type[T], name: str | None = None) -> T:
-        """What a plugin of `service` lends, by its type; opens the connection.
+        """The resource of this type that a plugin of `service` lends; opens the connection.
 
         Raises:
             ConfigError: it lends none, or several and no `name` was given.
@@ -185,7 +185,7 @@ class Host:
         return self._channel(service).find(kind, name)
 
     async def aresource(self, service: str, kind: type[T], name: str | None = None) -> T:
-        """The same for the running event loop."""
+        """The resource of this type in the running event loop; opens the connection there."""
         channel = await self._runtime.channels.get(service, asynchronous=True)
         return channel.find(kind, name)
 
@@ -229,7 +229,7 @@ class Host:
             raise ExceptionGroup("closing the host", failures)
 
     async def aclose(self) -> None:
-        """The same from inside an event loop.
+        """Close every connection from inside an event loop; closing twice is fine.
 
         Raises:
             ExceptionGroup: all that went wrong on the way.
@@ -261,7 +261,7 @@ class Host:
 
 
 class Connecting(Generic[A]):
-    """What `aconnect` gives: `await` it, or enter it."""
+    """An async client that is about to be connected: `await` it, or enter it."""
 
     def __init__(self, connect: Callable[[], Any]) -> None:
         self._connect = connect
@@ -286,7 +286,7 @@ class Connecting(Generic[A]):
 
 
 def _after_fork() -> None:
-    """In the child: empty pools and fresh locks; the parent's sockets are let go unused."""
+    """Give a forked child empty pools and fresh locks; the parent's sockets are let go unused."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         for host in list(_hosts):

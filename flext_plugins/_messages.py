@@ -1,4 +1,4 @@
-"""What plugins see of a message, whichever client library carries it."""
+"""Messages as plugins see them, whichever client library carries them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Response(Protocol):
 
 
 class Failure(Enum):
-    """Where on the wire an attempt failed."""
+    """The place on the wire where an attempt failed."""
 
     CONNECT = "connect"
     """Before anything was written, connect time-outs included."""

@@ -1,4 +1,4 @@
-"""What the transports, channels and plugins of one host share; `Host` is the face before it."""
+"""The part of a host that its transports, channels and plugins share behind `Host`."""
 
 from __future__ import annotations
 

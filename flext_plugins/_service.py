@@ -57,7 +57,7 @@ class Service:
     @overload
     def resource(self, kind: type[T], default: T | None) -> T | None: ...
     def resource(self, kind: type[T], default: Any = _MISSING) -> Any:
-        """What the application provided under this type with `host.provide`.
+        """The object that the application provided under this type with `host.provide`.
 
         Raises:
             ConfigError: there is none, and no `default`.

@@ -1,4 +1,4 @@
-"""What a service says when it answers with an error status, read into a `ServiceError`."""
+"""Error answers of services, read into a `ServiceError`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the core needs of a client library; each folder in `_clients` gives the three for one."""
+"""The interface to a client library: protocols that each folder in `_clients` implements."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Library(Protocol):
 
 
 class Messages(Protocol):
-    """What the core asks about one service's messages in one client library."""
+    """One service's messages in one client library."""
 
     def owns(self, request: Any) -> bool:
         """Whether `request` goes to the service's own origin."""
@@ -55,7 +55,7 @@ class Messages(Protocol):
         """An answer made here."""
 
     def failure(self, error: BaseException) -> Failure | None:
-        """Where on the wire `error` arose, or `None` if it did not."""
+        """The place on the wire where `error` arose, or `None`."""
 
     def replayable(self, request: Any) -> bool:
         """Whether `request` can be sent (again)."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Send:
-    """What a `flext_exchange` or `flext_operation` calls to go inward."""
+    """The way inward, which a `flext_exchange` or `flext_operation` calls."""
 
     __slots__ = ("_around", "_busy", "_message", "_scope", "error", "response", "sent")
 
@@ -108,7 +108,7 @@ class Around:
 
 
 class Observed(Around):
-    """The same for an observer: whatever it does, what it was given is sent, once."""
+    """An observer and all inside it: whatever it does, its message is sent unchanged, once."""
 
     __slots__ = ()
     observes = True

@@ -30,7 +30,7 @@ def drive(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer] = ()) -> T:
 
 
 def _unwound(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer]) -> T:
-    """What becomes of a suspended `coroutine` that is told so."""
+    """Throw a `PluginError` into a suspended `coroutine`, and close it if it awaits again."""
     warned: set[int] = set()
     while True:
         layer, frame, what = _suspended(coroutine, layers)

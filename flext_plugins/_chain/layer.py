@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class HookShape(NamedTuple):
-    """How a hook of a plugin class is called."""
+    """The shape of a hook of a plugin class: its name, its arguments, whether it is `async def`."""
 
     name: str
     arguments: tuple[str, ...]
@@ -52,7 +52,7 @@ class Layer:
 
 
 class Receiver(Protocol):
-    """Who hears of what happens in the chain."""
+    """The receiver of what happens in the chain."""
 
     def emit(self, event: object) -> None: ...
     def report(self, layer: Layer, hook: str, error: Exception) -> None: ...
@@ -75,7 +75,7 @@ def blame(
     call: Call | None = None,
     receiver: Receiver | None = None,
 ) -> FlextError:
-    """What leaves `layer` for an `error` that arose in it: a `FlextError` that says who."""
+    """Turn an `error` that arose in `layer` into a `FlextError` that names the layer."""
     if isinstance(error, FlextError):
         blamed = error
     else:
@@ -121,7 +121,7 @@ def _package(module: str) -> str:
 
 
 def cause_of(error: Exception) -> BaseException | None:
-    """What to raise `blame(error, ...)` from."""
+    """The cause to raise `blame(error, ...)` from."""
     return error.__cause__ if isinstance(error, FlextError) else error
 
 

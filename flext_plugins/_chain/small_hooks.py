@@ -117,7 +117,7 @@ def source(steps: Sequence[Step], names: Sequence[str]) -> str:
 
 
 class _Run:
-    """What becomes of the rare: answers, replacements and errors."""
+    """The rare cases of a run: a plugin answers, replaces a response, or raises."""
 
     def __init__(self, layers: Sequence[tuple[Layer, Any]], receiver: Receiver) -> None:
         self._layers, self._receiver = layers, receiver
@@ -125,7 +125,7 @@ class _Run:
         self._around: dict[int, Inner] = {}
 
     def blame(self, error: Exception, at: int, scope: Scope) -> FlextError:
-        """What leaves the plugin whose hook raised `error`."""
+        """Name the plugin whose hook raised `error`."""
         place, shape = self.steps[at]
         layer, call = self._layers[place][0], scope.call
         return blame(error, layer, shape.name, call.service, call, self._receiver)

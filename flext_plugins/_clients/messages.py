@@ -1,4 +1,4 @@
-"""What every client library's messages have in common: the service's headers, the call's id."""
+"""The part of messages that all client libraries share: the service's headers, the call's id."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _together(problems: list[FlextError], service: str) -> FlextError:
 
 
 class _Reserved(BaseModel):
-    """What a plugin's table may say beside the plugin's own settings."""
+    """The host's keys in a plugin's table, beside the plugin's own settings."""
 
     use: str | None = None
     observer: bool | None = None
@@ -122,7 +122,7 @@ _NOTHING_SAID = _Reserved()
 
 
 def _reserved(table: dict[str, Any], where: Where) -> _Reserved:
-    """What is taken out of `table` because it is the host's."""
+    """Take the host's keys out of `table`."""
     taken: dict[str, Any] = {key: table.pop(key) for key in _Reserved.model_fields if key in table}
     if not taken:
         return _NOTHING_SAID
@@ -134,7 +134,7 @@ def _reserved(table: dict[str, Any], where: Where) -> _Reserved:
 
 
 class _NoSettings(BaseModel):
-    """What a plugin takes that names no `Settings`."""
+    """The settings of a plugin that names no `Settings`: none."""
 
 
 class _Draft(NamedTuple):
@@ -246,7 +246,7 @@ def _order_problems(settings: ServiceConfig, names: list[str], where: Where) -> 
 def _exposed(
     name: str, settings: ServiceConfig, drafts: list[_Draft], config: HostConfig
 ) -> Iterator[str]:
-    """Where credentials would be sent over plain HTTP to another machine."""
+    """The services to which credentials would be sent over plain HTTP to another machine."""
     holders = [each for each in drafts if each.sends_secrets]
     who = [f"plugin {each.name!r}" for each in holders]
     for header, value in settings.headers.items():

@@ -131,7 +131,7 @@ def _at(error: PluginError, record: InstalledPlugin | None, name: str | None = N
 
 
 def _contract(kind: Any) -> Iterator[str]:
-    """What is wrong with a plugin class."""
+    """Yield the ways in which a plugin class breaks the contract."""
     if not isinstance(kind, type):
         yield f"expected a class, found {type(kind).__name__}"
         return

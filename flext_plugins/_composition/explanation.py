@@ -1,4 +1,4 @@
-"""What came out of composing a service, for people to read."""
+"""The outcome of composing a service, for people to read."""
 
 from __future__ import annotations
 

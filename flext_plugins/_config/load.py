@@ -96,7 +96,7 @@ def _table(value: Any) -> Mapping[str, Any]:
 
 
 def _variable(variable: str, values: Mapping[str, Any]) -> tuple[Place, Any]:
-    """Where an environment variable points, matched with the names there are, and its value."""
+    """The place that an environment variable sets, by the names there are, and its value."""
     place: list[str] = []
     current = values
     for part in variable.removeprefix(PREFIX).split("__"):

@@ -68,19 +68,19 @@ class Timeout(_Quiet):
 
 
 def _phases(value: Any) -> dict[str, Any]:
-    """What one number for `timeout` means."""
+    """One number for `timeout`, spelled out for each phase."""
     return dict.fromkeys(Timeout.model_fields, value)
 
 
 class PluginTable(pydantic.Secret[dict[str, Any]]):
-    """What a plugin's table says, not looked at before its service is composed; shows keys only."""
+    """A plugin's table, not looked at before its service is composed; shows its keys only."""
 
     def _display(self) -> str:
         return ", ".join(self.get_secret_value())
 
 
 class Defaults(_Quiet):
-    """What `[defaults]` may say for every service."""
+    """The table `[defaults]`, which holds for every service."""
 
     timeout: Timeout = Field(default_factory=Timeout)
     headers: dict[str, Secret] = Field(default_factory=dict)
@@ -105,7 +105,7 @@ class Defaults(_Quiet):
 
 
 class ServiceConfig(Defaults):
-    """What `[services.NAME]` may say."""
+    """A table `[services.NAME]`."""
 
     base_url: Address | None = None
     """Left out where the service only lends resources."""
@@ -134,7 +134,7 @@ class HostConfig(_Quiet):
 
     @property
     def sources(self) -> Mapping[Place, str]:
-        """Where each value came from: a file, a variable, or `code`."""
+        """The source of each value: a file, a variable, or `code`."""
         return self._sources
 
     def unnamed(self, origin: str) -> ServiceConfig:
@@ -162,7 +162,7 @@ class HostConfig(_Quiet):
         return ServiceConfig.model_validate({**merged, "plugins": own.plugins})
 
     def where(self, name: str) -> Where:
-        """Where the settings of a service stand."""
+        """The places where the settings of a service stand."""
         return Where(self._sources, ("services", name), ("defaults",))
 
     def tables(self, name: str) -> Iterator[tuple[str, dict[str, Any], Where]]:

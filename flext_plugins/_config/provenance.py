@@ -1,4 +1,4 @@
-"""Where the values of a configuration came from."""
+"""The sources of the values of a configuration."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CODE = "code"
 
 
 class Sources(dict[Place, str]):
-    """Where each value came from, by its place."""
+    """The source of each value, by its place."""
 
     @cached_property
     def parts(self) -> Mapping[Place, str]:
-        """Where a part of what stands at a place came from."""
+        """The source of one value below each place."""
         parts: dict[Place, str] = {}
         for place, source in self.items():
             for end in range(len(place) + 1):
@@ -30,14 +30,14 @@ class Sources(dict[Place, str]):
 
 
 class Where:
-    """Where the values of a table stand: at a place, or at several that are laid on each other."""
+    """The places where the values of a table stand: one, or several that are laid on each other."""
 
     def __init__(self, sources: Mapping[Place, str], *roots: Place) -> None:
         self._sources = sources if isinstance(sources, Sources) else Sources(sources)
         self._roots = roots or ((),)
 
     def _source(self, place: Place, least: int) -> str:
-        """Of the value at `place`, of what it is a part of, or of a part of it."""
+        """The source of the value at `place`, of a table around it, or of a value in it."""
         for end in range(len(place), least, -1):
             if (source := self._sources.get(place[:end])) is not None:
                 return source

@@ -1,4 +1,4 @@
-"""What settings are made of: secrets by reference, names of services, and problems told safely."""
+"""Types for settings: secrets by reference, addresses, names of services."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Secret(SecretStr):
     _read: tuple[tuple[int, ...], str] | None = None
 
     def written(self) -> str:
-        """What was configured: the secret, or where it stands."""
+        """The configured text: the secret itself, or the reference to it."""
         return super().get_secret_value()
 
     @property

@@ -51,7 +51,7 @@ def address_of(settings: ServiceConfig) -> tuple[str, bool]:
 
 
 def endpoint_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
-    """What is wrong with the address and the way to it, before anything is sent."""
+    """Yield the problems of the address and the way to it, before anything is sent."""
     values = {key: getattr(settings, key) for key in ("base_url", "headers", "proxy")}
     yield from reference_problems(leaves(values), where, inline=True)
     yield from _transport_problems(settings, where)
@@ -63,7 +63,7 @@ def endpoint_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
 
 
 def _transport_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
-    """What would only fail when something is sent."""
+    """Yield the problems that would otherwise show when something is sent."""
     verify, cert = settings.verify, settings.cert
     if isinstance(verify, str):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -1,4 +1,4 @@
-"""What is wrong with settings, told with its place and without its value."""
+"""The problems of settings, each told with its place and without its value."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def problems_of(
     error: ValidationError | None, model: type[BaseModel], raw: Any, where: Where
 ) -> list[str]:
-    """What a validation found, and what keys nobody takes, without any value."""
+    """The problems that a validation found, and the keys that nobody takes, without any value."""
     found = {place: [what] for place, what in _unknown(model, raw, ())}
     for each in error.errors(include_url=False, include_input=False) if error else ():
         place = _place(each["loc"], raw, absent=each["type"] == "missing")

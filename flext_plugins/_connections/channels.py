@@ -86,7 +86,7 @@ class Channels:
         return self._close_sync() + self._close_loops()
 
     async def aclose(self) -> list[Exception]:
-        """The same from inside a loop."""
+        """Close every channel from inside a loop; gives all that went wrong."""
         failures = self._close_sync()
         here = self._loops.pop(asyncio.get_running_loop(), {})
         failures += await _close_all(here, Channel.close)

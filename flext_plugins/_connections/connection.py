@@ -51,7 +51,7 @@ class Resource(NamedTuple):
 
 
 class Connection:
-    """What a plugin may use while it works for one service; one object for each plugin in it.
+    """A plugin's view of the open connection to one service; each plugin has its own.
 
     The awaitables finish without suspending where `asynchronous` is false: there a hook awaits
     nothing else.
@@ -125,7 +125,7 @@ class Connection:
         return result
 
     async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work()` gives, run by one caller for all that ask with `key` at the same time.
+        """Share the result of `work()` among all that ask with `key` at the same time; one runs it.
 
         Shared by this plugin class's instances across the host's services, threads and loops.
         Waiters share the result or the error. If the leader is cancelled, a waiter runs its own
@@ -219,7 +219,7 @@ class Connection:
         return response
 
     def failure(self, error: BaseException) -> Failure | None:
-        """Where on the wire `error` arose; `None` if it is not the wire's."""
+        """The place on the wire where `error` arose; `None` if it is not the wire's."""
         declared = getattr(type(error), "failure", None)
         if isinstance(declared, Failure):
             return declared

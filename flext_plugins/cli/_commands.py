@@ -184,7 +184,7 @@ def _happened(service: str, host: RecordingHost) -> None:
 
 
 def _spans() -> Spans | None:
-    """What listens to spans, if anything makes them: the plugins have been imported."""
+    """A listener to spans, if anything makes them: the plugins have been imported."""
     if "opentelemetry.trace" not in sys.modules:
         return None
     try:

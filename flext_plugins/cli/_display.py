@@ -1,4 +1,4 @@
-"""What the command shows: drawn in a terminal, plain lines where it is piped."""
+"""The output of the command: drawn in a terminal, plain lines where it is piped."""
 
 from __future__ import annotations
 

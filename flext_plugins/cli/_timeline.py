@@ -1,4 +1,4 @@
-"""What each plugin did during a request, how long it took, and what happened besides."""
+"""A timeline of what each plugin did during a request, and of the events besides."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Step:
 
     @property
     def outcome(self) -> str:
-        """What the hook did."""
+        """A few words on what the hook did."""
         words = [self.text] if self.text else []
         words += [f"marked {' '.join(self.marks)}"] if self.marks else []
         words += [f"sent {self.sent} times"] if self.sent > 1 else []

@@ -33,7 +33,7 @@ hookimpl: Marker = pluggy.HookimplMarker(GROUP)
 
 
 class Stage(IntEnum):
-    """Where a plugin stands in the onion; the first is outermost.
+    """A plugin's place in the onion; the first is outermost.
 
     From `CALL`, `RETRY` and `AUTH`, `send` hands a clone of the message inward, so that each
     attempt starts from the unmarked message; from `GUARD` on the message is shared.

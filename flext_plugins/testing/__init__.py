@@ -55,7 +55,7 @@ def flext_service() -> Iterator[LoopbackService]:
 
 @pytest.fixture
 def flext_elsewhere() -> Iterator[LoopbackService]:
-    """The same again: a service of another origin."""
+    """Another service on loopback, of another origin."""
     yield from _service()
 
 
@@ -67,25 +67,25 @@ def flext_world(request: pytest.FixtureRequest) -> Iterator[World]:
 
 @pytest.fixture(params=HTTPX)
 def flext_httpx_world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """For what is httpx's own: runs the test with httpx and httpx2, sync and async."""
+    """Runs a test of what is httpx's own with httpx and httpx2, sync and async."""
     yield from _world(request.param)
 
 
 @pytest.fixture(params=[each for each in WORLDS if each.endswith(" sync")])
 def flext_sync_world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """For threads: runs the test with the sync clients of httpx, httpx2 and requests."""
+    """Runs a test of threads with the sync clients of httpx, httpx2 and requests."""
     yield from _world(request.param)
 
 
 @pytest.fixture(params=[each for each in WORLDS if each.endswith(" async")])
 def flext_async_world(request: pytest.FixtureRequest) -> Iterator[World]:
-    """For event loops: runs the test with the async clients of httpx and httpx2."""
+    """Runs a test of event loops with the async clients of httpx and httpx2."""
     yield from _world(request.param)
 
 
 @pytest.fixture
 def flext_record() -> Record:
-    """What each hook saw, of the plugins that are made with its `of`."""
+    """Records what each hook saw, of the plugins that are made with its `of`."""
     return Record()
 
 

@@ -65,7 +65,7 @@ class PluginConformance:
     services: ClassVar[Mapping[str, Callable[[Received], Answer]]] = {}
 
     def prepare(self, host: Host) -> None:
-        """What an application does with its host before it connects, such as `host.provide`."""
+        """Do what an application does with its host before it connects, such as `host.provide`."""
 
     @contextmanager
     def _rig(self, world: str) -> Iterator[Rig]:
@@ -227,7 +227,7 @@ class PluginConformance:
                         self._breaks(rule, world, seen)
 
     def _crowd(self, rig: Rig, rule: str, count: int) -> list[Any]:
-        """What `count` callers got who started at once; each is named in all that it sends."""
+        """The outcomes of `count` callers who start at once; each is named in all that it sends."""
         works = [
             rig.world.sender(rig.host, "POST", f"/{name}", headers={"X-Caller": name})
             for name in (f"caller-{number}" for number in range(count))
@@ -301,7 +301,7 @@ class PluginConformance:
 
 
 def _line(frame: FrameType | None, plugin: type) -> str:
-    """Where in the plugin's own file it is stuck, if it is there."""
+    """The line of the plugin's own file where it is stuck, if it is there."""
     file = inspect.getfile(plugin)
     while frame is not None and frame.f_code.co_filename != file:
         frame = frame.f_back

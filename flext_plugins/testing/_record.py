@@ -1,4 +1,4 @@
-"""What each hook of a plugin was handed and gave back."""
+"""Records of what each hook of a plugin was handed and gave back."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Seen:
 
 
 class Record:
-    """What hooks saw, in the order in which they ended.
+    """The record of what hooks saw, in the order in which they ended.
 
     Attributes:
         seen: all of it.
@@ -133,7 +133,7 @@ class Record:
 
 
 def _facts(plugin: type, hook: str, named: dict[str, Any]) -> dict[str, Any]:
-    """What can be told before the hook runs."""
+    """The facts that are known before the hook runs."""
     current = scope.get()
     facts: dict[str, Any] = {"plugin": plugin.__name__, "hook": hook}
     facts["attempt"] = current.call.attempt if current else None

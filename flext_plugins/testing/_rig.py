@@ -38,7 +38,7 @@ class Interrupted(BaseException):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one request or operation, for its caller."""
+    """The outcome of one request or operation, for its caller."""
 
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -268,7 +268,7 @@ class Rig:
 
 
 def outcome(answer: Any) -> Outcome:
-    """What a client library's answer says."""
+    """The outcome that a client library's answer stands for."""
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return Outcome(answer.status_code, headers, answer.content)
 
@@ -283,7 +283,7 @@ async def _tick(pauses: list[float] | None) -> None:
 
 
 def kind_of(error: BaseException) -> str:
-    """The same name in every library."""
+    """The name of a kind of error, the same in every library."""
     if isinstance(error, (FlextError, Interrupted, asyncio.CancelledError)):
         return type(error).__name__
     library = type(error).__module__.partition(".")[0]

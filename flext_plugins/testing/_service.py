@@ -36,7 +36,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Answer:
-    """What to answer, or how to fail."""
+    """An answer, or a way to fail."""
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)

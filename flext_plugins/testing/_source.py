@@ -1,4 +1,4 @@
-"""What can be told of a plugin without running it."""
+"""Facts about a plugin that can be told without running it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _parts(annotation: Any) -> Iterator[Any]:
 
 
 def client_imports(plugin: type) -> Iterator[str]:
-    """Where the plugin's package, or its module if that is in none, imports a client library."""
+    """The places where the plugin's package, or else its module, imports a client library."""
     file = Path(inspect.getfile(plugin))
     packaged = (file.parent / "__init__.py").exists()
     for path in sorted(file.parent.rglob("*.py")) if packaged else [file]:

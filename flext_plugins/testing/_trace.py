@@ -1,4 +1,4 @@
-"""What a plugin does in one world, seen from all sides, to be compared with another."""
+"""Traces of what a plugin does in one world, to be compared with another."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plain(world: str) -> dict[str, dict[str, str]]:
 
 
 def traced(rig: Rig, plain: Mapping[str, Mapping[str, str]]) -> Trace:
-    """What each step comes to: for the caller, the hooks, the receivers of events, the services."""
+    """Yield the outcome of each step: for the caller, hooks, receivers of events, services."""
     trace: Trace = {}
     for step in STEPS:
         trace.update(_seen_in(rig, step, plain[step.name]))

@@ -165,7 +165,7 @@ class World:
         client_options: dict[str, Any] | None = None,
         **options: Any,
     ) -> Callable[[], Any]:
-        """What `send` does, as a function for `run` or `all`."""
+        """A function that sends as `send` does, for `run` or `all`."""
         given = client_options or {}
 
         def send() -> Any:
@@ -185,7 +185,7 @@ class World:
         return asend if self.asynchronous else send
 
     def run(self, work: Callable[[], Any]) -> Any:
-        """What `work` gives: in an async world run by the loop, else called, or driven if async."""
+        """Run `work`: by the loop in an async world; else it is called, or driven if async."""
         if self._runner is None:
             done = work()
             return driven(done) if inspect.iscoroutine(done) else done
@@ -197,7 +197,7 @@ class World:
         return self._runner.run(bounded(), context=contextvars.copy_context())
 
     def all(self, works: list[Callable[[], Any]]) -> list[Any]:
-        """What all of them give that start at once: results and exceptions."""
+        """Start all at once, and give their results and exceptions."""
         if self._runner is None:
             return _threads(works)
 
@@ -208,7 +208,7 @@ class World:
         return found
 
     async def together(self, count: int, work: Callable[[], Awaitable[T]]) -> list[T]:
-        """What `count` threads or tasks get that do `work` at once; an exception is raised."""
+        """Do `work` in `count` threads or tasks at once; gives the results, or raises."""
         if self.asynchronous:
             return list(await asyncio.gather(*(work() for _ in range(count))))
         found = _threads([lambda: driven(work())] * count)
@@ -234,7 +234,7 @@ class World:
         return stream() if self.asynchronous else iter(chunks)
 
     def resource(self, host: Host, kind: type, name: str | None = None) -> Any:
-        """What a plugin of `service` lends."""
+        """The resource that a plugin of `service` lends."""
         if self.asynchronous:
             return self.run(lambda: host.aresource("service", kind, name))
         return host.resource("service", kind, name)
@@ -327,7 +327,7 @@ def driven(work: Awaitable[T]) -> T:
 
 
 def _threads(works: list[Callable[[], Any]]) -> list[Any]:
-    """What they give or raise, each in a thread of its own, started at once."""
+    """The results and exceptions of `works`, each in a thread of its own, started at once."""
     start = threading.Barrier(len(works))
 
     def settled(work: Callable[[], Any]) -> Any:

@@ -155,7 +155,7 @@ def prepare_request(self: Any, request: Any) -> Any:
 
 
 def _prepared(request: Any, trust_env: bool, headers: list[tuple[str, Any]]) -> Any:  # noqa: FBT001
-    """As a session would that is in this state, whatever others do to it meanwhile."""
+    """Prepare `request` as a session in this state would, whatever others do to it meanwhile."""
     with requests.Session() as session:
         session.trust_env = trust_env
         session.headers.clear()

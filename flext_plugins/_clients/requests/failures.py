@@ -1,4 +1,4 @@
-"""Where on the wire requests' errors arose, which has one class for many."""
+"""The failures behind requests' errors, which has one class for many."""
 
 from __future__ import annotations
 

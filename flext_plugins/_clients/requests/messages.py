@@ -100,7 +100,7 @@ class ResponseView:
 
 
 def beginning(address: str | None) -> str:
-    """What only URLs of the same origin begin with: it ends where a host and port can but end."""
+    """The beginning that only URLs of one origin share: it ends after host and port."""
     url = parse_url(address or "")
     return f"{url.scheme}://{url.netloc}/"
 
