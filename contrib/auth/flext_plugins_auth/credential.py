@@ -29,7 +29,7 @@ def is_sendable(text: str) -> bool:
     return _SENDABLE.fullmatch(text) is not None
 
 
-def configured(settings: AuthSettings, known: Credential | None = None) -> Credential:
+def static_credential(settings: AuthSettings, known: Credential | None = None) -> Credential:
     """What the header says for the schemes that fetch nothing; references are read now.
 
     Args:
@@ -40,16 +40,16 @@ def configured(settings: AuthSettings, known: Credential | None = None) -> Crede
         ConfigError: a secret cannot be read, or a header cannot carry it.
     """
     if settings.scheme == "basic":
-        if ":" in revealed(settings.username):
+        if ":" in reveal(settings.username):
             raise ConfigError("username: scheme 'basic' cannot carry a colon in it")
-        return Credential(basic(revealed(settings.username), revealed(settings.password)))
+        return Credential(basic(reveal(settings.username), reveal(settings.password)))
     name, prefix = ("token", "Bearer ") if settings.scheme == "bearer" else ("key", "")
-    if known is not None and known.value == prefix + revealed(getattr(settings, name)):
+    if known is not None and known.value == prefix + reveal(getattr(settings, name)):
         return known
-    found = Credential(prefix + revealed(getattr(settings, name)))
-    if not is_sendable(found.value):
+    credential = Credential(prefix + reveal(getattr(settings, name)))
+    if not is_sendable(credential.value):
         raise ConfigError(f"{name}: is empty, or has characters that a header cannot carry")
-    return found
+    return credential
 
 
 def basic(username: str, password: str) -> str:
@@ -57,7 +57,7 @@ def basic(username: str, password: str) -> str:
     return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
-def revealed(secret: Secret | str | None) -> str:
+def reveal(secret: Secret | str | None) -> str:
     """What it holds, and nothing for none.
 
     Raises:

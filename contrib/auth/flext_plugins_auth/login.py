@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .credential import revealed
+from .credential import reveal
 from .token import Problem, Question, token_of
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Login:
         """The only one; references are read now."""
         del refresh
         headers = {"Content-Type": "application/json"}
-        yield Question(headers, json.dumps(self._body(), default=revealed).encode())
+        yield Question(headers, json.dumps(self._body(), default=reveal).encode())
 
     def _body(self) -> dict[str, Any]:
         """What is posted, secrets still wrapped."""
@@ -65,7 +65,9 @@ class Login:
             body[name] = known.get(value, value) if isinstance(value, str) else value
         return body
 
-    def answer(self, status: int, body: bytes, question: Question, asked: float) -> Token | Problem:
+    def answer(
+        self, status: int, body: bytes, question: Question, sent_at: float
+    ) -> Token | Problem:
         """The token where `token_path` leads."""
         del question
         if not 200 <= status < 300:
@@ -80,4 +82,4 @@ class Login:
         value = inner.get(last) if isinstance(inner, dict) else None
         if not isinstance(value, str) or not value:
             return Problem(f"answered without a token at {self.token_path!r}")
-        return token_of(value, asked, inner, whole)
+        return token_of(value, sent_at, inner, whole)

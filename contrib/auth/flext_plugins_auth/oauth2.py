@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 
-from .credential import Credential, basic, revealed
+from .credential import Credential, basic, reveal
 from .token import Problem, Question, token_of
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ class OAuth2:
             yield self._question(refresh)
         if self.refresh_token is None:
             yield self._question(None)
-        elif refresh is None or revealed(self.refresh_token) != refresh.value:
-            yield self._question(Credential(revealed(self.refresh_token)))
+        elif refresh is None or reveal(self.refresh_token) != refresh.value:
+            yield self._question(Credential(reveal(self.refresh_token)))
 
     def _question(self, refresh: Credential | None) -> Question:
         # None of what raises without the process-wide OAUTHLIB_INSECURE_TRANSPORT is called here:
         # whether an address may be plain http is the configuration's to say.
-        name = Credential(revealed(self.client_id))
-        secret = Credential(revealed(self.client_secret))
+        name = Credential(reveal(self.client_id))
+        secret = Credential(reveal(self.client_secret))
         client = BackendApplicationClient(name.value)
         fields: dict[str, Any] = {"scope": self.scope, "audience": self.audience}
         fields["include_client_id"] = self.client_auth != "basic"
@@ -95,25 +95,27 @@ class OAuth2:
             secrets.append(pair.removeprefix("Basic "))
         return Question(headers, body.encode(), refresh, tuple(secrets))
 
-    def answer(self, status: int, body: bytes, question: Question, asked: float) -> Token | Problem:
+    def answer(
+        self, status: int, body: bytes, question: Question, sent_at: float
+    ) -> Token | Problem:
         """The token, or what the token service says about the request."""
         failed = None if 200 <= status < 300 else Problem(f"failed with status {status}")
         try:
-            told = BackendApplicationClient("").parse_request_body_response(body.decode())
+            answer = BackendApplicationClient("").parse_request_body_response(body.decode())
         except OAuth2Error as error:
             if error.error == "missing_token":
                 return failed or Problem("answered without an access_token")
             stale = question.refresh is not None and error.error == "invalid_grant"
-            said = _quotable((error.error, error.description), question.secrets)
-            return Problem(f"refused: {said or f'status {status}'}", stale)
+            words = _quotable((error.error, error.description), question.secrets)
+            return Problem(f"refused: {words or f'status {status}'}", stale)
         except Exception:  # oauthlib meets JSON of any shape unprepared
             return failed or Problem("answered with something that is no token")
-        if str(told.get("token_type", "bearer")).lower() != "bearer":
+        if str(answer.get("token_type", "bearer")).lower() != "bearer":
             return failed or Problem("answered with a token that is no bearer token")
-        new, refresh = told.get("refresh_token"), question.refresh
+        new, refresh = answer.get("refresh_token"), question.refresh
         if isinstance(new, str) and new:
             refresh = Credential(new)  # in place of the one that was used
-        return failed or token_of(told.get("access_token"), asked, told, refresh=refresh)
+        return failed or token_of(answer.get("access_token"), sent_at, answer, refresh=refresh)
 
 
 def _quotable(words: tuple[object, ...], secrets: tuple[str, ...]) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from flext_plugins import ConfigError, DeadlineExceeded, Refused, Stage, events, hookimpl, options
 
-from .credential import Credential, configured
-from .issuer import fetched
-from .kept import Backoff, Tokens
+from .cache import Backoff, TokenCaches
+from .credential import Credential, static_credential
+from .issuer import fetch_token
 from .login import Login
 from .oauth2 import OAuth2
 from .settings import AuthSettings
@@ -43,14 +43,14 @@ class Auth:
         self._settings = settings
         self._header = settings.header or "Authorization"
         self._tokens: ServiceTokens | None = None
-        self._configured: Credential | None = None
+        self._credential: Credential | None = None
         if settings.scheme in GRANTS:
             self._tokens = ServiceTokens(settings, service)
         elif settings.scheme == "mtls":
             _check_certificate(service)
         else:
             # What no header can carry is told here, not at the first request.
-            self._configured = configured(settings)
+            self._credential = static_credential(settings)
 
     @hookimpl
     async def flext_exchange(
@@ -65,22 +65,22 @@ class Auth:
         if self._header in request.headers and not self._settings.replace:
             return await send(request)
         if self._tokens is None:
-            self._configured = credential = configured(self._settings, self._configured)
-            return await self._sent(request, send, credential)
+            self._credential = credential = static_credential(self._settings, self._credential)
+            return await self._send_with(request, send, credential)
         began = time.monotonic()
         token = await self._tokens.get(connection)
-        response = await self._sent(request, send, token)
+        response = await self._send_with(request, send, token)
         if not self._tokens.may_heal(response.status_code, token, began):
             return response
         if not connection.replayable(request):
             return response
         await connection.close(response)  # first: it may hold the pool's only connection
         token = await self._tokens.get(connection)
-        response = await self._sent(request, send, token)
-        self._tokens.resent(response.status_code)
+        response = await self._send_with(request, send, token)
+        self._tokens.note_resend(response.status_code)
         return response
 
-    async def _sent(
+    async def _send_with(
         self,
         request: Request,
         send: Callable[[Request], Awaitable[Response]],
@@ -106,7 +106,7 @@ class ServiceTokens:
     def __init__(self, settings: AuthSettings, service: Service) -> None:
         self._grant: Grant = GRANTS[settings.scheme].of(settings)
         self._leeway = settings.leeway or 0.0
-        self._kept = service.shared(Tokens, Tokens).of(self._grant)
+        self._cache = service.shared(TokenCaches, TokenCaches).of(self._grant)
         self._rejections = Backoff()
 
     async def get(self, connection: Connection) -> Token:
@@ -117,12 +117,12 @@ class ServiceTokens:
             DeadlineExceeded: the call's own time is up.
             ConfigError: a secret cannot be read.
         """
-        kept = self._kept
-        token = kept.valid()
-        work = partial(self._fetched, connection, token)
+        cache = self._cache
+        token = cache.valid()
+        work = partial(self._fetch, connection, token)
         if token is None:
             return await connection.once(self._grant, work)
-        if not token.is_due(self._leeway) or not kept.begin_renewal():
+        if not token.is_due(self._leeway) or not cache.begin_renewal():
             return token
         try:
             with _half_the_time(connection.call):
@@ -134,29 +134,29 @@ class ServiceTokens:
                 connection.call.check(self._grant.place)
             return token
         finally:
-            kept.end_renewal()
+            cache.end_renewal()
 
-    async def _fetched(self, connection: Connection, old: Token | None) -> Token:
-        kept, issuer = self._kept, self._grant.service
-        found = kept.valid()
-        if found is not None and found is not old:  # another flight has landed since
-            return found
-        memory = kept.failures if old is None else kept.renewals
+    async def _fetch(self, connection: Connection, old: Token | None) -> Token:
+        cache, issuer = self._cache, self._grant.service
+        fresh = cache.valid()
+        if fresh is not None and fresh is not old:  # another flight has landed since
+            return fresh
+        memory = cache.failures if old is None else cache.renewals
         memory.check()
         started = time.perf_counter()
         try:
-            token = await fetched(self._grant, kept, connection)
+            token = await fetch_token(self._grant, cache, connection)
         except Exception as error:
             duration = time.perf_counter() - started
             connection.emit(events.TokenFetched(issuer, "failed", duration))
             if isinstance(error, Refused):
-                memory.again(str(error.args[0]), error.retry_after)
-                error.retry_after = error.retry_after or memory.left
+                memory.note_failure(str(error.args[0]), error.retry_after)
+                error.retry_after = error.retry_after or memory.remaining
                 if old is not None and isinstance(error.__cause__, DeadlineExceeded):
                     # The caller's short time is not that of those who wait: they ask themselves.
                     raise DeadlineExceeded(error.args[0]) from error
             raise
-        kept.keep(token)
+        cache.keep(token)
         connection.emit(events.TokenFetched(issuer, "fetched", time.perf_counter() - started))
         return token
 
@@ -168,15 +168,15 @@ class ServiceTokens:
         """
         if status != 401:
             self._rejections.reset()
-        elif token.fetched < began and not self._rejections.left:
-            self._kept.reject(token)
+        elif token.fetched_at < began and not self._rejections.remaining:
+            self._cache.reject(token)
             return True
         return False
 
-    def resent(self, status: int) -> None:
+    def note_resend(self, status: int) -> None:
         """What came of sending again."""
         if status == 401:
-            self._rejections.again()
+            self._rejections.note_failure()
 
 
 def _half_the_time(call: Call | None) -> AbstractContextManager[None]:

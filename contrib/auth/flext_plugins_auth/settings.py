@@ -100,22 +100,22 @@ class AuthSettings(BaseModel):
     @model_validator(mode="after")
     def _fits_its_scheme(self) -> Self:
         takes = SCHEMES[self.scheme]
-        said = [f"needs {name}" for name in takes.needed if getattr(self, name) is None]
+        problems = [f"needs {name}" for name in takes.needed if getattr(self, name) is None]
         if self.scheme == "oauth2":
-            said += self._missing_for_oauth2()
+            problems += self._missing_for_oauth2()
         others = self.model_fields_set - {"scheme", *takes.needed, *takes.possible}
-        said += [f"does not take {name}" for name in sorted(others)]
-        if said:
+        problems += [f"does not take {name}" for name in sorted(others)]
+        if problems:
             # No ValueError: in its message the host would mask the scheme, a configured value.
-            raise PydanticCustomError("scheme", f"scheme {self.scheme!r} {', '.join(said)}")
+            raise PydanticCustomError("scheme", f"scheme {self.scheme!r} {', '.join(problems)}")
         return self
 
     def _missing_for_oauth2(self) -> list[str]:
-        said = []
+        problems = []
         at_service = (self.service is not None, self.url is not None)
         if at_service != ((False, False) if self.token_url else (True, True)):
-            said.append("needs either token_url, or service and url")
+            problems.append("needs either token_url, or service and url")
         if (self.client_auth == "mtls") == (self.client_secret is not None):
             takes = "takes no" if self.client_secret else "needs"
-            said.append(f"{takes} client_secret where client_auth is {self.client_auth!r}")
-        return said
+            problems.append(f"{takes} client_secret where client_auth is {self.client_auth!r}")
+        return problems

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 class Token(Credential):
     """The header for a token, and its times on the clock of `time.monotonic`."""
 
-    fetched: float
+    fetched_at: float
     life: float = math.inf
-    """Seconds from `fetched` on."""
+    """Seconds from `fetched_at` on."""
     refresh: Credential | None = None
     """What the next one is asked for with."""
 
     @property
     def expires(self) -> float:
         """When it ends."""
-        return self.fetched + self.life
+        return self.fetched_at + self.life
 
     def is_due(self, leeway: float) -> bool:
         """Whether it ends within `leeway` seconds, or within half its life."""
@@ -39,7 +39,7 @@ class Token(Credential):
 class Problem:
     """Why an answer has no token, in words that quote no secret."""
 
-    said: str
+    reason: str
     is_stale: bool = False
     """Whether another way of asking may help: the refresh token is not good any more."""
 
@@ -80,17 +80,19 @@ class Grant(Protocol):
             ConfigError: a secret cannot be read.
         """
 
-    def answer(self, status: int, body: bytes, question: Question, asked: float) -> Token | Problem:
-        """What the token service's answer says to a question that was `asked` at that time."""
+    def answer(
+        self, status: int, body: bytes, question: Question, sent_at: float
+    ) -> Token | Problem:
+        """What the token service's answer says to a question that was sent at `sent_at`."""
 
 
 def token_of(
-    value: Any, asked: float, *tables: Any, refresh: Credential | None = None
+    value: Any, sent_at: float, *tables: Any, refresh: Credential | None = None
 ) -> Token | Problem:
     """The token `value`, which lasts as one of `tables` says, else as it says itself."""
     if not isinstance(value, str) or not is_sendable(value):
         return Problem("answered with a token that a header cannot carry")
-    return Token(f"Bearer {value}", asked, max(_life(value, *tables), 0.0), refresh)
+    return Token(f"Bearer {value}", sent_at, max(_life(value, *tables), 0.0), refresh)
 
 
 def _life(token: str, *tables: Any) -> float:

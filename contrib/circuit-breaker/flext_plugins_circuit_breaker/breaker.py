@@ -52,7 +52,7 @@ class Counts:
     """Of `calls`."""
     consecutive_failures: int
     """Since the last success."""
-    refused: int
+    refusals: int
     """Calls that were not sent, since the last `reset()`."""
 
 
@@ -80,11 +80,11 @@ class Phase:
 class Permit:
     """Leave to call once, by the generation that it carries."""
 
-    __slots__ = ("answered", "phase", "started")
+    __slots__ = ("answered_at", "phase", "started_at")
 
-    def __init__(self, phase: Phase, started: float) -> None:
-        self.phase, self.started = phase, started
-        self.answered: float | None = None
+    def __init__(self, phase: Phase, started_at: float) -> None:
+        self.phase, self.started_at = phase, started_at
+        self.answered_at: float | None = None
 
 
 class Breaker:
@@ -116,7 +116,7 @@ class Breaker:
         self._clock, self._uniform = clock, uniform
         # Reentrant: a call that is garbage-collected, or a signal's handler, may come in between.
         self._lock = threading.RLock()
-        self._refused = 0
+        self._refusals = 0
         self._span = 0.0  # how long the next opening lasts at most; 0 for the first
         self._at_rest = State.DISABLED if settings.disabled else State.CLOSED
         state = State.FORCED_OPEN if settings.forced_open else self._at_rest
@@ -132,7 +132,7 @@ class Breaker:
         """What has been counted since it came into this state."""
         with self._lock:
             totals = self._phase.window.totals(self._clock())
-            return Counts(*totals, self._phase.failures, self._refused)
+            return Counts(*totals, self._phase.failures, self._refusals)
 
     def admit(self) -> tuple[Permit, Change | None]:
         """Leave for a call, and the change that this made.
@@ -166,14 +166,14 @@ class Breaker:
         phase.leases[permit] = now + self._patience + self._settings.recovery_timeout
         return permit
 
-    def answered(self, permit: Permit) -> None:
+    def mark_answered(self, permit: Permit) -> None:
         """The headers are here; how long the application reads the body is not the target's."""
-        permit.answered = self._clock()
+        permit.answered_at = self._clock()
         if not permit.phase.admits:
             with self._lock:
                 leases = permit.phase.leases
                 if permit in leases:
-                    leases[permit] = permit.answered + self._settings.recovery_timeout
+                    leases[permit] = permit.answered_at + self._settings.recovery_timeout
 
     def settle(self, permit: Permit, verdict: Verdict) -> Change | None:
         """The call has ended; gives the change that this made."""
@@ -191,8 +191,8 @@ class Breaker:
             return None
 
     def _count(self, phase: Phase, permit: Permit, verdict: Verdict, now: float) -> Change | None:
-        limit, ended = self._settings.slow_call, permit.answered
-        seconds = (now if ended is None else ended) - permit.started
+        limit, ended = self._settings.slow_call, permit.answered_at
+        seconds = (now if ended is None else ended) - permit.started_at
         slow = limit is not None and seconds > limit
         phase.window.add(now, failed=bool(verdict.failed), slow=slow)
         if verdict.failed:
@@ -237,7 +237,7 @@ class Breaker:
     def reset(self) -> Change | None:
         """Begin anew, with nothing counted; gives the change that this made."""
         with self._lock:
-            self._refused = 0
+            self._refusals = 0
             change = self._become(self._at_rest, "reset by hand", self._clock())
             return None if change.old is change.new else change
 
@@ -250,7 +250,7 @@ class Breaker:
         self._phase = Phase(state, now, seconds, self._settings.window)
         return Change(old.state, state, reason)
 
-    def _open_seconds(self, asked: float) -> float:
+    def _open_seconds(self, wish: float) -> float:
         """The first opening lasts what the settings say, the next up to twice as long, and so on.
 
         What the target asked for comes before either.
@@ -258,12 +258,12 @@ class Breaker:
         first, most = self._settings.recovery_timeout, self._settings.max_recovery_timeout
         again = self._span > 0
         self._span = min(most, self._span * 2) if again else first
-        if asked > 0:
-            return min(asked, most)
+        if wish > 0:
+            return min(wish, most)
         return self._uniform(max(first, self._span / 2), self._span) if again else first
 
     def _refusal(self, condition: str, seconds: float | None = None) -> CircuitOpen:
-        self._refused += 1
+        self._refusals += 1
         when = "" if seconds is None else f"; try again in {seconds:.1f} s"
         return CircuitOpen(
             f"the circuit for {self.target} is {condition}{when}", retry_after=seconds

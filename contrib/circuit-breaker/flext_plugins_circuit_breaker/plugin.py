@@ -28,7 +28,7 @@ class Circuit:
     """The circuit of one target, as the application sees it."""
 
     def __init__(self, breaker: Breaker, tell: Callable[[Breaker, Change | None], None]) -> None:
-        self._breaker, self._told = breaker, tell
+        self._breaker, self._report = breaker, tell
 
     @property
     def target(self) -> str:
@@ -47,11 +47,11 @@ class Circuit:
 
     def trip(self) -> None:
         """Refuse every call until `reset`."""
-        self._told(self._breaker, self._breaker.trip())
+        self._report(self._breaker, self._breaker.trip())
 
     def reset(self) -> None:
         """Let calls pass, with nothing counted; those under way count for nothing."""
-        self._told(self._breaker, self._breaker.reset())
+        self._report(self._breaker, self._breaker.reset())
 
 
 class CircuitBreaker(Circuit):
@@ -97,20 +97,20 @@ class CircuitBreaker(Circuit):
     ) -> Response:
         """Send, unless the circuit of the service's origin is open."""
         breaker = self._breaker
-        permit, response = await self._guarded(breaker, send, request, connection)
+        permit, response = await self._guard(breaker, send, request, connection)
         if permit is None:
             return response
         verdict = self._judge.answer(response)
         if verdict.failed:  # whatever becomes of the body
             self._tell(breaker, breaker.settle(permit, verdict), connection)
             return response
-        breaker.answered(permit)
+        breaker.mark_answered(permit)
 
-        def ended(error: BaseException | None, _: int) -> None:
-            found = self._of_error(error, connection, ", in a body") if error else verdict
-            self._tell(breaker, breaker.settle(permit, found), connection)
+        def settle(error: BaseException | None, _: int) -> None:
+            outcome = self._of_error(error, connection, ", in a body") if error else verdict
+            self._tell(breaker, breaker.settle(permit, outcome), connection)
 
-        connection.watch(response, ended)
+        connection.watch(response, settle)
         return response
 
     @hookimpl
@@ -122,12 +122,12 @@ class CircuitBreaker(Circuit):
     ) -> object:
         """Proceed, unless the circuit of the operation's target is open."""
         breaker = self._of(operation.system, operation.target)
-        permit, result = await self._guarded(breaker, proceed, operation, connection)
+        permit, result = await self._guard(breaker, proceed, operation, connection)
         if permit is not None:
             self._tell(breaker, breaker.settle(permit, SUCCESS), connection)
         return result
 
-    async def _guarded(
+    async def _guard(
         self,
         breaker: Breaker,
         go: Callable[[Any], Awaitable[M]],
@@ -157,8 +157,8 @@ class CircuitBreaker(Circuit):
 
     def _of(self, system: str, target: str) -> Breaker:
         key = system, target
-        if (found := self._operations.get(key)) is not None:
-            return found
+        if (breaker := self._operations.get(key)) is not None:
+            return breaker
         with self._lock:
             known = self._operations
             if len(known) >= MOST_TARGETS and key not in known:

@@ -20,11 +20,11 @@ _WINDOW = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*s", re.ASCII)
 
 
 def _window(value: object) -> int | str:
-    found = _WINDOW.fullmatch(str(value))
-    if found is None or not float(found[1] or found[2]):
+    match = _WINDOW.fullmatch(str(value))
+    if match is None or not float(match[1] or match[2]):
         expected = "expected a number of calls, such as 100, or of seconds, such as '60s'"
         raise PydanticCustomError("window", expected)
-    return int(found[1]) if found[1] else f"{found[2]}s"
+    return int(match[1]) if match[1] else f"{match[2]}s"
 
 
 Rate: TypeAlias = Annotated[float, Field(gt=0, le=1)]
@@ -86,8 +86,8 @@ class CircuitBreakerSettings(BaseModel):
             ),
             "forced_open and disabled contradict each other": self.forced_open and self.disabled,
         }
-        if found := [what for what, is_so in wrong.items() if is_so]:
-            raise PydanticCustomError("contradiction", "; ".join(found))
+        if problems := [what for what, is_so in wrong.items() if is_so]:
+            raise PydanticCustomError("contradiction", "; ".join(problems))
         return self
 
     def _unless_given(self, name: str, value: float | None) -> None:

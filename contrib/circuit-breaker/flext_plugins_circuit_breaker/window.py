@@ -55,10 +55,10 @@ class TimeWindow:
         self._buckets: deque[tuple[int, Totals]] = deque(maxlen=BUCKETS)
 
     def add(self, now: float, *, failed: bool, slow: bool) -> None:
-        bucket, found = int(now // self._width), Totals()
+        bucket, totals = int(now // self._width), Totals()
         if self._buckets and self._buckets[-1][0] == bucket:
-            found = self._buckets.pop()[1]
-        added = Totals(found.calls + 1, found.failures + failed, found.slow + slow)
+            totals = self._buckets.pop()[1]
+        added = Totals(totals.calls + 1, totals.failures + failed, totals.slow + slow)
         self._buckets.append((bucket, added))
 
     def totals(self, now: float) -> Totals:

@@ -14,7 +14,7 @@ from typing import Self
 
 from .certificates import Authority
 from .certificates import authority as authority_in
-from .server import HOST, PATIENCE, bound
+from .server import HOST, PATIENCE, bind
 
 BASE = "dc=flext,dc=test"
 PEOPLE = f"ou=people,{BASE}"
@@ -69,11 +69,11 @@ def program() -> str:
     Raises:
         NotInstalled: it is not here, or not as Debian and Ubuntu have it.
     """
-    path = os.pathsep.join([os.environ.get("PATH", ""), *ELSEWHERE])
-    found = shutil.which("slapd", path=path)
-    if found is None or not (SCHEMA / "inetorgperson.schema").exists() or not MODULES.exists():
+    folders = os.pathsep.join([os.environ.get("PATH", ""), *ELSEWHERE])
+    path = shutil.which("slapd", path=folders)
+    if path is None or not (SCHEMA / "inetorgperson.schema").exists() or not MODULES.exists():
         raise NotInstalled("slapd is not installed: apt-get install slapd (Debian, Ubuntu)")
-    return found
+    return path
 
 
 def entry(dn: str, **attributes: str | Sequence[str]) -> str:
@@ -150,24 +150,24 @@ class DirectoryServer:
         access: str = "",
         overlays: str = "",
     ) -> None:
-        found = program()
+        path = program()
         self.entries = [*root(), *people(USERS, MEMBERS)]
-        self._opened, self._tls = ExitStack(), tls
+        self._resources, self._tls = ExitStack(), tls
         if folder is None:
-            folder = Path(self._opened.enter_context(TemporaryDirectory(prefix="slapd-")))
+            folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="slapd-")))
         self.folder = folder
         (folder / "data").mkdir(parents=True)
         # Where it is installed Ubuntu's AppArmor lets it read no folder but the system's.
-        self._program = shutil.copy(found, folder / "slapd")
+        self._program = shutil.copy(path, folder / "slapd")
         self.authority = authority or authority_in(folder / "tls")
         self.ca_file = str(self.authority.path)
         self.port, self.tls_port = (
-            self._opened.enter_context(bound()).getsockname()[1] for _ in range(2)
+            self._resources.enter_context(bind()).getsockname()[1] for _ in range(2)
         )
         self.target = f"{HOST}:{self.port}"
         self.url, self.tls_url = f"ldap://{self.target}", f"ldaps://{HOST}:{self.tls_port}"
         self._configure(options, access, overlays)
-        self._loaded = False
+        self._is_loaded = False
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -194,9 +194,9 @@ class DirectoryServer:
         """
         if self._process is not None:
             return
-        if not self._loaded:
+        if not self._is_loaded:
             self._load()
-            self._loaded = True
+            self._is_loaded = True
         with (self.folder / "log").open("ab") as log:
             addresses = f"{self.url}/ {self.tls_url}/" if self._tls else f"{self.url}/"
             self._process = subprocess.Popen(  # noqa: S603 - the program that was found
@@ -222,7 +222,7 @@ class DirectoryServer:
     def close(self) -> None:
         """Take it down for good and give its ports back; does nothing the second time."""
         self.down()
-        self._opened.close()
+        self._resources.close()
 
     def __enter__(self) -> Self:
         try:

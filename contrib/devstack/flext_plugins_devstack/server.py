@@ -55,7 +55,7 @@ class Server:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._received: list[Received] = []
-        self._reserved: socket.socket | None = None
+        self._reservation: socket.socket | None = None
         self._running: tuple[uvicorn.Server, threading.Thread] | None = None
 
     @property
@@ -162,16 +162,16 @@ class Server:
         try:
             self.down()
         finally:
-            if self._reserved is not None:
-                self._reserved.close()
-                self._reserved = None
+            if self._reservation is not None:
+                self._reservation.close()
+                self._reservation = None
 
     def _listen(self) -> socket.socket:
         try:
-            if self._reserved is None:
-                self._reserved = bound(self.port)
-                self.port = self._reserved.getsockname()[1]
-            listener = bound(self.port)
+            if self._reservation is None:
+                self._reservation = bind(self.port)
+                self.port = self._reservation.getsockname()[1]
+            listener = bind(self.port)
         except OSError as error:
             raise PortError(self.name, self.port, error) from error
         try:
@@ -246,18 +246,18 @@ class _Connection(H11Protocol):
         self.app_state = {**self.app_state, "transport": transport}
 
 
-def bound(port: int = 0) -> socket.socket:
+def bind(port: int = 0) -> socket.socket:
     """Bind a socket to that port on loopback, or to a free one.
 
     While it does not listen connections are refused, yet nobody else is handed the port; a server
     that sets SO_REUSEADDR can listen there all the same.
     """
     # asyncio sets TCP_NODELAY only where the protocol is spelled out; without: 40 ms an answer.
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((HOST, port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((HOST, port))
     except BaseException:
-        made.close()
+        sock.close()
         raise
-    return made
+    return sock

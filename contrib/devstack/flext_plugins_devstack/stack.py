@@ -49,7 +49,7 @@ class Devstack:
             Starlette(routes=[Route("/{path:path}", _echo, methods=METHODS)]),
             chosen["elsewhere"],
         )
-        self._opened = ExitStack()
+        self._resources = ExitStack()
 
     def start(self) -> None:
         """Start all servers, or none.
@@ -62,7 +62,7 @@ class Devstack:
             for server in (self.auth, self.flexcore, self.elsewhere):
                 opened.callback(server.close)
                 server.up()
-            self._opened = opened.pop_all()
+            self._resources = opened.pop_all()
 
     def close(self) -> None:
         """Stop all servers; does nothing the second time.
@@ -72,7 +72,7 @@ class Devstack:
         """
         for server in (self.auth, self.flexcore, self.elsewhere):
             server.stop_soon()  # together: each takes a quarter of a second
-        self._opened.close()
+        self._resources.close()
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,7 +1,7 @@
 """A directory beside each service, and the call's user named to it."""
 
 from .directory import AsyncDirectory
-from .entry import Entry, Upserted, User
+from .entry import Entry, UpsertResult, User
 from .errors import (
     AccountExpired,
     AccountLocked,
@@ -13,7 +13,7 @@ from .errors import (
 )
 from .plugin import Ldap
 from .settings import DirectorySettings, LdapSettings
-from .twin import Directory
+from .sync import Directory
 
 __all__ = [
     "AccountExpired",
@@ -28,7 +28,7 @@ __all__ = [
     "InvalidCredentials",
     "Ldap",
     "LdapSettings",
-    "Upserted",
+    "UpsertResult",
     "User",
     "UserNotFound",
 ]

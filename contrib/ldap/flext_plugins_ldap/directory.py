@@ -8,11 +8,11 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from .change import changes, upsert
-from .entry import Entry, Upserted, User, common_name, filled, in_dn, in_filter, is_text
+from .entry import Entry, UpsertResult, User, common_name, fill, in_dn, in_filter, is_text
 from .errors import DirectoryError, InvalidCredentials, UserNotFound
+from .failover import Failover, SharedDeadline, leave
 from .ldif import Delete
 from .pool import Reader
-from .route import Asked, Route, leave
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
     from .entry import Values
     from .ldif import Record
-    from .pool import Patience, Pool
+    from .pool import Pool, Timeouts
     from .server import Servers
     from .session import Session
     from .settings import DirectorySettings
 
-__all__ = ["AsyncDirectory", "Entry", "Upserted", "User"]
+__all__ = ["AsyncDirectory", "Entry", "UpsertResult", "User"]
 
 
 class AsyncDirectory:
@@ -41,16 +41,16 @@ class AsyncDirectory:
         self, settings: DirectorySettings, servers: Servers, connection: Connection
     ) -> None:
         self._settings = settings
-        self._route = Route(settings, servers, connection)
+        self._failover = Failover(settings, servers, connection)
 
     async def health(self) -> str:
         """The `host:port` of the server that answers, to whom it gives the password it has."""
 
-        def work(pool: Pool, patience: Patience, _: str) -> str:
-            pool.run(lambda session: session.read("", "objectClass"), patience)
+        def work(pool: Pool, timeouts: Timeouts, _: str) -> str:
+            pool.run(lambda session: session.read("", "objectClass"), timeouts)
             return pool.address.target
 
-        return await self._route.ask("health", work, idempotent=True)
+        return await self._failover.ask("health", work, idempotent=True)
 
     async def authenticate(self, username: str, password: str) -> User:
         """The user of that name, if that is the password.
@@ -64,20 +64,20 @@ class AsyncDirectory:
         """
         # A bind without a password succeeds, as nobody in particular.
         if not password or not is_text(password):
-            raise self._route.told(InvalidCredentials())
-        asked = Asked()
-        found = await self._found(username, self._settings.attributes, asked)
-        is_known = len(found) == 1
+            raise self._failover.told(InvalidCredentials())
+        deadline = SharedDeadline()
+        matches = await self._matches(username, self._settings.attributes, deadline)
+        is_known = len(matches) == 1
         # A DN that nobody has, so that it takes as long.
-        dn = found[0].dn if is_known else f"cn={os.urandom(8).hex()},{self._settings.search_base}"
+        dn = matches[0].dn if is_known else f"cn={os.urandom(8).hex()},{self._settings.search_base}"
 
-        def work(pool: Pool, patience: Patience, dn: str) -> None:
-            pool.prove(dn, password, patience)
+        def work(pool: Pool, timeouts: Timeouts, dn: str) -> None:
+            pool.prove(dn, password, timeouts)
 
-        await self._route.ask("bind", work, dn, asked=asked)
+        await self._failover.ask("bind", work, dn, deadline=deadline)
         if not is_known:
-            raise self._route.told(InvalidCredentials())
-        return self._spelled(username, found[0], self._settings.attributes)
+            raise self._failover.told(InvalidCredentials())
+        return self._user_of(username, matches[0], self._settings.attributes)
 
     async def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
         """The user of that name, with these attributes, or those of the settings.
@@ -86,7 +86,7 @@ class AsyncDirectory:
             UserNotFound: nobody has it, or several have.
         """
         wanted = self._settings.attributes if attributes is None else attributes
-        return await self._user(username, wanted, Asked())
+        return await self._user(username, wanted, SharedDeadline())
 
     async def groups(self, username: str) -> list[str]:
         """The common names of the user's groups, in the directory's order.
@@ -94,18 +94,18 @@ class AsyncDirectory:
         Raises:
             UserNotFound: nobody has that name, or several have.
         """
-        settings, asked = self._settings, Asked()
+        settings, deadline = self._settings, SharedDeadline()
         if settings.group_filter is None:
-            user = await self._user(username, ("memberOf",), asked)
+            user = await self._user(username, ("memberOf",), deadline)
             every = (common_name(str(dn)) for values in user.attributes.values() for dn in values)
             return [name for name in every if name is not None]
-        user = await self._user(username, ("1.1",), asked)
+        user = await self._user(username, ("1.1",), deadline)
         values = {"dn": user.dn, "username": username}
         base = settings.group_base or settings.search_base
-        wanted = self._filled(settings.group_filter, values, in_filter)
-        async with aclosing(self._paged(wanted, base, ("cn",), asked)) as pages:
-            found = [entry async for page in pages for entry in page]
-        names = (next(iter(entry.attributes.values()), ()) for entry in found)
+        wanted = self._fill(settings.group_filter, values, in_filter)
+        async with aclosing(self._pages(wanted, base, ("cn",), deadline)) as pages:
+            entries = [entry async for page in pages for entry in page]
+        names = (next(iter(entry.attributes.values()), ()) for entry in entries)
         return [str(each[0]) for each in names if each]
 
     async def search(
@@ -142,11 +142,11 @@ class AsyncDirectory:
         attributes: Sequence[str] = ("*",),
     ) -> AsyncGenerator[list[Entry], None]:
         """The same, a page at a time."""
-        wanted = self._filled(ldap_filter, values, in_filter)
+        wanted = self._fill(ldap_filter, values, in_filter)
         where = self._settings.search_base
         if base is not None:
-            where = self._filled(base, values, in_dn)
-        return self._paged(wanted, where, attributes, Asked())
+            where = self._fill(base, values, in_dn)
+        return self._pages(wanted, where, attributes, SharedDeadline())
 
     async def add(
         self,
@@ -206,77 +206,83 @@ class AsyncDirectory:
                 idempotent=is_idempotent,
             )
 
-    async def upsert(self, entries: Iterable[Entry]) -> list[Upserted]:
+    async def upsert(self, entries: Iterable[Entry]) -> list[UpsertResult]:
         """Add what is not there, and give what is there these attributes; others stay as they are.
 
         Each batch of `page_size` is an operation. One entry's failure is told in its report; if the
         directory fails, what was done until then stays done, and the same can be asked again.
         """
-        asked, every = Asked(), iter(entries)
-        reports: list[Upserted] = []
+        deadline, every = SharedDeadline(), iter(entries)
+        reports: list[UpsertResult] = []
         while batch := [*islice(every, self._settings.page_size)]:
-            done: list[Upserted] = []  # kept from one attempt at this batch to the next
+            done: list[UpsertResult] = []  # attributes from one attempt at this batch to the next
 
-            def work(pool: Pool, patience: Patience, _: str) -> None:
-                pool.run(lambda session: upsert(session, batch, done, patience), patience)  # noqa: B023
+            def work(pool: Pool, timeouts: Timeouts, _: str) -> None:
+                pool.run(lambda session: upsert(session, batch, done, timeouts), timeouts)  # noqa: B023
 
-            await self._route.ask("upsert", work, idempotent=True, asked=asked, size=len(batch))
+            await self._failover.ask(
+                "upsert", work, idempotent=True, deadline=deadline, size=len(batch)
+            )
             reports += done
         return reports
 
-    async def _user(self, username: str, attributes: Sequence[str], asked: Asked) -> User:
-        found = await self._found(username, attributes, asked)
-        if len(found) != 1:
-            raise self._route.told(UserNotFound())
-        return self._spelled(username, found[0], attributes)
+    async def _user(
+        self, username: str, attributes: Sequence[str], deadline: SharedDeadline
+    ) -> User:
+        matches = await self._matches(username, attributes, deadline)
+        if len(matches) != 1:
+            raise self._failover.told(UserNotFound())
+        return self._user_of(username, matches[0], attributes)
 
-    def _spelled(self, username: str, entry: Entry, wanted: Sequence[str]) -> User:
+    def _user_of(self, username: str, entry: Entry, wanted: Sequence[str]) -> User:
         """The user, under the name as the directory has it: whoever is ANA is ana."""
-        name, asked = self._settings.name_attribute, {each.lower() for each in wanted}
-        kept = dict(entry.attributes)
-        for key in [each for each in kept if each.lower() == name]:
-            folded = {str(value).casefold(): str(value) for value in kept[key]}
+        name, folded_names = self._settings.name_attribute, {each.lower() for each in wanted}
+        attributes = dict(entry.attributes)
+        for key in [each for each in attributes if each.lower() == name]:
+            folded = {str(value).casefold(): str(value) for value in attributes[key]}
             username = folded.get(username.strip().casefold(), username)
-            if not asked & {name, "*"}:
-                del kept[key]
-        return User(username, entry.dn, kept)
+            if not folded_names & {name, "*"}:
+                del attributes[key]
+        return User(username, entry.dn, attributes)
 
-    async def _found(self, username: str, attributes: Sequence[str], asked: Asked) -> list[Entry]:
+    async def _matches(
+        self, username: str, attributes: Sequence[str], deadline: SharedDeadline
+    ) -> list[Entry]:
         """Who has that name; two are as good as many."""
         if not is_text(username):
             return []
         name = self._settings.name_attribute
         if name and "*" not in attributes:
             attributes = [*attributes, name]
-        wanted = self._filled(self._settings.user_filter, {"username": username}, in_filter)
+        wanted = self._fill(self._settings.user_filter, {"username": username}, in_filter)
 
-        def work(pool: Pool, patience: Patience, base: str) -> list[Entry]:
-            found = pool.run(lambda each: each.search(base, wanted, attributes, most=2), patience)
-            return found.entries
+        def work(pool: Pool, timeouts: Timeouts, base: str) -> list[Entry]:
+            page = pool.run(lambda each: each.search(base, wanted, attributes, most=2), timeouts)
+            return page.entries
 
-        return await self._route.ask(
-            "search", work, self._settings.search_base, idempotent=True, asked=asked
+        return await self._failover.ask(
+            "search", work, self._settings.search_base, idempotent=True, deadline=deadline
         )
 
-    async def _paged(
-        self, wanted: str, base: str, attributes: Sequence[str], asked: Asked
+    async def _pages(
+        self, wanted: str, base: str, attributes: Sequence[str], deadline: SharedDeadline
     ) -> AsyncGenerator[list[Entry], None]:
         size, place = self._settings.page_size, [base]
 
         def read(session: Session, cookie: bytes) -> tuple[list[Entry], bytes]:
             return session.search(place[0], wanted, attributes, size=size, cookie=cookie)
 
-        def work(pool: Pool, patience: Patience, dn: str) -> list[Entry]:
+        def work(pool: Pool, timeouts: Timeouts, dn: str) -> list[Entry]:
             place[0] = dn
-            return reader.page(pool, patience)
+            return reader.page(pool, timeouts)
 
         reader = Reader(read)
         try:
-            yield await self._route.ask(
-                "search", work, base, idempotent=True, asked=asked, reader=reader
+            yield await self._failover.ask(
+                "search", work, base, idempotent=True, deadline=deadline, reader=reader
             )
             while not reader.is_over:
-                yield await self._route.on(reader, "search", work, place[0], asked)
+                yield await self._failover.on(reader, "search", work, place[0], deadline)
         finally:
             reader.close()
             if reader.place is not None:
@@ -291,15 +297,15 @@ class AsyncDirectory:
         *,
         idempotent: bool = False,
     ) -> None:
-        def work(pool: Pool, patience: Patience, dn: str) -> None:
-            pool.run(lambda session: change(session, dn), patience)
+        def work(pool: Pool, timeouts: Timeouts, dn: str) -> None:
+            pool.run(lambda session: change(session, dn), timeouts)
 
-        await self._route.ask(name, work, self._filled(dn, values, in_dn), idempotent=idempotent)
+        await self._failover.ask(name, work, self._fill(dn, values, in_dn), idempotent=idempotent)
 
-    def _filled(
+    def _fill(
         self, template: str, values: Mapping[str, str] | None, escape: Callable[[str], str]
     ) -> str:
         try:
-            return filled(template, values or {}, escape)
+            return fill(template, values or {}, escape)
         except DirectoryError as error:
-            raise self._route.told(error) from None
+            raise self._failover.told(error) from None

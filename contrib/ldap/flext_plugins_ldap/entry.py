@@ -39,7 +39,7 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Upserted:
+class UpsertResult:
     """What became of one entry of an `upsert`."""
 
     dn: str
@@ -47,8 +47,8 @@ class Upserted:
     error: DirectoryError | None = None
 
 
-def _hexed(found: re.Match[str]) -> str:
-    return f"\\{ord(found[0]):02x}"
+def _hex_escape(match: re.Match[str]) -> str:
+    return f"\\{ord(match[0]):02x}"
 
 
 def is_text(value: str) -> bool:
@@ -62,15 +62,15 @@ def is_text(value: str) -> bool:
 
 def in_filter(value: str) -> str:
     """`value`, for one in a filter: it matches itself and nothing else (RFC 4515)."""
-    return _IN_FILTER.sub(_hexed, value)
+    return _IN_FILTER.sub(_hex_escape, value)
 
 
 def in_dn(value: str) -> str:
     """`value`, for one in a DN: it names itself and nothing else (RFC 4514)."""
-    return _IN_DN.sub(_hexed, value)
+    return _IN_DN.sub(_hex_escape, value)
 
 
-def filled(template: str, values: Mapping[str, str], escape: Callable[[str], str]) -> str:
+def fill(template: str, values: Mapping[str, str], escape: Callable[[str], str]) -> str:
     """`template` with `values` in its placeholders, escaped; without values it is as it stands.
 
     Raises:
@@ -80,7 +80,7 @@ def filled(template: str, values: Mapping[str, str], escape: Callable[[str], str
         return template
     try:
         parts = [*Formatter().parse(template)]
-        found = [
+        texts = [
             text + (escape(values[name]) if name is not None else "") for text, name, _, _ in parts
         ]
     except (KeyError, ValueError) as error:
@@ -88,22 +88,22 @@ def filled(template: str, values: Mapping[str, str], escape: Callable[[str], str
             f"no value for {error} in the filter or DN: "
             "braces stand around the name of a value, doubled for themselves"
         ) from None
-    return "".join(found)
+    return "".join(texts)
 
 
 def common_name(dn: str) -> str | None:
     """The value of the first `cn` in the first part of `dn`."""
-    found = re.match(r"\s*cn\s*=\s*((?:\\.|[^,+;\\])*)", dn, re.IGNORECASE | re.DOTALL)
-    return _ESCAPED.sub(_plain, found[1]) if found else None
+    match = re.match(r"\s*cn\s*=\s*((?:\\.|[^,+;\\])*)", dn, re.IGNORECASE | re.DOTALL)
+    return _ESCAPED.sub(_plain, match[1]) if match else None
 
 
-def _plain(found: re.Match[str]) -> str:
-    if found[1]:
-        return bytes.fromhex(found[1].replace("\\", "")).decode(errors="replace")
-    return found[2]
+def _plain(match: re.Match[str]) -> str:
+    if match[1]:
+        return bytes.fromhex(match[1].replace("\\", "")).decode(errors="replace")
+    return match[2]
 
 
-def decoded(raw: Mapping[str, Sequence[bytes]]) -> Attributes:
+def decode(raw: Mapping[str, Sequence[bytes]]) -> Attributes:
     """What came over the wire, as text where it is."""
     return {name: tuple(_text(value) for value in values) for name, values in raw.items() if values}
 
@@ -115,6 +115,6 @@ def _text(value: bytes) -> str | bytes:
         return value
 
 
-def listed(values: Values) -> list[str | bytes]:
+def as_list(values: Values) -> list[str | bytes]:
     """One value or several."""
     return [values] if isinstance(values, (str, bytes)) else [*values]

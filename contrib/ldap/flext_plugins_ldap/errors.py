@@ -64,7 +64,7 @@ class Exhausted(DirectoryUnavailable):
     failure = Failure.POOL
 
 
-class Referred(DirectoryError):
+class Referral(DirectoryError):
     """Other servers have the answer.
 
     Attributes:

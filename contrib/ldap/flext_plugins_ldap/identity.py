@@ -44,7 +44,7 @@ class IdentitySettings(BaseModel):
 
     @model_validator(mode="after")
     def _headers_differ(self) -> Self:
-        if len({_folded(each) for each in self.headers}) < len(self.headers):
+        if len({_fold(each) for each in self.headers}) < len(self.headers):
             raise PydanticCustomError("headers", "each header needs a name of its own")
         return self
 
@@ -54,7 +54,7 @@ class IdentitySettings(BaseModel):
         return self.user_header, self.department_header, self.groups_header
 
 
-class _Kept(NamedTuple):
+class _CachedHeaders(NamedTuple):
     headers: Mapping[str, str]
     until: float
     """On the clock of `time.monotonic`."""
@@ -65,8 +65,8 @@ class Identity:
 
     def __init__(self, settings: IdentitySettings) -> None:
         self._settings = settings
-        self._names = frozenset(_folded(each) for each in settings.headers)
-        self._kept: dict[str, _Kept] = {}
+        self._names = frozenset(_fold(each) for each in settings.headers)
+        self._cache: dict[str, _CachedHeaders] = {}
         self._lock = threading.Lock()
 
     async def mark(
@@ -85,7 +85,7 @@ class Identity:
             DeadlineExceeded: the call's time is up.
             ConfigError: the directory's own settings cannot be used.
         """
-        for name in [each for each in request.headers if _folded(each) in self._names]:
+        for name in [each for each in request.headers if _fold(each) in self._names]:
             del request.headers[name]
         call = connection.call
         user = call.user if call and call.user is not None else self._settings.identity
@@ -93,35 +93,35 @@ class Identity:
             return
         headers = self._valid(user)
         if headers is None:
-            work = partial(self._fetched, user, directory)
+            work = partial(self._fetch, user, directory)
             headers = await connection.once((self, user), work)
         for name, value in headers.items():
             request.headers[name] = value
 
     def _valid(self, user: str) -> Mapping[str, str] | None:
-        kept = self._kept.get(user)
-        return kept.headers if kept is not None and time.monotonic() < kept.until else None
+        cached = self._cache.get(user)
+        return cached.headers if cached is not None and time.monotonic() < cached.until else None
 
-    async def _fetched(self, user: str, directory: AsyncDirectory) -> Mapping[str, str]:
-        if (found := self._valid(user)) is not None:  # another flight has landed since
-            return found
+    async def _fetch(self, user: str, directory: AsyncDirectory) -> Mapping[str, str]:
+        if (headers := self._valid(user)) is not None:  # another flight has landed since
+            return headers
         until = time.monotonic() + self._settings.ttl  # counted from before it was asked
-        headers = dict(await self._asked(user, directory))
+        headers = dict(await self._look_up(user, directory))
         with self._lock:
-            self._kept.pop(user, None)
-            if len(self._kept) >= MOST_USERS:
-                del self._kept[next(iter(self._kept))]  # the oldest
-            self._kept[user] = _Kept(headers, until)
+            self._cache.pop(user, None)
+            if len(self._cache) >= MOST_USERS:
+                del self._cache[next(iter(self._cache))]  # the oldest
+            self._cache[user] = _CachedHeaders(headers, until)
         return headers
 
-    async def _asked(self, user: str, directory: AsyncDirectory) -> Iterable[tuple[str, str]]:
+    async def _look_up(self, user: str, directory: AsyncDirectory) -> Iterable[tuple[str, str]]:
         """What the directory says.
 
         What went wrong at the directory leaves as `Refused`: it is no failure of the HTTP service.
         """
         attribute = self._settings.department_attribute
         try:
-            found = await directory.user(user, (attribute,))
+            entry = await directory.user(user, (attribute,))
             groups = await directory.groups(user)
         except UserNotFound as error:
             raise Refused("the directory knows no such user") from error
@@ -130,13 +130,13 @@ class Identity:
         except Exception as error:
             why = f": {error.args[0]}" if isinstance(error, DirectoryError) else ""
             raise Refused(f"the directory cannot be asked who the user is{why}") from error
-        named = {name.lower(): values for name, values in found.attributes.items()}
+        named = {name.lower(): values for name, values in entry.attributes.items()}
         department = named.get(attribute.lower(), ())
-        return self._told((found.username,), department, sorted(set(groups)))
+        return self._headers((entry.username,), department, sorted(set(groups)))
 
-    def _told(self, *told: Iterable[str | bytes]) -> Iterator[tuple[str, str]]:
-        for header, values in zip(self._settings.headers, told, strict=True):
-            value = ",".join(_encoded(each) for each in values)
+    def _headers(self, *facts: Iterable[str | bytes]) -> Iterator[tuple[str, str]]:
+        for header, values in zip(self._settings.headers, facts, strict=True):
+            value = ",".join(_encode(each) for each in values)
             longest = self._settings.longest_header
             if len(value) > longest:
                 raise Refused(f"the user's {header} would be longer than {longest} bytes")
@@ -144,11 +144,11 @@ class Identity:
                 yield header, value
 
 
-def _encoded(value: str | bytes) -> str:
+def _encode(value: str | bytes) -> str:
     """Only letters, digits and `-._~@` as they are: no comma, and nothing that ends a header."""
     return quote(value, safe="@")
 
 
-def _folded(header: str) -> str:
+def _fold(header: str) -> str:
     """A header's name as CGI and WSGI servers have it, to whom `X_User` is `X-User`."""
     return header.lower().replace("_", "-")

@@ -48,10 +48,10 @@ class Modify:
 
     def by_attribute(self) -> dict[str, list[tuple[str, tuple[str | bytes, ...]]]]:
         """As ldap3 has them."""
-        found: dict[str, list[tuple[str, tuple[str | bytes, ...]]]] = {}
+        operations: dict[str, list[tuple[str, tuple[str | bytes, ...]]]] = {}
         for kind, attribute, values in self.changes:
-            found.setdefault(attribute, []).append((f"MODIFY_{kind.upper()}", values))
-        return found
+            operations.setdefault(attribute, []).append((f"MODIFY_{kind.upper()}", values))
+        return operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +143,14 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Callable[[Record], None]]:
 def _put(file: IO[bytes], record: Record) -> None:
     # ldap3 knows how lines are folded and values encoded, and trusts attributes' names.
     if isinstance(record, Entry):
-        attributes = {_checked(name): _bytes(all_) for name, all_ in record.attributes.items()}
-        found = {"type": "searchResEntry", "dn": record.dn, "raw_attributes": attributes}
-        lines = operation_to_ldif("searchResponse", [found])[:-1]  # without their number
+        attributes = {_valid_name(name): _bytes(all_) for name, all_ in record.attributes.items()}
+        entry = {"type": "searchResEntry", "dn": record.dn, "raw_attributes": attributes}
+        lines = operation_to_ldif("searchResponse", [entry])[:-1]  # without their number
     elif isinstance(record, Modify):
         changes = [
             {
                 "operation": KINDS.index(each.kind),
-                "attribute": {"type": _checked(each.attribute), "value": _bytes(each.values)},
+                "attribute": {"type": _valid_name(each.attribute), "value": _bytes(each.values)},
             }
             for each in record.changes
         ]
@@ -161,7 +161,7 @@ def _put(file: IO[bytes], record: Record) -> None:
     file.write("\n".join(lines).rstrip("\n").encode("ascii") + b"\n\n")
 
 
-def _checked(name: str) -> str:
+def _valid_name(name: str) -> str:
     if not _ATTRIBUTE.fullmatch(name):
         raise ValueError(f"{name!r} is no name of an attribute")
     return name
@@ -282,14 +282,14 @@ class _Reader:
         return Delete(dn)
 
     def _entry(self, dn: str, fields: Sequence[_Field]) -> Entry:
-        found: dict[str, tuple[str, list[str | bytes]]] = {}
+        attributes: dict[str, tuple[str, list[str | bytes]]] = {}
         for field in fields:
             if field.name.lower() in {"dn", "-"}:
                 self.wrong(field.line, "expected an attribute; an empty line ends a record")
-            found.setdefault(field.name.lower(), (field.name, []))[1].append(field.value)
-        if not found:
+            attributes.setdefault(field.name.lower(), (field.name, []))[1].append(field.value)
+        if not attributes:
             self.wrong(self.line, "the entry has no attributes")
-        return Entry(dn, {name: tuple(values) for name, values in found.values()})
+        return Entry(dn, {name: tuple(values) for name, values in attributes.values()})
 
     def _changes(self, fields: Sequence[_Field]) -> Iterator[Change]:
         if not fields:

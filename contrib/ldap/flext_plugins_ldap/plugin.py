@@ -11,7 +11,7 @@ from .directory import AsyncDirectory
 from .identity import Identity
 from .server import Servers, tls
 from .settings import LdapSettings
-from .twin import Directory
+from .sync import Directory
 
 if TYPE_CHECKING:
     import ssl

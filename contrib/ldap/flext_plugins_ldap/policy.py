@@ -20,10 +20,10 @@ WRONG = frozenset({32, 48, 49, 53})
 def verdict(result: Mapping[str, Any]) -> AuthenticationFailed | None:
     """Why it was not, or may not be, that user; `None` where that is not what went wrong."""
     control = (result.get("controls") or {}).get(POLICY)
-    said = _error(control["value"]) if control and control["value"] else None
-    if said == LOCKED:
+    error = _error(control["value"]) if control and control["value"] else None
+    if error == LOCKED:
         return AccountLocked()
-    if said in {EXPIRED, RESET}:
+    if error in {EXPIRED, RESET}:
         return AccountExpired()
     return InvalidCredentials() if result["result"] in WRONG else None
 

@@ -24,7 +24,7 @@ IDLE_SECONDS = 60.0
 """After which a connection is not believed to be one still: firewalls forget without a word."""
 
 
-class Patience(NamedTuple):
+class Timeouts(NamedTuple):
     """How long something may take: seconds for each phase, `None` for ever, and the call's end."""
 
     pool: float | None
@@ -54,10 +54,10 @@ class Pool:
         self._schema = Schema()
         self._idle: list[Session] = []
         self._count = 0
-        self._changed = threading.Condition()
-        self._closed = False
+        self._condition = threading.Condition()
+        self._is_closed = False
 
-    def run(self, work: Callable[[Session], T], patience: Patience) -> T:
+    def run(self, work: Callable[[Session], T], timeouts: Timeouts) -> T:
         """What `work` gives with a session that is the directory's own.
 
         Raises:
@@ -65,7 +65,7 @@ class Pool:
             Unreachable: the server is.
             DirectoryError: what `work` raises.
         """
-        session = self.take(patience)
+        session = self.take(timeouts)
         try:
             result = work(session)
         except BaseException as error:
@@ -74,37 +74,37 @@ class Pool:
         self.give(session)
         return result
 
-    def prove(self, dn: str, password: str, patience: Patience) -> None:
+    def prove(self, dn: str, password: str, timeouts: Timeouts) -> None:
         """Find out whether that is `dn`'s password, over a connection for nothing else.
 
         Raises:
             AuthenticationFailed: it is not.
         """
-        idle = self._slot(patience, another=True)
+        idle = self._slot(timeouts, another=True)
         if idle is not None:
             idle.close()  # its place is wanted
-        session = self._open(patience, own=False)
+        session = self._open(timeouts, own=False)
         try:
             session.bind(dn, password)
         finally:
             self.drop(session)
 
-    def take(self, patience: Patience) -> Session:
+    def take(self, timeouts: Timeouts) -> Session:
         """One that is the directory's own, to be given back, or dropped if it is of no more use."""
-        while (session := self._slot(patience)) is not None:
+        while (session := self._slot(timeouts)) is not None:
             if not session.is_stale and time.monotonic() - session.idle_since < IDLE_SECONDS:
-                session.until = patience.until(patience.answer)
+                session.until = timeouts.until(timeouts.answer)
                 return session
             self.drop(session)
-        return self._open(patience, own=True)
+        return self._open(timeouts, own=True)
 
     def give(self, session: Session) -> None:
         """Take back what can be lent again."""
-        with self._changed:
-            if not self._closed:
+        with self._condition:
+            if not self._is_closed:
                 session.idle_since = time.monotonic()
                 self._idle.append(session)
-                self._changed.notify()
+                self._condition.notify()
                 return
         self.drop(session)
 
@@ -112,9 +112,9 @@ class Pool:
         """Take back what cannot."""
         if session is not None:
             session.close()
-        with self._changed:
+        with self._condition:
             self._count -= 1
-            self._changed.notify()
+            self._condition.notify()
 
     def back(self, session: Session, error: BaseException) -> None:
         """Take back what `error` happened to: what the server said itself left it as it was."""
@@ -129,27 +129,27 @@ class Pool:
         Raises:
             Refused: it is.
         """
-        if self._closed:
+        if self._is_closed:
             raise Refused("the directory is closed")
 
     def exhausted(self) -> Exhausted:
         """The error of who waited for a connection."""
-        said = f"{self.address.target}: all {self._size} connections are busy"
-        return Exhausted(f"{said}; pool_size allows no more")
+        problem = f"{self.address.target}: all {self._size} connections are busy"
+        return Exhausted(f"{problem}; pool_size allows no more")
 
     def close(self) -> None:
         """Close what is idle now, and the others when they come back."""
-        with self._changed:
-            self._closed = True
+        with self._condition:
+            self._is_closed = True
             idle, self._idle = self._idle, []
-            self._changed.notify_all()
+            self._condition.notify_all()
         for session in idle:
             self.drop(session)
 
-    def _slot(self, patience: Patience, *, another: bool = False) -> Session | None:
+    def _slot(self, timeouts: Timeouts, *, another: bool = False) -> Session | None:
         """An idle one, the latest used, or the right to open another, which may come first."""
-        until = patience.until(patience.pool)
-        with self._changed:
+        until = timeouts.until(timeouts.pool)
+        with self._condition:
             while True:
                 self.check_open()
                 if self._idle and not (another and self._count < self._size):
@@ -160,15 +160,15 @@ class Pool:
                 left = until - time.monotonic()
                 if left <= 0:
                     raise self.exhausted()
-                self._changed.wait(None if left == math.inf else left)
+                self._condition.wait(None if left == math.inf else left)
 
-    def _open(self, patience: Patience, *, own: bool) -> Session:
+    def _open(self, timeouts: Timeouts, *, own: bool) -> Session:
         session = None
         try:
-            session = Session(self.address, patience.until(patience.connect), self._schema)
+            session = Session(self.address, timeouts.until(timeouts.connect), self._schema)
             if own:
                 self._enter(session)
-            session.until = patience.until(patience.answer)
+            session.until = timeouts.until(timeouts.answer)
             return session
         except BaseException:
             self.drop(session)
@@ -189,34 +189,34 @@ class Reader(Generic[T]):
         self._session: Session | None = None
         self._cookie = b""
         self._lock = threading.Lock()
-        self._busy = self._closed = False
+        self._is_busy = self._is_closed = False
 
     @property
     def is_over(self) -> bool:
         """Whether there is no further page."""
         return self._session is None
 
-    def page(self, pool: Pool, patience: Patience) -> T:
+    def page(self, pool: Pool, timeouts: Timeouts) -> T:
         """The next page."""
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 raise Refused("the search was given up")
-            self._busy, session = True, self._session
+            self._is_busy, session = True, self._session
         try:
             if session is None:
-                session = pool.take(patience)
+                session = pool.take(timeouts)
             else:
-                session.until = patience.until(patience.answer)
+                session.until = timeouts.until(timeouts.answer)
             result, cookie = self._work(session, self._cookie)
         except BaseException as error:
-            self._busy, self._session = False, None
+            self._is_busy, self._session = False, None
             if session is not None:
                 pool.back(session, error)
             raise
         self.pool, self._cookie = pool, cookie
         with self._lock:
-            self._busy = False
-            self._session = session if cookie and not self._closed else None
+            self._is_busy = False
+            self._session = session if cookie and not self._is_closed else None
         if self._session is None:
             (pool.drop if cookie else pool.give)(session)
         return result
@@ -224,8 +224,8 @@ class Reader(Generic[T]):
     def close(self) -> None:
         """Read no further; a page that is on its way in another thread is the last."""
         with self._lock:
-            self._closed = True
-            if self._busy or self._session is None or self.pool is None:
+            self._is_closed = True
+            if self._is_busy or self._session is None or self.pool is None:
                 return
             session, self._session = self._session, None
         self.pool.drop(session)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from flext_plugins import ConfigError
 
 from .errors import AuthenticationFailed, DirectoryError
-from .pool import Patience, Pool
+from .pool import Pool, Timeouts
 from .settings import PORTS
 from .wire import Address
 
@@ -42,7 +42,7 @@ class Server:
         if asynchronous:
             self._threads = ThreadPoolExecutor(settings.pool_size, f"ldap {self.target}")
 
-    async def enter(self, patience: Patience) -> None:
+    async def enter(self, timeouts: Timeouts) -> None:
         """Wait for a connection that nobody uses, without a thread that others need to end theirs.
 
         Raises:
@@ -51,7 +51,7 @@ class Server:
         if self._threads is None:  # the pool makes the thread wait
             return
         try:
-            async with asyncio.timeout(patience.pool):
+            async with asyncio.timeout(timeouts.pool):
                 await self._places.acquire()
         except TimeoutError:
             raise self.pool.exhausted() from None
@@ -61,13 +61,13 @@ class Server:
         if self._threads is not None:
             self._places.release()
 
-    async def run(self, work: Callable[[Pool, Patience], T], patience: Patience) -> T:
+    async def run(self, work: Callable[[Pool, Timeouts], T], timeouts: Timeouts) -> T:
         """What `work` gives, for somebody who has entered."""
         self.pool.check_open()  # while there are threads
         if self._threads is None:
-            return work(self.pool, patience)
+            return work(self.pool, timeouts)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, work, self.pool, patience)
+        return await loop.run_in_executor(self._threads, work, self.pool, timeouts)
 
     def close(self) -> None:
         """Close what is idle now, and the rest when it is done."""
@@ -83,24 +83,24 @@ class Servers:
         self, settings: DirectorySettings, tls: ssl.SSLContext | None, *, asynchronous: bool
     ) -> None:
         self._settings, self._tls, self._asynchronous = settings, tls, asynchronous
-        self._known: dict[str, Server] = {}
+        self._by_url: dict[str, Server] = {}
         self._lock = threading.Lock()
         self.own = tuple(self._of(url) for url in settings.url)
 
     def referred(self, urls: tuple[str, ...]) -> tuple[tuple[Server, str], ...]:
         """The servers among `urls` that may be asked, each with the DN to ask it for, if any."""
-        found = []
+        servers = []
         for url in urls:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
             names = {host, f"{host}:{port}", f"[{host}]:{port}"}
             if parts.scheme in PORTS and names & {*self._settings.referral_hosts}:
-                found.append((self._of(url), _dn(parts.path)))
-        return tuple(found)
+                servers.append((self._of(url), _dn(parts.path)))
+        return tuple(servers)
 
     def close(self) -> None:
         """Close them all."""
-        for server in self._known.values():
+        for server in self._by_url.values():
             server.close()
 
     def _of(self, url: str) -> Server:
@@ -111,10 +111,10 @@ class Servers:
         address = Address(host, port, self._tls if encrypted else None, at_once)
         with self._lock:
             key = f"{parts.scheme}://{address.target}"
-            if key not in self._known:
-                made = Server(address, self._settings, asynchronous=self._asynchronous)
-                self._known[key] = made
-            return self._known[key]
+            if key not in self._by_url:
+                server = Server(address, self._settings, asynchronous=self._asynchronous)
+                self._by_url[key] = server
+            return self._by_url[key]
 
 
 def tls(settings: DirectorySettings) -> ssl.SSLContext:

@@ -9,13 +9,13 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .entry import Entry, decoded, listed
+from .entry import Entry, as_list, decode
 from .errors import (
     DirectoryError,
     DirectoryUnavailable,
     Garbled,
     Late,
-    Referred,
+    Referral,
     Unreachable,
 )
 from .library import (
@@ -26,7 +26,7 @@ from .library import (
     ldap3,
 )
 from .policy import POLICY, verdict
-from .wire import Candidates, Watched
+from .wire import Candidates, TimedSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,20 +85,20 @@ class Session:
         )
         try:
             self._connection.open(read_server_info=False)
-            if not isinstance(self._connection.socket, Watched):
-                self._connection.socket = Watched(self._connection.socket, self)
+            if not isinstance(self._connection.socket, TimedSocket):
+                self._connection.socket = TimedSocket(self._connection.socket, self)
             if address.tls is not None and not address.at_once:
                 self._connection.start_tls(read_server_info=False)
         except BaseException as error:
             self.close()
             if not isinstance(error, Exception):
                 raise
-            told = "the answer is not LDAP"  # which ldap3 notices in many ways
+            problem = "the answer is not LDAP"  # which ldap3 notices in many ways
             if isinstance(error, (LDAPException, OSError)):
-                told = _told(error)
-            raise Unreachable(f"{self._target} cannot be reached: {told}") from None
+                problem = _reason(error)
+            raise Unreachable(f"{self._target} cannot be reached: {problem}") from None
 
-    def left(self) -> float | None:
+    def remaining(self) -> float | None:
         """Seconds that may still be waited; `None` for ever.
 
         Raises:
@@ -176,27 +176,27 @@ class Session:
         result = self._connection.result
         if not (most and result["result"] == SIZE_LIMIT_EXCEEDED):
             self._check("search")
-        found = [
-            Entry(each["dn"], decoded(each["raw_attributes"]))
+        entries = [
+            Entry(each["dn"], decode(each["raw_attributes"]))
             for each in self._connection.response
             if each["type"] == "searchResEntry"  # the others refer to other servers
         ]
         self._connection.response = None
         control = (result.get("controls") or {}).get(PAGES)
-        return Page(found, control["value"]["cookie"] if control else b"")
+        return Page(entries, control["value"]["cookie"] if control else b"")
 
     def read(self, dn: str, attribute: str) -> tuple[str | bytes, ...]:
         """The values of one attribute of one entry; none if there is no such thing to be seen."""
         with self._speaking("read"):
             self._connection.search(dn, "(objectClass=*)", ldap3.BASE, attributes=[attribute])
-        found = [each for each in self._connection.response if each["type"] == "searchResEntry"]
-        return next(iter(decoded(found[0]["raw_attributes"]).values()), ()) if found else ()
+        entries = [each for each in self._connection.response if each["type"] == "searchResEntry"]
+        return next(iter(decode(entries[0]["raw_attributes"]).values()), ()) if entries else ()
 
     def add(self, dn: str, attributes: Mapping[str, Values]) -> None:
         """A new entry."""
         with self._speaking("add"):
             self._connection.add(
-                dn, attributes={name: listed(values) for name, values in attributes.items()}
+                dn, attributes={name: as_list(values) for name, values in attributes.items()}
             )
         self._check("add")
 
@@ -206,7 +206,7 @@ class Session:
             self._connection.modify(
                 dn,
                 {
-                    name: [(operation, listed(values)) for operation, values in each]
+                    name: [(operation, as_list(values)) for operation, values in each]
                     for name, each in changes.items()
                 },
             )
@@ -230,7 +230,7 @@ class Session:
         except TimeoutError:
             raise Late(f"{self._target} did not answer in time") from None
         except (LDAPCommunicationError, OSError) as error:
-            raise DirectoryUnavailable(f"{self._target}: {what}: {_told(error)}") from None
+            raise DirectoryUnavailable(f"{self._target}: {what}: {_reason(error)}") from None
         except LDAPException as error:  # it was not sent
             kind = type(error).__name__.removeprefix("LDAP").removesuffix("Error")
             raise DirectoryError(f"{what}: ldap3 cannot send that ({kind})") from None
@@ -247,21 +247,21 @@ class Session:
         if code == 0:
             return
         if code == 10:
-            raise Referred(tuple(result["referrals"] or ()))
-        told = f"{what}: {result['description']} ({code})"
+            raise Referral(tuple(result["referrals"] or ()))
+        problem = f"{what}: {result['description']} ({code})"
         if code in BUSY:
-            raise DirectoryUnavailable(f"{self._target}: {told}", code)
-        said = " ".join(str(result["message"] or "").split())
-        told += f": {said}" if said else ""
-        raise DirectoryError(told + (f"; {HINTS[code]}" if code in HINTS else ""), code)
+            raise DirectoryUnavailable(f"{self._target}: {problem}", code)
+        message = " ".join(str(result["message"] or "").split())
+        problem += f": {message}" if message else ""
+        raise DirectoryError(problem + (f"; {HINTS[code]}" if code in HINTS else ""), code)
 
 
-def _told(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     """ldap3's words, with what it puts around those of others taken off."""
     text = " ".join(str(error).split())
-    if found := _TLS.search(text):
+    if match := _TLS.search(text):
         hint = "; check ca_file" if "issuer" in text or "self-signed" in text else ""
-        return f"{found[0]}{hint}"
+        return f"{match[0]}{hint}"
     if isinstance(error, TimeoutError) or "timed out" in text:
         return "timed out"
     for around in ("socket connection error while opening: ", "socket ssl wrapping error: "):

@@ -51,13 +51,15 @@ class _Takes:
 
     def __call__(self, value: str) -> str:
         try:
-            found = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
+            names = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
         except ValueError:
-            found = set()
+            names = set()
         tried = re.sub(r"\{[^{}]*\}", "x", value)
-        if not found or not found <= set(self._names) or not is_filter(tried):
-            names = " or ".join(f"{{{name}}}" for name in self._names)
-            raise PydanticCustomError("filter", f"expected a filter in brackets with {names} in it")
+        if not names or not names <= set(self._names) or not is_filter(tried):
+            placeholders = " or ".join(f"{{{name}}}" for name in self._names)
+            raise PydanticCustomError(
+                "filter", f"expected a filter in brackets with {placeholders} in it"
+            )
         return value
 
 
@@ -113,8 +115,8 @@ class DirectorySettings(BaseModel):
     @property
     def name_attribute(self) -> str | None:
         """What `user_filter` compares with the name, in lower case; `None` if several or none."""
-        found = re.findall(r"\(\s*([A-Za-z0-9.-]+)\s*=\s*\{username\}\s*\)", self.user_filter)
-        names = {each.lower() for each in found}
+        matches = re.findall(r"\(\s*([A-Za-z0-9.-]+)\s*=\s*\{username\}\s*\)", self.user_filter)
+        names = {each.lower() for each in matches}
         return names.pop() if len(names) == 1 else None
 
     @model_validator(mode="after")
@@ -137,8 +139,8 @@ class DirectorySettings(BaseModel):
             "group_base is of no use without group_filter": self.group_base is not None
             and self.group_filter is None,
         }
-        if found := [what for what, is_so in wrong.items() if is_so]:
-            raise PydanticCustomError("contradiction", "; ".join(found))
+        if problems := [what for what, is_so in wrong.items() if is_so]:
+            raise PydanticCustomError("contradiction", "; ".join(problems))
         return self
 
 
@@ -154,9 +156,9 @@ class LdapSettings(DirectorySettings, IdentitySettings):
     @property
     def directories(self) -> dict[str | None, DirectorySettings]:
         """All of them by name; the unnamed one's is `None`."""
-        found: dict[str | None, DirectorySettings] = {None: self} if self.url else {}
-        found.update(self.connections)
-        return found
+        directories: dict[str | None, DirectorySettings] = {None: self} if self.url else {}
+        directories.update(self.connections)
+        return directories
 
     @model_validator(mode="after")
     def _has_a_directory(self) -> Self:

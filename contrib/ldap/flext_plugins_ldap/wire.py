@@ -27,26 +27,26 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Watched:
+class TimedSocket:
     """A socket that is never waited for beyond its session's time."""
 
     def __init__(self, plain: Any, session: Session) -> None:
         self.plain, self._session = plain, session
 
     def recv(self, size: int) -> bytes:
-        self.plain.settimeout(self._session.left())
+        self.plain.settimeout(self._session.remaining())
         data: bytes = self.plain.recv(size)
         return data
 
     def sendall(self, data: bytes) -> None:
-        self.plain.settimeout(self._session.left())
+        self.plain.settimeout(self._session.remaining())
         self.plain.sendall(data)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.plain, name)
 
 
-class Verified(ldap3.Tls):
+class VerifyingTls(ldap3.Tls):
     """TLS whose certificate and host name OpenSSL checks: ldap3 asks for neither by itself."""
 
     def __init__(self, address: Address, session: Session) -> None:
@@ -56,18 +56,18 @@ class Verified(ldap3.Tls):
     def wrap_socket(self, connection: Any, do_handshake: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 - ldap3's
         plain = getattr(connection.socket, "plain", connection.socket)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        plain.settimeout(self._session.left())
+        plain.settimeout(self._session.remaining())
         context = self._address.tls
         assert context is not None  # noqa: S101 - it is not called without
         wrapped = context.wrap_socket(plain, server_hostname=self._address.host)
-        connection.socket = Watched(wrapped, self._session)
+        connection.socket = TimedSocket(wrapped, self._session)
 
 
 class Candidates(ldap3.Server):
     """One of ldap3's that gives each of a name's addresses the time that is left."""
 
     def __init__(self, address: Address, session: Session) -> None:
-        tls = Verified(address, session) if address.tls else None
+        tls = VerifyingTls(address, session) if address.tls else None
         super().__init__(
             address.host, address.port, use_ssl=address.at_once, tls=tls, get_info=ldap3.NONE
         )
@@ -77,5 +77,5 @@ class Candidates(ldap3.Server):
         """In the system's order."""
         for each in super().candidate_addresses():  # type: ignore[no-untyped-call]
             self._session.hang_up()  # of the address before
-            self.connect_timeout = self._session.left()
+            self.connect_timeout = self._session.remaining()
             yield each

@@ -26,12 +26,12 @@ class Collectors:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._made: dict[str, Counter | Gauge | Histogram] = {}
+        self._by_name: dict[str, Counter | Gauge | Histogram] = {}
         for each in NAMES:
             try:
-                self._made[each.name] = _made(each, registry)
+                self._by_name[each.name] = _collector(each, registry)
             except ValueError as error:
-                for metric in self._made.values():
+                for metric in self._by_name.values():
                     registry.unregister(metric)
                 raise ConfigError(
                     f"the Prometheus registry already has a metric {each.name!r}; give the host "
@@ -40,18 +40,18 @@ class Collectors:
 
     def counter(self, name: Name, *labels: str) -> Counter:
         """The counter with these values of its labels."""
-        return cast("Counter", self._made[name.name].labels(*labels))
+        return cast("Counter", self._by_name[name.name].labels(*labels))
 
     def gauge(self, name: Name, *labels: str) -> Gauge:
         """The gauge with these values of its labels."""
-        return cast("Gauge", self._made[name.name].labels(*labels))
+        return cast("Gauge", self._by_name[name.name].labels(*labels))
 
     def histogram(self, name: Name, *labels: str) -> Histogram:
         """The histogram with these values of its labels."""
-        return cast("Histogram", self._made[name.name].labels(*labels))
+        return cast("Histogram", self._by_name[name.name].labels(*labels))
 
 
-def _made(name: Name, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+def _collector(name: Name, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
     options: dict[str, Any] = {"registry": registry}
     if name.buckets:
         options["buckets"] = name.buckets
@@ -61,7 +61,7 @@ def _made(name: Name, registry: CollectorRegistry) -> Counter | Gauge | Histogra
 
 
 _lock = threading.Lock()
-_known: WeakKeyDictionary[CollectorRegistry, Collectors] = WeakKeyDictionary()
+_by_registry: WeakKeyDictionary[CollectorRegistry, Collectors] = WeakKeyDictionary()
 
 
 def collectors(registry: CollectorRegistry) -> Collectors:
@@ -71,21 +71,21 @@ def collectors(registry: CollectorRegistry) -> Collectors:
         ConfigError: the registry has a metric of such a name that is not ours.
     """
     with _lock:
-        if (found := _known.get(registry)) is None:
-            found = _known[registry] = Collectors(registry)
-        return found
+        if (known := _by_registry.get(registry)) is None:
+            known = _by_registry[registry] = Collectors(registry)
+        return known
 
 
-class Bounded:
+class LabelValues:
     """Keeps a label's values few: the first 100 stay what they are, the others are `_OTHER`."""
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
+        self._values: set[str] = set()
 
     def __call__(self, value: str) -> str:
         """`value`, or what stands for it."""
-        if value not in self._known:
-            if len(self._known) >= MOST:
+        if value not in self._values:
+            if len(self._values) >= MOST:
                 return OTHER
-            self._known.add(value)
+            self._values.add(value)
         return value

@@ -37,8 +37,8 @@ class Exemplars:
         if now < self._until[bucket] or "traceparent" not in request.headers:
             return None
         header: Any = request.headers["traceparent"]  # bytes, of a session of requests
-        found = TRACEPARENT.fullmatch(header) if isinstance(header, str) else None
-        if found is None:
+        match = TRACEPARENT.fullmatch(header) if isinstance(header, str) else None
+        if match is None:
             return None
         self._until[bucket] = now + SECONDS
-        return {"trace_id": found[1], "span_id": found[2]}
+        return {"trace_id": match[1], "span_id": match[2]}

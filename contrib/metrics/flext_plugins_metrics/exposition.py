@@ -40,6 +40,6 @@ def app(registry: CollectorRegistry | None = None) -> Callable[..., Awaitable[No
 
 async def _live(receive: Any, send: Any) -> None:
     """Nothing is to be done, but a server that asks shall hear that it is."""
-    for said in ("startup", "shutdown"):
+    for phase in ("startup", "shutdown"):
         await receive()
-        await send({"type": f"lifespan.{said}.complete"})
+        await send({"type": f"lifespan.{phase}.complete"})

@@ -40,7 +40,7 @@ class Budget:
         self._lock = threading.Lock()
         self._ring = [_Second() for _ in range(WINDOW)]
 
-    def called(self) -> None:
+    def note_call(self) -> None:
         """Note a call, which is a first attempt."""
         with self._lock:
             self._now().calls += 1

@@ -118,21 +118,21 @@ class Retry:
 class _Attempts:
     """The attempts of one call, as far as this plugin makes them."""
 
-    __slots__ = ("_before", "_connection", "_ended", "_retry", "call")
+    __slots__ = ("_before", "_connection", "_end_reason", "_retry", "call")
 
     def __init__(self, retry: Retry, connection: Connection) -> None:
         self._retry, self._connection = retry, connection
         self._before: list[str] = []
         """Why each attempt so far was not the last."""
-        self._ended = ""
+        self._end_reason = ""
         self.call = cast("Call", connection.call)  # these hooks run inside one
-        retry.budget.called()
+        retry.budget.note_call()
 
     def replay(self, request: Request) -> bool:
         """Whether all of `request` would be there again."""
         if self._connection.replayable(request):
             return True
-        self._ended = "the body cannot be sent again"
+        self._end_reason = "the body cannot be sent again"
         return False
 
     async def again(self, reason: str, response: Response | None = None) -> bool:
@@ -159,21 +159,21 @@ class _Attempts:
         chosen = backoff(settings.backoff, settings.longest_wait, number, self._retry.uniform)
         pause, left = max(wanted, chosen), self.call.remaining()
         if wanted > settings.longest_wait:
-            self._ended = "the service asks for a longer wait"
+            self._end_reason = "the service asks for a longer wait"
         elif left is not None and pause + LEAST_TIME > left:
-            self._ended = "the deadline comes first"
+            self._end_reason = "the deadline comes first"
         elif not self._retry.budget.take():
-            self._ended = "the budget is used up"
+            self._end_reason = "the budget is used up"
         else:
             return pause
         return None
 
     def note(self, error: Exception) -> None:
         """Tell in `error` what it took, if there is something to tell."""
-        if self._before or self._ended:
-            told = f"retry: attempt {len(self._before) + 1} of {self._retry.settings.attempts}"
-            told += f", after {', '.join(self._before)}" if self._before else ""
-            error.add_note(told + (f"; {self._ended}" if self._ended else ""))
+        if self._before or self._end_reason:
+            note = f"retry: attempt {len(self._before) + 1} of {self._retry.settings.attempts}"
+            note += f", after {', '.join(self._before)}" if self._before else ""
+            error.add_note(note + (f"; {self._end_reason}" if self._end_reason else ""))
 
 
 def _failure(error: Exception, connection: Connection) -> Failure | None:

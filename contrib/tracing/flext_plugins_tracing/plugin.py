@@ -13,9 +13,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from flext_plugins import Stage, events, hookimpl
 
 from .exporter import Exports, check_installed
-from .moment import told
 from .settings import TracingSettings
-from .span import Current, answered, is_traced, of_operation, of_request, server_of
+from .span import Current, is_traced, note_status, of_operation, of_request, server_of
+from .span_events import span_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -40,7 +40,7 @@ class Tracing:
     def __init__(self, settings: TracingSettings, service: Service) -> None:
         self._settings, self._service = settings, service
         self._server = server_of(service.base_url or "")
-        provider = _provided(service)
+        provider = _provider_of(service)
         self._exports = settings.exporter is not None and provider is None
         if settings.exporter is not None:
             check_installed(settings.exporter)
@@ -82,7 +82,7 @@ class Tracing:
             if span.get_span_context().is_valid:
                 self._mark(request)
             response = await send(request)
-            answered(span, response.status_code)
+            note_status(span, response.status_code)
         return response
 
     @hookimpl
@@ -105,8 +105,8 @@ class Tracing:
             case events.CallFinished() | events.BodyEnded(error=None):
                 return  # each call has one of both, and spans tell nothing of them
         span = trace.get_current_span()
-        if span.is_recording() and (found := told(event, connection)):
-            span.add_event(*found)
+        if span.is_recording() and (details := span_event(event, connection)):
+            span.add_event(*details)
 
     def _mark(self, request: Request) -> None:
         """Put the current span's trace into the headers."""
@@ -117,10 +117,10 @@ class Tracing:
             _baggage.inject(request.headers)
 
 
-def _provided(service: Service) -> TracerProvider | None:
+def _provider_of(service: Service) -> TracerProvider | None:
     """What the application provided, by the interface's name or by the SDK's class."""
-    found: TracerProvider | None = service.resource(TracerProvider, None)  # type: ignore[type-abstract]
+    provider: TracerProvider | None = service.resource(TracerProvider, None)  # type: ignore[type-abstract]
     sdk = sys.modules.get("opentelemetry.sdk.trace")
-    if found is None and sdk is not None:
-        found = service.resource(sdk.TracerProvider, None)
-    return found
+    if provider is None and sdk is not None:
+        provider = service.resource(sdk.TracerProvider, None)
+    return provider

@@ -129,14 +129,14 @@ class Current:
             if not isinstance(error, GeneratorExit) or context.get_current() is self._context:
                 context.detach(self._token)
             if isinstance(error, Exception):
-                _failed(self._span, error, self._connection)
+                _note_error(self._span, error, self._connection)
             elif error is not None:
                 self._span.add_event("cancelled")
         finally:
             self._span.end()
 
 
-def answered(span: Span, status: int) -> None:
+def note_status(span: Span, status: int) -> None:
     """Note the answer."""
     span.set_attribute("http.response.status_code", status)
     if status >= 400:
@@ -144,16 +144,16 @@ def answered(span: Span, status: int) -> None:
         span.set_status(StatusCode.ERROR)
 
 
-def _failed(span: Span, error: Exception, connection: Connection) -> None:
+def _note_error(span: Span, error: Exception, connection: Connection) -> None:
     """Note the error, without words that may hold what was sent."""
     failure = connection.failure(error)
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     span.set_attribute("error.type", failure.value if failure else name)
     span.set_status(StatusCode.ERROR)
-    recorded: dict[str, AttributeValue] = {"exception.type": name}
+    details: dict[str, AttributeValue] = {"exception.type": name}
     if message := _message(error):
-        recorded["exception.message"] = message
-    span.add_event("exception", recorded)
+        details["exception.message"] = message
+    span.add_event("exception", details)
 
 
 def _message(error: BaseException | None) -> str:

@@ -19,7 +19,7 @@ from flext_plugins_devstack.fault import Fault
 from flext_plugins_devstack.server import Received
 from flext_plugins_devstack.stack import Devstack
 
-from .checks import CALLERS, CONFIG, Since, counted, environment, expect, together
+from .checks import CALLERS, CONFIG, Since, environment, expect, summary, together
 
 PLUGINS = "/api/v1/flexcore/plugins"
 NAMES = ("auth", "circuit-breaker")
@@ -29,12 +29,12 @@ SECRET_HEADERS = ("authorization", "x-api-key")
 
 def discovery(_: Devstack) -> Iterator[str]:
     """See what is installed, without importing it."""
-    found = flext_plugins.installed()
-    for each in found:
+    plugins = flext_plugins.installed()
+    for each in plugins:
         yield f"{each.name or '-':<16}{each.distribution} {each.version}, {each.status}"
-    ready = [each.name for each in found if each.status == "ready" and each.name in NAMES]
+    ready = [each.name for each in plugins if each.status == "ready" and each.name in NAMES]
     expect("plugins of ours that are ready", list(NAMES), ready)
-    modules = {each.target.partition(":")[0] for each in found if each.target}
+    modules = {each.target.partition(":")[0] for each in plugins if each.target}
     imported = sorted(modules & sys.modules.keys())
     yield f"in sys.modules, of {', '.join(sorted(modules))}: {', '.join(imported) or 'none'}"
     expect("modules of plugins in sys.modules", [], imported)
@@ -90,7 +90,7 @@ def sharing(stack: Devstack) -> Iterator[str]:
         since = Since(stack)
         seen = Counter(statuses())
         yield (
-            f"{CALLERS} {kind}: {counted(seen)}; "
+            f"{CALLERS} {kind}: {summary(seen)}; "
             f"requests at flexcore: {len(since.flexcore)}, logins at flext-auth: {since.logins}"
         )
         expect(f"statuses of {kind}", {200: CALLERS}, dict(seen))
@@ -138,11 +138,11 @@ def redirection(stack: Devstack) -> Iterator[str]:
     hops = [*response.history, response]
     yield ", then ".join(f"{each.status_code} from {each.url}" for each in hops)
     expect("status", 200, response.status_code)
-    yield f"flexcore saw   {_carried(since.flexcore)}"
-    yield f"elsewhere saw  {_carried(since.elsewhere)}"
-    expect("secrets at flexcore", " and ".join(SECRET_HEADERS), _carried(since.flexcore))
-    expect("secrets elsewhere", "neither", _carried(since.elsewhere))
-    shown = _named([list(each.request.headers) for each in hops])
+    yield f"flexcore saw   {_secrets_in(since.flexcore)}"
+    yield f"elsewhere saw  {_secrets_in(since.elsewhere)}"
+    expect("secrets at flexcore", " and ".join(SECRET_HEADERS), _secrets_in(since.flexcore))
+    expect("secrets elsewhere", "neither", _secrets_in(since.elsewhere))
+    shown = _secret_names([list(each.request.headers) for each in hops])
     yield f"response.history and response.request show {shown}"
     expect("secrets in the requests that the caller sees", "neither", shown)
     since = Since(stack)
@@ -152,14 +152,14 @@ def redirection(stack: Devstack) -> Iterator[str]:
         follow_redirects=True,
         trust_env=False,
     )
-    yield f"with httpx alone elsewhere sees {_carried(since.elsewhere)}"
+    yield f"with httpx alone elsewhere sees {_secrets_in(since.elsewhere)}"
 
 
-def _carried(requests: list[Received]) -> str:
-    return _named([list(each.headers) for each in requests]) if requests else "no request"
+def _secrets_in(requests: list[Received]) -> str:
+    return _secret_names([list(each.headers) for each in requests]) if requests else "no request"
 
 
-def _named(headers: list[list[str]]) -> str:
+def _secret_names(headers: list[list[str]]) -> str:
     """The secrets among the names of several requests' headers, which are in lower case."""
-    found = [name for name in SECRET_HEADERS if any(name in names for names in headers)]
-    return " and ".join(found) or "neither"
+    names = [name for name in SECRET_HEADERS if any(name in names for names in headers)]
+    return " and ".join(names) or "neither"

@@ -27,14 +27,14 @@ class Skipped(Exception):
     """What the act is about is not installed; the message says how it would be."""
 
 
-def expect(what: str, wanted: object, seen: object) -> None:
+def expect(what: str, expected: object, actual: object) -> None:
     """Compare; neither may hold a secret, because both are told.
 
     Raises:
         Unmet: they differ.
     """
-    if seen != wanted:
-        raise Unmet(f"{what}: expected {wanted}, saw {seen}")
+    if actual != expected:
+        raise Unmet(f"{what}: expected {expected}, saw {actual}")
 
 
 @contextmanager
@@ -88,6 +88,6 @@ def together(work: Callable[[], T]) -> list[T]:
         return [each.result() for each in [pool.submit(run) for _ in range(CALLERS)]]
 
 
-def counted(seen: Counter[T]) -> str:
+def summary(actual: Counter[T]) -> str:
     """How many got what, for people."""
-    return ", ".join(f"{count} x {what}" for what, count in seen.most_common())
+    return ", ".join(f"{count} x {what}" for what, count in actual.most_common())

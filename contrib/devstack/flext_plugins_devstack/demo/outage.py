@@ -12,7 +12,7 @@ from flext_plugins import Connection, Host, Refused, Request, Response, Service,
 from flext_plugins.events import StateChanged
 from flext_plugins_devstack.stack import Devstack
 
-from .checks import CALLERS, CONFIG, PATIENCE, Since, Unmet, counted, environment, expect, together
+from .checks import CALLERS, CONFIG, PATIENCE, Since, Unmet, environment, expect, summary, together
 
 THRESHOLD = 3
 TIMEOUTS = (1, 5)  # seconds that the circuit stays open; the second for machines slower than that
@@ -73,23 +73,23 @@ def outage(stack: Devstack) -> Iterator[str]:
             flexcore = host.connect("flexcore")
             began = time.monotonic()
             try:
-                wait = yield from _refused(stack, flexcore)
+                wait = yield from _refusals(stack, flexcore)
             except Unmet:
                 if time.monotonic() - began < seconds or seconds == TIMEOUTS[-1]:
                     raise
                 yield "this machine took longer than the circuit stays open: again, with more time"
                 continue
             time.sleep(wait)
-            yield from _recovered(stack, flexcore, witness)
+            yield from _recovery(stack, flexcore, witness)
             return
 
 
-def _refused(stack: Devstack, flexcore: httpx.Client) -> Generator[str, None, float]:
+def _refusals(stack: Devstack, flexcore: httpx.Client) -> Generator[str, None, float]:
     """Open the circuit; the seconds that it stays open from now on."""
     stack.flexcore.down()
-    told = [_outcome(flexcore)[0] for _ in range(THRESHOLD + 1)]
-    yield f"flexcore is down:     {', '.join(told)}"
-    expect("calls while it is down", [*["ConnectError"] * THRESHOLD, "CircuitOpen"], told)
+    answers = [_outcome(flexcore)[0] for _ in range(THRESHOLD + 1)]
+    yield f"flexcore is down:     {', '.join(answers)}"
+    expect("calls while it is down", [*["ConnectError"] * THRESHOLD, "CircuitOpen"], answers)
     stack.flexcore.up()
     since = Since(stack)
     name, error = _outcome(flexcore)
@@ -101,7 +101,7 @@ def _refused(stack: Devstack, flexcore: httpx.Client) -> Generator[str, None, fl
     return (wait or 0.0) + 0.01
 
 
-def _recovered(stack: Devstack, flexcore: httpx.Client, witness: Witness) -> Iterator[str]:
+def _recovery(stack: Devstack, flexcore: httpx.Client, witness: Witness) -> Iterator[str]:
     """Have many call at once, twice: while the circuit is to be probed, and after."""
     witness.meeting = meeting = threading.Barrier(CALLERS)
 
@@ -116,7 +116,7 @@ def _recovered(stack: Devstack, flexcore: httpx.Client, witness: Witness) -> Ite
         since = Since(stack)
         seen = Counter(together(call))
         reached = len(since.flexcore)
-        yield f"{CALLERS} at once: {counted(seen)}; requests at flexcore: {reached}"
+        yield f"{CALLERS} at once: {summary(seen)}; requests at flexcore: {reached}"
         expect(f"what {CALLERS} callers get", wanted, dict(seen))
         expect("requests at flexcore", requests, reached)
     for change in witness.changes:

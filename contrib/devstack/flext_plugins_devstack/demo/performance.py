@@ -98,11 +98,11 @@ def perform(console: Console) -> bool:
         for name, value in laid_over.items():
             _say(console, f"{name}={value}" if name.startswith("FLEXT__") else f"{name}=***")
         with environment(laid_over):
-            shown = [_shown(console, number, act, stack) for number, act in enumerate(ACTS, 1)]
-    kept = [each for each in shown if each is not None]
-    skipped = f", {len(shown) - len(kept)} skipped" if len(kept) < len(shown) else ""
-    console.print(Text(f"\n{sum(kept)} of {len(kept)}{skipped}", "bold"), soft_wrap=True)
-    return all(kept)
+            shown = [_show(console, number, act, stack) for number, act in enumerate(ACTS, 1)]
+    results = [each for each in shown if each is not None]
+    skipped = f", {len(shown) - len(results)} skipped" if len(results) < len(shown) else ""
+    console.print(Text(f"\n{sum(results)} of {len(results)}{skipped}", "bold"), soft_wrap=True)
+    return all(results)
 
 
 def variables(stack: Devstack) -> dict[str, str]:
@@ -117,7 +117,7 @@ def variables(stack: Devstack) -> dict[str, str]:
     }
 
 
-def _shown(console: Console, number: int, act: Act, stack: Devstack) -> bool | None:
+def _show(console: Console, number: int, act: Act, stack: Devstack) -> bool | None:
     """Whether it kept its promise; `None` where it could not be played."""
     console.print(Text(f"\n{number}. {act.title}", "bold"), soft_wrap=True)
     for line in act.code.splitlines():

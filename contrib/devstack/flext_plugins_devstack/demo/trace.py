@@ -54,13 +54,13 @@ def trace(stack: Devstack) -> Iterator[str]:
     yield from f"trace {tree}".splitlines() if tree else ()
     yield from done.stderr.splitlines() if done.returncode else ()
     expect("exit status of the command", 0, done.returncode)
-    spans = _exported(done.stderr)
-    expect("spans: name, status, resends", SPANS, [_told(each) for each in spans])
+    spans = _exported_spans(done.stderr)
+    expect("spans: name, status, resends", SPANS, [_facts(each) for each in spans])
     root, *inner = spans
     expect("parents", [None, *[root.id] * len(inner)], [each.parent for each in spans])
     expect("events on the root", EVENTS, root.events)
     expect("the spans' traces", {tree.partition("\n")[0]}, {each.trace_id for each in spans})
-    expect("spans that are drawn", [(each.name, each.id) for each in spans], _drawn(tree))
+    expect("spans that are drawn", [(each.name, each.id) for each in spans], _spans_in(tree))
     expect("events that are drawn", EVENTS, re.findall(r"^\W+(flext\.\w+)", tree, re.MULTILINE))
     received = [stack.auth.received[-1], *since.flexcore]
     sent = [each.headers.get("traceparent", "nothing") for each in received]
@@ -85,7 +85,7 @@ def _request() -> "subprocess.CompletedProcess[str]":
     )
 
 
-def _exported(text: str) -> list[Span]:
+def _exported_spans(text: str) -> list[Span]:
     """What was written as one JSON object after the other, in the order in which it began."""
     decoder, written, rest = json.JSONDecoder(), [], text.strip()
     while rest:
@@ -105,12 +105,12 @@ def _exported(text: str) -> list[Span]:
     ]
 
 
-def _told(span: Span) -> tuple[str, int | None, int | None]:
-    said = span.attributes.get
-    return span.name, said("http.response.status_code"), said("http.request.resend_count")
+def _facts(span: Span) -> tuple[str, int | None, int | None]:
+    attribute = span.attributes.get
+    return span.name, attribute("http.response.status_code"), attribute("http.request.resend_count")
 
 
-def _drawn(tree: str) -> list[tuple[str, str]]:
+def _spans_in(tree: str) -> list[tuple[str, str]]:
     """The name and the id of each span in the drawing."""
     line = re.compile(r"^[│├└─ ]*(\S+(?: \S+)*)  .*  ([0-9a-f]{16})$", re.MULTILINE)
     return [(name, id_) for name, id_ in line.findall(tree)]

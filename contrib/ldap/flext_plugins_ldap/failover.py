@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from flext_plugins import DeadlineExceeded, Failure, FlextError, Operation, Refused, options
 
-from .errors import DirectoryUnavailable, Exhausted, Late, Referred, Unreachable
-from .pool import Patience
+from .errors import DirectoryUnavailable, Exhausted, Late, Referral, Unreachable
+from .pool import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 F = TypeVar("F", bound=FlextError)
-Work: TypeAlias = "Callable[[Pool, Patience, str], T]"
+Work: TypeAlias = "Callable[[Pool, Timeouts, str], T]"
 """What is done at a server, below or to the DN that it is about there."""
 SYSTEM = "ldap"
 MOST_HOPS = 5
 """From one server to the next that it refers to."""
 
 
-class Asked:
+class SharedDeadline:
     """One thing that the application asked for, in however many operations."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Asked:
             yield
 
 
-class Route:
+class Failover:
     """Finds the server that answers, in an operation for each that is tried."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Route:
     ) -> None:
         self._servers, self._connection = servers, connection
         timeout = connection.service.timeout
-        self._patience = Patience(
+        self._timeouts = Timeouts(
             timeout.pool,
             settings.connect_timeout or timeout.connect,
             settings.timeout or timeout.read,
@@ -70,7 +70,7 @@ class Route:
         dn: str = "",
         *,
         idempotent: bool = False,
-        asked: Asked | None = None,
+        deadline: SharedDeadline | None = None,
         size: int | None = None,
         reader: Reader[Any] | None = None,
     ) -> T:
@@ -81,35 +81,37 @@ class Route:
             work: what is done at the server.
             dn: below or to which.
             idempotent: whether it may be done again, and at another server.
-            asked: what the operation is part of.
+            deadline: what the operation is part of.
             size: how many entries it is about.
             reader: keeps its place at the server until it is over.
         """
         places = [(server, dn) for server in self._servers.own]
-        asked = asked or Asked()
+        deadline = deadline or SharedDeadline()
         for hops in range(MOST_HOPS + 1):
             try:
                 return await self._at(
-                    places, name, work, asked, idempotent=idempotent, size=size, reader=reader
+                    places, name, work, deadline, idempotent=idempotent, size=size, reader=reader
                 )
-            except Referred as referred:
-                found = self._servers.referred(referred.urls)
-                if not found or hops == MOST_HOPS:
+            except Referral as referred:
+                referrals = self._servers.referred(referred.urls)
+                if not referrals or hops == MOST_HOPS:
                     raise
-                places = [(server, named or places[0][1]) for server, named in found]
+                places = [(server, named or places[0][1]) for server, named in referrals]
         raise AssertionError  # the last one returned or raised
 
-    async def on(self, reader: Reader[Any], name: str, work: Work[T], dn: str, asked: Asked) -> T:
+    async def on(
+        self, reader: Reader[Any], name: str, work: Work[T], dn: str, deadline: SharedDeadline
+    ) -> T:
         """What the server says at which `reader` has its place; it is asked once."""
         assert reader.place is not None  # noqa: S101 - its first page has come
-        return await self._at([(reader.place, dn)], name, work, asked, reader=reader)
+        return await self._at([(reader.place, dn)], name, work, deadline, reader=reader)
 
     async def _at(
         self,
         places: Sequence[tuple[Server, str]],
         name: str,
         work: Work[T],
-        asked: Asked,
+        deadline: SharedDeadline,
         *,
         idempotent: bool = False,
         size: int | None = None,
@@ -120,11 +122,11 @@ class Route:
         for left, (server, dn) in reversed([*enumerate(reversed(places))]):
             operation = Operation(SYSTEM, name, server.target, idempotent, attributes)
             try:
-                with asked.limited():
-                    found: T = await self._connection.perform(
-                        operation, self._run, server, work, dn, asked, reader
+                with deadline.limited():
+                    result: T = await self._connection.perform(
+                        operation, self._run, server, work, dn, deadline, reader
                     )
-                return found
+                return result
             except Refused as error:
                 if not left:
                     raise self.told(error) from error.__cause__
@@ -137,20 +139,25 @@ class Route:
         raise AssertionError  # the last one returned or raised
 
     async def _run(
-        self, server: Server, work: Work[T], dn: str, asked: Asked, reader: Reader[Any] | None
+        self,
+        server: Server,
+        work: Work[T],
+        dn: str,
+        deadline: SharedDeadline,
+        reader: Reader[Any] | None,
     ) -> T:
         call = self._connection.call
         assert call is not None  # noqa: S101 - operations have one
-        asked.deadline = call.deadline
+        deadline.deadline = call.deadline
         call.check(f"the directory at {server.target}")
-        patience = self._patience._replace(deadline=call.deadline)
+        timeouts = self._timeouts._replace(deadline=call.deadline)
         try:
             if reader is None or reader.place is None:
-                await server.enter(patience)
+                await server.enter(timeouts)
             if reader is not None:
                 reader.place = server
             try:
-                return await server.run(lambda pool, patience: work(pool, patience, dn), patience)
+                return await server.run(lambda pool, timeouts: work(pool, timeouts, dn), timeouts)
             finally:
                 if reader is None or reader.is_over:
                     leave(server, reader)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from flext_plugins import Connection
 
-Moment = tuple[str, dict[str, "AttributeValue"]]
+SpanEvent = tuple[str, dict[str, "AttributeValue"]]
 """A span event's name and attributes."""
 
 
-def told(event: object, connection: Connection) -> Moment | None:
+def span_event(event: object, connection: Connection) -> SpanEvent | None:
     """The span event for a record; `None` for one that spans tell anyway, or do not know."""
     fields: Mapping[str, object]
     match event:

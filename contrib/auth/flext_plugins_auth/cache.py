@@ -20,18 +20,18 @@ class Backoff:
     """A failure that is remembered for a while, after each further one for twice as long."""
 
     def __init__(self) -> None:
-        self.said = ""
+        self.reason = ""
         self._length, self._since, self._until = 0.0, 0.0, 0.0
 
     @property
-    def left(self) -> float:
+    def remaining(self) -> float:
         """Seconds for which nothing is to be tried."""
         return max(self._until - time.monotonic(), 0.0)
 
-    def again(self, said: str = "", at_least: float | None = None) -> None:
+    def note_failure(self, reason: str = "", at_least: float | None = None) -> None:
         """It failed; what others report of that same time counts for nothing."""
-        if not self.left:
-            self.said = said
+        if not self.remaining:
+            self.reason = reason
             self._length = min(max(self._length * 2, FIRST), LONGEST)
             self._since = time.monotonic()
             self._until = self._since + max(self._length, min(at_least or 0.0, LONGEST))
@@ -46,13 +46,13 @@ class Backoff:
         Raises:
             Refused: it is.
         """
-        if left := self.left:
+        if remaining := self.remaining:
             ago = time.monotonic() - self._since
-            said = f"{self.said} ({ago:.0f} s ago; tried again in {left:.0f} s)"
-            raise Refused(said, retry_after=left)
+            message = f"{self.reason} ({ago:.0f} s ago; tried again in {remaining:.0f} s)"
+            raise Refused(message, retry_after=remaining)
 
 
-class Kept:
+class TokenCache:
     """One grant's token, whatever the number of services that use it."""
 
     def __init__(self) -> None:
@@ -96,12 +96,12 @@ class Kept:
         self._is_renewing = False
 
 
-class Tokens:
+class TokenCaches:
     """The tokens of one host."""
 
     def __init__(self) -> None:
-        self._kept: dict[Grant, Kept] = {}
+        self._caches: dict[Grant, TokenCache] = {}
 
-    def of(self, grant: Grant) -> Kept:
+    def of(self, grant: Grant) -> TokenCache:
         """What is kept for `grant` and its equals."""
-        return self._kept.setdefault(grant, Kept())
+        return self._caches.setdefault(grant, TokenCache())
