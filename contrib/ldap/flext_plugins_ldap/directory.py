@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from contextlib import aclosing
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .change import changes, upsert
 from .entry import Entry, UpsertResult, User, common_name, fill, in_dn, in_filter, is_text
-from .errors import DirectoryError, InvalidCredentials, UserNotFound
-from .failover import Failover, SharedDeadline, leave
-from .ldif import Delete
+from .errors import DirectoryError, InvalidCredentials, UserNotFound, with_context
+from .failover import Failover, Job, SharedDeadline
 from .pool import Reader
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from .session import Session
     from .settings import DirectorySettings
 
-__all__ = ["AsyncDirectory", "Entry", "UpsertResult", "User"]
+T = TypeVar("T")
 
 
 class AsyncDirectory:
@@ -40,7 +39,7 @@ class AsyncDirectory:
     def __init__(
         self, settings: DirectorySettings, servers: Servers, connection: Connection
     ) -> None:
-        self._settings = settings
+        self._settings, self._connection = settings, connection
         self._failover = Failover(settings, servers, connection)
 
     async def health(self) -> str:
@@ -50,7 +49,7 @@ class AsyncDirectory:
             pool.run(lambda session: session.read("", "objectClass"), timeouts)
             return pool.address.target
 
-        return await self._failover.ask("health", work, idempotent=True)
+        return await self._failover.run(Job("health", work, idempotent=True))
 
     async def authenticate(self, username: str, password: str) -> User:
         """The user of that name, if that is the password.
@@ -64,7 +63,7 @@ class AsyncDirectory:
         """
         # A bind without a password succeeds, as nobody in particular.
         if not password or not is_text(password):
-            raise self._failover.told(InvalidCredentials())
+            raise with_context(InvalidCredentials(), self._connection)
         deadline = SharedDeadline()
         matches = await self._matches(username, self._settings.attributes, deadline)
         is_known = len(matches) == 1
@@ -74,9 +73,9 @@ class AsyncDirectory:
         def work(pool: Pool, timeouts: Timeouts, dn: str) -> None:
             pool.prove(dn, password, timeouts)
 
-        await self._failover.ask("bind", work, dn, deadline=deadline)
+        await self._failover.run(Job("bind", work, dn, deadline=deadline))
         if not is_known:
-            raise self._failover.told(InvalidCredentials())
+            raise with_context(InvalidCredentials(), self._connection)
         return self._user_of(username, matches[0], self._settings.attributes)
 
     async def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
@@ -193,7 +192,7 @@ class AsyncDirectory:
         """Do what a record of `ldif.read` says: an `Entry` is added."""
         if isinstance(record, Entry):
             await self.add(record.dn, record.attributes)
-        elif isinstance(record, Delete):
+        elif record.changetype == "delete":
             await self.delete(record.dn)
         else:
             wanted = record.by_attribute()
@@ -220,8 +219,8 @@ class AsyncDirectory:
             def work(pool: Pool, timeouts: Timeouts, _: str) -> None:
                 pool.run(lambda session: upsert(session, batch, done, timeouts), timeouts)  # noqa: B023
 
-            await self._failover.ask(
-                "upsert", work, idempotent=True, deadline=deadline, size=len(batch)
+            await self._failover.run(
+                Job("upsert", work, idempotent=True, deadline=deadline, size=len(batch))
             )
             reports += done
         return reports
@@ -231,7 +230,7 @@ class AsyncDirectory:
     ) -> User:
         matches = await self._matches(username, attributes, deadline)
         if len(matches) != 1:
-            raise self._failover.told(UserNotFound())
+            raise with_context(UserNotFound(), self._connection)
         return self._user_of(username, matches[0], attributes)
 
     def _user_of(self, username: str, entry: Entry, wanted: Sequence[str]) -> User:
@@ -256,37 +255,31 @@ class AsyncDirectory:
             attributes = [*attributes, name]
         wanted = self._fill(self._settings.user_filter, {"username": username}, in_filter)
 
-        def work(pool: Pool, timeouts: Timeouts, base: str) -> list[Entry]:
-            page = pool.run(lambda each: each.search(base, wanted, attributes, most=2), timeouts)
-            return page.entries
+        def search(session: Session, base: str) -> list[Entry]:
+            return session.search(base, wanted, attributes, most=2).entries
 
-        return await self._failover.ask(
-            "search", work, self._settings.search_base, idempotent=True, deadline=deadline
+        base, work = self._settings.search_base, _in_session(search)
+        return await self._failover.run(
+            Job("search", work, base, idempotent=True, deadline=deadline)
         )
 
     async def _pages(
         self, wanted: str, base: str, attributes: Sequence[str], deadline: SharedDeadline
     ) -> AsyncGenerator[list[Entry], None]:
-        size, place = self._settings.page_size, [base]
+        size = self._settings.page_size
 
-        def read(session: Session, cookie: bytes) -> tuple[list[Entry], bytes]:
-            return session.search(place[0], wanted, attributes, size=size, cookie=cookie)
+        def search(session: Session, base: str, cookie: bytes) -> tuple[list[Entry], bytes]:
+            return session.search(base, wanted, attributes, size=size, cookie=cookie)
 
-        def work(pool: Pool, timeouts: Timeouts, dn: str) -> list[Entry]:
-            place[0] = dn
-            return reader.page(pool, timeouts)
-
-        reader = Reader(read)
+        reader = Reader(search)
+        job = Job("search", reader.page, base, idempotent=True, deadline=deadline, reader=reader)
         try:
-            yield await self._failover.ask(
-                "search", work, base, idempotent=True, deadline=deadline, reader=reader
-            )
+            yield await self._failover.run(job)
             while not reader.is_over:
-                yield await self._failover.on(reader, "search", work, place[0], deadline)
+                yield await self._failover.resume(job)
         finally:
             reader.close()
-            if reader.place is not None:
-                leave(reader.place, reader)
+            reader.leave()
 
     async def _change(
         self,
@@ -297,10 +290,8 @@ class AsyncDirectory:
         *,
         idempotent: bool = False,
     ) -> None:
-        def work(pool: Pool, timeouts: Timeouts, dn: str) -> None:
-            pool.run(lambda session: change(session, dn), timeouts)
-
-        await self._failover.ask(name, work, self._fill(dn, values, in_dn), idempotent=idempotent)
+        dn = self._fill(dn, values, in_dn)
+        await self._failover.run(Job(name, _in_session(change), dn, idempotent=idempotent))
 
     def _fill(
         self, template: str, values: Mapping[str, str] | None, escape: Callable[[str], str]
@@ -308,4 +299,9 @@ class AsyncDirectory:
         try:
             return fill(template, values or {}, escape)
         except DirectoryError as error:
-            raise self._failover.told(error) from None
+            raise with_context(error, self._connection) from None
+
+
+def _in_session(work: Callable[[Session, str], T]) -> Callable[[Pool, Timeouts, str], T]:
+    """`work` as a job has it: in a session of the server that the job is done at."""
+    return lambda pool, timeouts, dn: pool.run(lambda session: work(session, dn), timeouts)

@@ -1,21 +1,16 @@
 """What is in a directory, and how it is named there."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from .errors import DirectoryError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
 Attributes: TypeAlias = Mapping[str, tuple[str | bytes, ...]]
 """Values by attribute, as text where they are UTF-8."""
-Values: TypeAlias = "str | bytes | Sequence[str | bytes]"
+Values: TypeAlias = str | bytes | Sequence[str | bytes]
 _IN_FILTER = re.compile(r"[\\*()\x00]")
 _IN_DN = re.compile(r"^[ #]|[\\,+\"<>;=\x00]| $")
 _ESCAPED = re.compile(r"((?:\\[0-9a-fA-F]{2})+)|\\(.)", re.DOTALL)

@@ -15,7 +15,14 @@ Settings that the directory does not go along with are a `ConfigError`, as every
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar
+
 from flext_plugins import Failure, FlextError
+
+if TYPE_CHECKING:
+    from flext_plugins import Connection
+
+E = TypeVar("E", bound=FlextError)
 
 
 class DirectoryError(FlextError):
@@ -106,3 +113,10 @@ class AccountLocked(AuthenticationFailed):
 
 class AccountExpired(AuthenticationFailed):
     """The password is right, and has to be changed before anything else."""
+
+
+def with_context(error: E, connection: Connection) -> E:
+    """Have `error` say which service and plugin it comes from, so far as nobody has; `error`."""
+    return error.add_context(
+        service=connection.service.name, plugin="ldap", distribution="flext-plugins-ldap"
+    )

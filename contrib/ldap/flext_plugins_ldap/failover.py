@@ -1,14 +1,15 @@
-"""The way from one thing that is asked to the server that answers."""
+"""Failover: tries a directory's servers in turn until one answers, and follows referrals."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flext_plugins import DeadlineExceeded, Failure, FlextError, Operation, Refused, options
 
-from .errors import DirectoryUnavailable, Exhausted, Late, Referral, Unreachable
+from .errors import DirectoryUnavailable, Exhausted, Late, Referral, Unreachable, with_context
 from .pool import Timeouts
 
 if TYPE_CHECKING:
@@ -21,36 +22,56 @@ if TYPE_CHECKING:
     from .settings import DirectorySettings
 
 T = TypeVar("T")
-F = TypeVar("F", bound=FlextError)
-Work: TypeAlias = "Callable[[Pool, Timeouts, str], T]"
-"""What is done at a server, below or to the DN that it is about there."""
 SYSTEM = "ldap"
 MOST_HOPS = 5
 """From one server to the next that it refers to."""
 
 
 class SharedDeadline:
-    """One thing that the application asked for, in however many operations."""
+    """The end of one thing that the application asks for, in however many operations."""
 
     def __init__(self) -> None:
-        self.deadline: float | None = None
-        """Of the first operation, and so of all."""
+        self.end: float | None = None
+        """The first operation's, and so that of all; on the clock of `time.monotonic`."""
 
     @contextmanager
-    def limited(self) -> Iterator[None]:
-        """The next operation has the time that is left."""
-        if self.deadline is None:
+    def limit(self) -> Iterator[None]:
+        """Give the operation inside a `with` the time that is left.
+
+        Raises:
+            DeadlineExceeded: none is left.
+        """
+        if self.end is None:
             yield
             return
-        left = self.deadline - time.monotonic()
+        left = self.end - time.monotonic()
         if left <= 0:
             raise DeadlineExceeded("no time left, waiting for the directory")
         with options(deadline=left):
             yield
 
 
+@dataclass(frozen=True, slots=True)
+class Job(Generic[T]):
+    """One thing to do at the first server that answers."""
+
+    name: str
+    """The name of its operations."""
+    work: Callable[[Pool, Timeouts, str], T]
+    """Does it, given a server's connections, the time that it may take, and the DN."""
+    dn: str = ""
+    """The entry that it is about, or below which it looks; a referral may name another one."""
+    idempotent: bool = False
+    """Whether it may be done twice, and so at the next server if an answer is lost."""
+    deadline: SharedDeadline = field(default_factory=SharedDeadline)
+    size: int | None = None
+    """The number of entries that it is about, if that is known."""
+    reader: Reader[Any] | None = None
+    """Keeps its place at one server from the first page to the last."""
+
+
 class Failover:
-    """Finds the server that answers, in an operation for each that is tried."""
+    """Does jobs at a directory's servers, in an operation for each server that is tried."""
 
     def __init__(
         self, settings: DirectorySettings, servers: Servers, connection: Connection
@@ -63,118 +84,70 @@ class Failover:
             settings.timeout or timeout.read,
         )
 
-    async def ask(
-        self,
-        name: str,
-        work: Work[T],
-        dn: str = "",
-        *,
-        idempotent: bool = False,
-        deadline: SharedDeadline | None = None,
-        size: int | None = None,
-        reader: Reader[Any] | None = None,
-    ) -> T:
-        """What the first server that answers says, or one that it refers to.
-
-        Args:
-            name: of the operation.
-            work: what is done at the server.
-            dn: below or to which.
-            idempotent: whether it may be done again, and at another server.
-            deadline: what the operation is part of.
-            size: how many entries it is about.
-            reader: keeps its place at the server until it is over.
-        """
-        places = [(server, dn) for server in self._servers.own]
-        deadline = deadline or SharedDeadline()
+    async def run(self, job: Job[T]) -> T:
+        """The result from the first server that answers, or from one that it refers to."""
+        places = [(server, job.dn) for server in self._servers.own]
         for hops in range(MOST_HOPS + 1):
             try:
-                return await self._at(
-                    places, name, work, deadline, idempotent=idempotent, size=size, reader=reader
-                )
-            except Referral as referred:
-                referrals = self._servers.referred(referred.urls)
-                if not referrals or hops == MOST_HOPS:
+                return await self._run_at_first(places, job)
+            except Referral as referral:
+                servers = self._servers.referred(referral.urls)
+                if not servers or hops == MOST_HOPS:
                     raise
-                places = [(server, named or places[0][1]) for server, named in referrals]
+                places = [(server, dn or places[0][1]) for server, dn in servers]
         raise AssertionError  # the last one returned or raised
 
-    async def on(
-        self, reader: Reader[Any], name: str, work: Work[T], dn: str, deadline: SharedDeadline
-    ) -> T:
-        """What the server says at which `reader` has its place; it is asked once."""
-        assert reader.place is not None  # noqa: S101 - its first page has come
-        return await self._at([(reader.place, dn)], name, work, deadline, reader=reader)
+    async def resume(self, job: Job[T]) -> T:
+        """The result from the server at which the job's reader has its place, tried once."""
+        reader = job.reader
+        assert reader is not None  # noqa: S101 - only such jobs go on
+        assert reader.server is not None  # noqa: S101 - its first page has come
+        return await self._run_at_first(
+            [(reader.server, reader.dn)], replace(job, idempotent=False)
+        )
 
-    async def _at(
-        self,
-        places: Sequence[tuple[Server, str]],
-        name: str,
-        work: Work[T],
-        deadline: SharedDeadline,
-        *,
-        idempotent: bool = False,
-        size: int | None = None,
-        reader: Reader[Any] | None = None,
-    ) -> T:
-        """What the first of these servers that answers says."""
-        attributes = {} if size is None else {"size": size}
+    async def _run_at_first(self, places: Sequence[tuple[Server, str]], job: Job[T]) -> T:
+        """The result from the first of these servers that answers, each with its DN."""
+        attributes = {} if job.size is None else {"size": job.size}
         for left, (server, dn) in reversed([*enumerate(reversed(places))]):
-            operation = Operation(SYSTEM, name, server.target, idempotent, attributes)
+            operation = Operation(SYSTEM, job.name, server.target, job.idempotent, attributes)
             try:
-                with deadline.limited():
+                with job.deadline.limit():
                     result: T = await self._connection.perform(
-                        operation, self._run, server, work, dn, deadline, reader
+                        operation, self._run_at, server, job, dn
                     )
                 return result
-            except Refused as error:
-                if not left:
-                    raise self.told(error) from error.__cause__
-            except DirectoryUnavailable as error:
-                may_be_done = error.failure is not Failure.CONNECT and not idempotent
-                if not left or may_be_done:
-                    raise self.told(error) from error.__cause__
             except FlextError as error:
-                raise self.told(error) from error.__cause__
+                if not left or not _may_move_on(error, job):
+                    with_context(error, self._connection)
+                    raise error from error.__cause__
         raise AssertionError  # the last one returned or raised
 
-    async def _run(
-        self,
-        server: Server,
-        work: Work[T],
-        dn: str,
-        deadline: SharedDeadline,
-        reader: Reader[Any] | None,
-    ) -> T:
-        call = self._connection.call
+    async def _run_at(self, server: Server, job: Job[T], dn: str) -> T:
+        call, reader = self._connection.call, job.reader
         assert call is not None  # noqa: S101 - operations have one
-        deadline.deadline = call.deadline
+        job.deadline.end = call.deadline
         call.check(f"the directory at {server.target}")
         timeouts = self._timeouts._replace(deadline=call.deadline)
         try:
-            if reader is None or reader.place is None:
+            if reader is None or reader.server is None:
                 await server.enter(timeouts)
             if reader is not None:
-                reader.place = server
+                reader.server = server
             try:
-                return await server.run(lambda pool, timeouts: work(pool, timeouts, dn), timeouts)
+                return await server.run(lambda pool: job.work(pool, timeouts, dn))
             finally:
-                if reader is None or reader.is_over:
-                    leave(server, reader)
+                if reader is None:
+                    server.leave()
+                elif reader.is_over:
+                    reader.leave()
         except (Late, Exhausted, Unreachable):
             call.check(f"the directory at {server.target}")  # it was the deadline that came
             raise
 
-    def told(self, error: F) -> F:
-        """`error`, saying whose it is."""
-        if error.plugin is None:
-            error.plugin, error.distribution = "ldap", "flext-plugins-ldap"
-        error.service = error.service or self._connection.service.name
-        return error
 
-
-def leave(server: Server, reader: Reader[Any] | None) -> None:
-    """Have no place at `server` any more."""
-    if reader is not None:
-        reader.place = None
-    server.leave()
+def _may_move_on(error: FlextError, job: Job[Any]) -> bool:
+    """Whether the next server may be tried: nothing was sent, or doing it twice does no harm."""
+    if isinstance(error, DirectoryUnavailable):
+        return job.idempotent or error.failure is Failure.CONNECT
+    return isinstance(error, Refused)

@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
+from typing import (
+    IO,
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    TypeAlias,
+    get_args,
+)
 
 from ldap3.core.exceptions import LDAPInvalidDnError
 from ldap3.protocol.rfc2849 import operation_to_ldif
@@ -43,6 +53,7 @@ class Change(NamedTuple):
 class Modify:
     """Changes to an entry, of which all happen or none."""
 
+    changetype: ClassVar[Literal["modify"]] = "modify"
     dn: str
     changes: tuple[Change, ...]
 
@@ -58,6 +69,7 @@ class Modify:
 class Delete:
     """The end of an entry."""
 
+    changetype: ClassVar[Literal["delete"]] = "delete"
     dn: str
 
 

@@ -181,10 +181,12 @@ class Reader(Generic[T]):
     Servers tie a page to the connection that the page before came over.
     """
 
-    def __init__(self, work: Callable[[Session, bytes], tuple[T, bytes]]) -> None:
+    def __init__(self, work: Callable[[Session, str, bytes], tuple[T, bytes]]) -> None:
         self.pool: Pool | None = None
-        self.place: Server | None = None
-        """Where the application has entered and not left."""
+        self.server: Server | None = None
+        """The one that the application has entered and not left."""
+        self.dn = ""
+        """The DN below which the latest page was read."""
         self._work = work
         self._session: Session | None = None
         self._cookie = b""
@@ -196,8 +198,9 @@ class Reader(Generic[T]):
         """Whether there is no further page."""
         return self._session is None
 
-    def page(self, pool: Pool, timeouts: Timeouts) -> T:
-        """The next page."""
+    def page(self, pool: Pool, timeouts: Timeouts, dn: str) -> T:
+        """Read the next page of what is below `dn`."""
+        self.dn = dn
         with self._lock:
             if self._is_closed:
                 raise Refused("the search was given up")
@@ -207,7 +210,7 @@ class Reader(Generic[T]):
                 session = pool.take(timeouts)
             else:
                 session.until = timeouts.until(timeouts.answer)
-            result, cookie = self._work(session, self._cookie)
+            result, cookie = self._work(session, dn, self._cookie)
         except BaseException as error:
             self._is_busy, self._session = False, None
             if session is not None:
@@ -229,3 +232,9 @@ class Reader(Generic[T]):
                 return
             session, self._session = self._session, None
         self.pool.drop(session)
+
+    def leave(self) -> None:
+        """Let somebody else into the server; without one that was entered, do nothing."""
+        if self.server is not None:
+            self.server.leave()
+            self.server = None

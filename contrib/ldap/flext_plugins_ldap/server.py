@@ -61,13 +61,12 @@ class Server:
         if self._threads is not None:
             self._places.release()
 
-    async def run(self, work: Callable[[Pool, Timeouts], T], timeouts: Timeouts) -> T:
-        """What `work` gives, for somebody who has entered."""
+    async def run(self, work: Callable[[Pool], T]) -> T:
+        """Call `work` with the connections, for somebody who has entered; its result."""
         self.pool.check_open()  # while there are threads
         if self._threads is None:
-            return work(self.pool, timeouts)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, work, self.pool, timeouts)
+            return work(self.pool)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, self.pool)
 
     def close(self) -> None:
         """Close what is idle now, and the rest when it is done."""

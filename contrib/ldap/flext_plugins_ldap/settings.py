@@ -1,7 +1,5 @@
 """What `[services.NAME.plugins.ldap]` may say."""
 
-from __future__ import annotations
-
 import re
 from string import Formatter
 from typing import Annotated, Any, Self, TypeAlias
@@ -19,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from flext_plugins import Secret  # noqa: TC001 - pydantic reads it
+from flext_plugins import Secret
 
 from .identity import IdentitySettings
 from .syntax import is_dn, is_filter
