@@ -5,3 +5,6 @@ from .fault import Fault
 from .stack import Devstack
 
 __all__ = ["Devstack", "DirectoryServer", "Fault"]
+
+for _public in (Devstack, DirectoryServer, Fault):
+    _public.__module__ = __name__  # where it is imported from, as tracebacks say
