@@ -1,4 +1,4 @@
-"""Asking a token service: whatever goes wrong there is a refusal here."""
+"""Fetches tokens; if the token service fails, the request that needed one is refused."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 async def fetch_token(grant: Grant, cache: TokenCache, connection: Connection) -> Token:
-    """A new token.
+    """Fetch a new token.
 
     Raises:
-        Refused: there is none; nothing else goes out, and it is no failure of the target.
+        Refused: the token service gave none; the service that is called has not failed.
         DeadlineExceeded: the call's own time is up.
         ConfigError: a secret cannot be read.
     """
@@ -40,7 +40,7 @@ async def fetch_token(grant: Grant, cache: TokenCache, connection: Connection) -
 async def _post(
     grant: Grant, question: Question, connection: Connection
 ) -> tuple[Token | Problem, float | None]:
-    """The answer to one question, and the seconds after which it may be put again."""
+    """Post one question; its answer, and the seconds after which it may be asked again."""
     sent_at = time.monotonic()
     try:
         response = await connection.request(
@@ -72,7 +72,7 @@ async def _post(
 
 
 def _is_own(error: DeadlineExceeded, call: Call | None) -> bool:
-    """Whether the call's time is up, and not merely what the token service is given."""
+    """Whether the call's own time is up, and not only that of the token service."""
     if call is None or call.deadline is None:
         return False
     inherited = error.call is not None and error.call.deadline == call.deadline

@@ -1,4 +1,4 @@
-"""OAuth 2.0: client credentials and refresh tokens, in oauthlib's words."""
+"""The scheme `oauth2`: client credentials and refresh tokens, worded by oauthlib."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .token import Token
 
 _LONGEST = 200
-"""Characters of what a token service says that go into a message."""
+"""Characters of a token service's own words in a message, at most."""
 
 
 @dataclass(frozen=True)
 class OAuth2:
-    """The scheme `oauth2`."""
+    """The grant of the scheme `oauth2`."""
 
     service: str
     url: str
@@ -38,7 +38,7 @@ class OAuth2:
 
     @classmethod
     def of(cls, settings: AuthSettings) -> OAuth2:
-        """What the settings say."""
+        """The grant that the settings describe."""
         address = settings.token_url
         return cls(
             address.origin if address else settings.service or "",
@@ -53,11 +53,13 @@ class OAuth2:
 
     @property
     def place(self) -> str:
-        """Who it is, for messages."""
+        """The token service, for messages."""
         return f"the token service {self.service!r}"
 
     def questions(self, refresh: Credential | None) -> Iterator[Question]:
-        """First with the refresh token that came last, then as at first; references are read now.
+        """Yield the question with the latest refresh token, then the original one.
+
+        References are read now.
 
         A user's own refresh token is never followed by the client's credentials: they would give
         the token of somebody else.
@@ -98,7 +100,7 @@ class OAuth2:
     def answer(
         self, status: int, body: bytes, question: Question, sent_at: float
     ) -> Token | Problem:
-        """The token, or what the token service says about the request."""
+        """The token, or the reason that the token service gives for refusing one."""
         failed = None if 200 <= status < 300 else Problem(f"failed with status {status}")
         try:
             answer = BackendApplicationClient("").parse_request_body_response(body.decode())
@@ -119,7 +121,7 @@ class OAuth2:
 
 
 def _quotable(words: tuple[object, ...], secrets: tuple[str, ...]) -> str:
-    """The token service's own words, unless they quote what it was sent."""
+    """The token service's own words, without those that quote a secret it was sent."""
     forms = {form for each in secrets if each for form in (each, quote_plus(each), quote(each))}
     fine = [
         each

@@ -1,4 +1,4 @@
-"""The plugin: marks each request, and recovers once from a rejected token."""
+"""The plugin: adds the credential to each request, and replaces a rejected token once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .token import Grant, Token
 
 GRANTS: dict[str, type[Login | OAuth2]] = {"login": Login, "oauth2": OAuth2}
-"""The schemes whose credential is a token that is fetched."""
+"""The schemes that fetch a token."""
 
 
 class Auth:
@@ -49,7 +49,7 @@ class Auth:
         elif settings.scheme == "mtls":
             _check_certificate(service)
         else:
-            # What no header can carry is told here, not at the first request.
+            # So that a value no header can carry is found now, and not at the first request.
             self._credential = static_credential(settings)
 
     @hookimpl
@@ -101,7 +101,7 @@ class Auth:
 
 
 class ServiceTokens:
-    """The tokens that one service is sent, which others of the host may share."""
+    """Gets and renews the token for one service; services with equal grants share it."""
 
     def __init__(self, settings: AuthSettings, service: Service) -> None:
         self._grant: Grant = GRANTS[settings.scheme].of(settings)
@@ -110,10 +110,10 @@ class ServiceTokens:
         self._rejections = Backoff()
 
     async def get(self, connection: Connection) -> Token:
-        """The token; one caller renews it before its end, while others go on with it.
+        """The token; one caller renews it before it expires, while the others use the old one.
 
         Raises:
-            Refused: there is none.
+            Refused: none can be had.
             DeadlineExceeded: the call's own time is up.
             ConfigError: a secret cannot be read.
         """
@@ -161,10 +161,10 @@ class ServiceTokens:
         return token
 
     def may_heal(self, status: int, token: Token, began: float) -> bool:
-        """Whether an exchange that `began` then may be sent again with another token.
+        """Whether an exchange that `began` at that time may be sent again with another token.
 
-        If so, `token` is used no longer. No other token helps where one that was fetched for this
-        very exchange is rejected, nor for a while after one that came for a rejected one was.
+        If so, `token` is forgotten. A new token cannot help if the rejected one was fetched for
+        this very exchange, nor for a while after a resend with a new token was rejected as well.
         """
         if status != 401:
             self._rejections.reset()
@@ -174,13 +174,13 @@ class ServiceTokens:
         return False
 
     def note_resend(self, status: int) -> None:
-        """What came of sending again."""
+        """Note the status that a resend got."""
         if status == 401:
             self._rejections.note_failure()
 
 
 def _half_the_time(call: Call | None) -> AbstractContextManager[None]:
-    """Leaves the other half for the request, which has a valid token."""
+    """Give a renewal half of the time; the request, which has a valid token, gets the rest."""
     left = call.remaining() if call else None
     return nullcontext() if left is None or left <= 0 else options(deadline=left / 2)
 

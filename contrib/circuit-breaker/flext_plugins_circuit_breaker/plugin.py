@@ -1,4 +1,4 @@
-"""The plugin: asks the target's circuit before each call, and tells it what came of it."""
+"""The plugin: asks the target's circuit before each call, and reports the outcome to it."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Circuit:
-    """The circuit of one target, as the application sees it."""
+    """The circuit of one target, for the application to look at and to switch."""
 
     def __init__(self, breaker: Breaker, tell: Callable[[Breaker, Change | None], None]) -> None:
         self._breaker, self._report = breaker, tell
 
     @property
     def target(self) -> str:
-        """What is guarded: an origin, or an operation's target."""
+        """The origin or the operation's target that is guarded."""
         return self._breaker.target
 
     @property
     def state(self) -> State:
-        """What it is in now; an open one changes when the next call comes, not by itself."""
+        """The present state; an open circuit changes when the next call comes, not by itself."""
         return self._breaker.state
 
     @property
     def counts(self) -> Counts:
-        """What has been counted since it came into this state."""
+        """The numbers counted since the circuit entered its state."""
         return self._breaker.counts
 
     def trip(self) -> None:
@@ -50,15 +50,15 @@ class Circuit:
         self._report(self._breaker, self._breaker.trip())
 
     def reset(self) -> None:
-        """Let calls pass, with nothing counted; those under way count for nothing."""
+        """Let calls pass, with nothing counted; those under way will not count."""
         self._report(self._breaker, self._breaker.reset())
 
 
 class CircuitBreaker(Circuit):
     """Refuses calls to a target that has kept failing, with `CircuitOpen`.
 
-    The service's origin is a target, whose circuit this is itself, and so is that of each
-    operation. `host.resource(service, CircuitBreaker)` gives it to the application.
+    This is itself the circuit of the service's origin; each target of an operation has one of its
+    own. An application gets it from `host.resource(service, CircuitBreaker)`.
     """
 
     Settings = CircuitBreakerSettings
@@ -79,12 +79,12 @@ class CircuitBreaker(Circuit):
         connection.provide(CircuitBreaker, self)
 
     def circuit(self, system: str, target: str) -> Circuit:
-        """The circuit of an operation's `system` and `target`, whether there was one or not."""
+        """The circuit of an operation's `system` and `target`; it is made if there is none."""
         return Circuit(self._of(system, target), self._tell)
 
     @property
     def circuits(self) -> tuple[Circuit, ...]:
-        """All there are: the origin's own, and those of operations."""
+        """All circuits: the origin's, then those of operations."""
         with self._lock:
             return (self, *[Circuit(each, self._tell) for each in self._operations.values()])
 
@@ -134,7 +134,7 @@ class CircuitBreaker(Circuit):
         message: Any,
         connection: Connection,
     ) -> tuple[Permit | None, M]:
-        """What `go` gives, and the permit to settle if it came from the target."""
+        """Call `go`; its result, and the permit to settle if the result came from the target."""
         permit, change = breaker.admit()
         if change is not None:
             self._tell(breaker, change, connection)

@@ -1,4 +1,4 @@
-"""What came of the latest calls, in memory that does not grow with their number."""
+"""Windows over the latest calls, in memory that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from typing import NamedTuple, Protocol
 
 BUCKETS = 10
-"""Parts of a window of seconds; it forgets one at a time."""
+"""Parts of a window of seconds, which forgets one part at a time."""
 
 
 class Totals(NamedTuple):
@@ -24,7 +24,7 @@ class Window(Protocol):
         """Note a call that ended."""
 
     def totals(self, now: float) -> Totals:
-        """What is in the window."""
+        """Add up the calls in the window."""
 
 
 class CallWindow:
@@ -68,5 +68,5 @@ class TimeWindow:
 
 
 def window_of(size: int | str) -> Window:
-    """The window that the settings ask for: so many calls, or seconds with an `s`."""
+    """Make a window of `size` calls, or of seconds if it ends with an `s`."""
     return CallWindow(size) if isinstance(size, int) else TimeWindow(float(size.rstrip("s")))

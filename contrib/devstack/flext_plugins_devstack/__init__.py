@@ -1,4 +1,4 @@
-"""FlexCore, flext-auth and a directory to talk to: real servers on loopback, and their faults."""
+"""Runs FlexCore, flext-auth and a directory on loopback, with faults on request."""
 
 from .directory import DirectoryServer
 from .fault import Fault

@@ -1,4 +1,4 @@
-"""flext-auth as it answers: several tenants, RS256 tokens, validation, logout."""
+"""A stand-in for flext-auth: several tenants, RS256 tokens, validation, logout."""
 
 import json
 import math
@@ -25,7 +25,7 @@ ISSUER = "flexcore-auth"
 
 
 class TokenError(Exception):
-    """The request carries no token that is worth anything; the message says why."""
+    """The request carries no valid token; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ USERS = {
 
 
 class FlextAuth(Server):
-    """flext-auth; `token_lifetime` (seconds, may be fractions) holds for tokens yet to come."""
+    """A flext-auth server; `token_lifetime`, in seconds, applies to tokens issued from now on."""
 
     def __init__(
         self, port: int = 0, token_lifetime: float = 3600.0, default_tenant: str | None = None
@@ -112,12 +112,12 @@ class FlextAuth(Server):
 
     @property
     def logins(self) -> int:
-        """How many logins succeeded."""
+        """The number of successful logins."""
         return self._logins
 
     @property
     def public_key(self) -> str:
-        """The key that tokens are checked with, as PEM; another one in each Devstack."""
+        """The key that verifies tokens, as PEM; each Devstack has its own."""
         encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         return self._key.public_key().public_bytes(encoding, form).decode()
 

@@ -1,4 +1,4 @@
-"""A real slapd on loopback: people and groups behind TLS, taken down and brought up at will."""
+"""A real slapd on loopback, with users and groups, that can be stopped and started."""
 
 import os
 import shutil
@@ -20,17 +20,17 @@ BASE = "dc=flext,dc=test"
 PEOPLE = f"ou=people,{BASE}"
 GROUPS = f"ou=groups,{BASE}"
 SERVICE = f"cn=service,{BASE}"
-"""May read, and write what is below the base."""
+"""The account that may read, and write below the base."""
 PASSWORD = "s3rvice-passw0rd"  # noqa: S105 - of a directory that anybody may ask
 USERS = {"ana": ("Ana Silva", "ana-passw0rd"), "bob": ("Bob Jones", "bob-passw0rd")}
-"""By `uid`: the name and the password."""
+"""The name and password of each `uid`."""
 MEMBERS = {"engineers": ("ana", "bob"), "admins": ("ana",), "Sales, North": ("bob",)}
-"""By group: the `uid` of each member."""
+"""The members' `uid`s of each group."""
 
 SCHEMA, MODULES = Path("/etc/ldap/schema"), Path("/usr/lib/ldap")
-"""Where Debian and Ubuntu have them."""
+"""The folders of Debian and Ubuntu."""
 ELSEWHERE = ("/usr/sbin", "/sbin")
-"""Where slapd is, besides PATH, which leads there for root alone."""
+"""Folders to search for slapd beside PATH, which has them for root alone."""
 CONFIGURATION = """
 include {schema}/core.schema
 include {schema}/cosine.schema
@@ -60,7 +60,7 @@ memberof-refint TRUE
 
 
 class NotInstalled(Exception):
-    """There is no slapd; the message names the command that installs it."""
+    """The program slapd is not installed; the message names the command that installs it."""
 
 
 def program() -> str:
@@ -77,7 +77,7 @@ def program() -> str:
 
 
 def entry(dn: str, **attributes: str | Sequence[str]) -> str:
-    """Word an entry as LDIF; values are ASCII."""
+    """Write an entry as LDIF; values are ASCII."""
     lines = [f"dn: {dn}"]
     for name, values in attributes.items():
         lines += [f"{name}: {each}" for each in ([values] if isinstance(values, str) else values)]
@@ -89,7 +89,7 @@ def people(
     members: Mapping[str, Sequence[str]],
     more: Mapping[str, Mapping[str, str | Sequence[str]]] | None = None,
 ) -> Iterator[str]:
-    """Word users and groups; `more` is what single users have besides, by `uid`."""
+    """Write users and groups as LDIF; `more` has further attributes by `uid`."""
     for uid, (name, password) in users.items():
         yield entry(
             f"uid={uid},{PEOPLE}",
@@ -110,7 +110,7 @@ def people(
 
 
 def root(units: Iterable[str] = ("people", "groups"), **service: str) -> Iterator[str]:
-    """Word the base, its units and the account that asks, which has `service` besides."""
+    """Write the base, its units and the service account as LDIF; `service` adds to the account."""
     yield entry(BASE, objectClass=["dcObject", "organization"], o="Flext", dc="flext")
     for unit in units:
         yield entry(f"ou={unit},{BASE}", objectClass="organizationalUnit", ou=unit)
@@ -126,18 +126,18 @@ class DirectoryServer:
     """A slapd in a process of its own, on a port for `ldap://` and one for `ldaps://`.
 
     Args:
-        folder: for its files; a temporary one if left out.
-        authority: whose certificate it has; one of its own if left out.
-        tls: whether it can.
+        folder: for its files; a temporary one by default.
+        authority: issues its certificate; by default one of its own.
+        tls: whether it supports TLS.
         options: lines of slapd.conf before the database.
-        access: who may what, asked before the rest.
-        overlays: more lines of the database's.
+        access: rules of access, which come before the others.
+        overlays: further lines of the database's section.
 
     Attributes:
-        entries: what it holds at first, as LDIF; read by the first `up`.
+        entries: its first content as LDIF, which the first `up` loads.
 
     Raises:
-        NotInstalled: there is no slapd.
+        NotInstalled: slapd is not installed.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class DirectoryServer:
         return None if self._process is None else self._process.pid
 
     def settings(self, **more: object) -> dict[str, object]:
-        """Settings with which the plugin `ldap` can ask here, and `more`."""
+        """The settings of the plugin `ldap` for this directory, and `more`."""
         return {
             "url": self.url,
             "ca_file": self.ca_file,
@@ -190,7 +190,7 @@ class DirectoryServer:
         """Start until connections are accepted; does nothing when running.
 
         Raises:
-            RuntimeError: it did not start within 5 seconds; what it said is told.
+            RuntimeError: it did not start within 5 seconds; the message has its output.
         """
         if self._process is not None:
             return
@@ -213,14 +213,14 @@ class DirectoryServer:
             time.sleep(0.005)
 
     def down(self) -> None:
-        """Kill it, whatever it is doing: connections are refused until `up` on the same ports."""
+        """Kill it; connections are refused until `up`, which uses the same ports."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def close(self) -> None:
-        """Take it down for good and give its ports back; does nothing the second time."""
+        """Kill it and give its ports back; do nothing the second time."""
         self.down()
         self._resources.close()
 

@@ -1,4 +1,4 @@
-"""What can go wrong on request, and how it is done to a connection."""
+"""Faults that a server commits on request."""
 
 import asyncio
 import contextlib
@@ -13,13 +13,13 @@ from starlette.types import Message, Receive, Send
 
 @dataclass(frozen=True)
 class Fault:
-    """How the next request is to go wrong.
+    """A way for coming requests to go wrong.
 
-    `delay` (seconds) comes first, then what is asked beside it; with nothing beside it, or with
-    `cut_body` alone, the application's own answer follows.
+    `delay` (seconds) comes first, then the other faults. If there are none, or `cut_body` alone,
+    the application's own answer follows.
 
     Raises:
-        ValueError: a value is of the wrong type or out of range, or nothing is asked for.
+        ValueError: a value is of the wrong type or out of range, or there is no fault in it.
     """
 
     status: int | None = None  # 200 to 599
@@ -70,7 +70,7 @@ class Fault:
         receive: Receive,
         send: Send,
     ) -> None:
-        """Answer one request, or fail to: `answer` would do it properly."""
+        """Spoil one request, which `answer` would answer properly."""
         if self.delay:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(_until_disconnected(receive), self.delay)

@@ -1,4 +1,4 @@
-"""FlexCore as it answers: most of it says the same thing every time, and so does the original."""
+"""A stand-in for FlexCore: most of its answers are fixed, as are the original's."""
 
 import json
 import time
@@ -51,7 +51,7 @@ def _now(_: str, __: str) -> str:
 
 NODE: dict[str, Any] = {"node_id": _node}
 NODE_NOW = NODE | {"timestamp": _now}
-# Method, path, what is said there; a function makes a value of the node's id and the path's name.
+# Method, path, answer; a function in it makes a value of the node's id and the path's name.
 ALWAYS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "GET",
@@ -121,7 +121,7 @@ ALWAYS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 
 class FlexCore(Server):
-    """FlexCore. With an `authority`, everything under /api/ demands a token that it issued."""
+    """A FlexCore server; with an `authority`, all under /api/ demands a token that it issued."""
 
     def __init__(self, port: int = 0, authority: FlextAuth | None = None) -> None:
         self._authority = authority

@@ -1,4 +1,4 @@
-"""What is done to entries."""
+"""Changes to entries: modifications as LDAP words them, and upserts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def changes(
     add: Mapping[str, Values] | None,
     delete: Mapping[str, Values] | None,
 ) -> dict[str, list[tuple[str, Values]]]:
-    """As LDAP has them: by attribute, each with its operation."""
+    """Sort changes by attribute, each with its operation, as LDAP words them."""
     by_name: dict[str, list[tuple[str, Values]]] = {}
     for operation, attributes in ((REPLACE, replace), (DELETE, delete), (ADD, add)):
         for name, values in (attributes or {}).items():
@@ -34,7 +34,7 @@ def changes(
 def upsert(
     session: Session, batch: Sequence[Entry], results: list[UpsertResult], timeouts: Timeouts
 ) -> None:
-    """Bring the entries of `batch` that are not `done` into the directory, and say so in `done`."""
+    """Add or modify the entries of `batch` that have no result yet, and append their results."""
     for entry in batch[len(results) :]:
         session.until = timeouts.until(timeouts.answer)  # for each, however many there are
         try:

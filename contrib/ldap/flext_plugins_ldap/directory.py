@@ -1,4 +1,4 @@
-"""A directory as an application asks it from an event loop; the sync one drives this."""
+"""The directory for event loops; the one for threads drives it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ T = TypeVar("T")
 
 
 class AsyncDirectory:
-    """People, groups and everything else in a directory.
+    """Reads and changes people, groups and everything else in a directory.
 
     Each method is one operation or several, which pass the service's plugins. All raise
-    `DirectoryUnavailable` where no server answers, `DirectoryError` where one says no, and what
-    plugins raise: `CircuitOpen` is a `Refused`, `DeadlineExceeded` ends what takes too long.
+    `DirectoryUnavailable` if no server answers, `DirectoryError` if one says no, and what plugins
+    raise: an open circuit's `CircuitOpen`, which is a `Refused`, or `DeadlineExceeded`.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class AsyncDirectory:
         self._failover = Failover(settings, servers, connection)
 
     async def health(self) -> str:
-        """The `host:port` of the server that answers, to whom it gives the password it has."""
+        """The `host:port` of the server that answers, after a bind with the configured password."""
 
         def work(pool: Pool, timeouts: Timeouts, _: str) -> str:
             pool.run(lambda session: session.read("", "objectClass"), timeouts)
@@ -52,9 +52,9 @@ class AsyncDirectory:
         return await self._failover.run(Job("health", work, idempotent=True))
 
     async def authenticate(self, username: str, password: str) -> User:
-        """The user of that name, if that is the password.
+        """The user of that name, if the password is right.
 
-        A name that nobody has costs what a wrong password costs.
+        An unknown name takes as long as a wrong password.
 
         Raises:
             InvalidCredentials: the name, the password or both are wrong, or several have the name.
@@ -67,7 +67,7 @@ class AsyncDirectory:
         deadline = SharedDeadline()
         matches = await self._matches(username, self._settings.attributes, deadline)
         is_known = len(matches) == 1
-        # A DN that nobody has, so that it takes as long.
+        # For an unknown name a DN that nobody has, so that the answer takes as long.
         dn = matches[0].dn if is_known else f"cn={os.urandom(8).hex()},{self._settings.search_base}"
 
         def work(pool: Pool, timeouts: Timeouts, dn: str) -> None:
@@ -79,7 +79,7 @@ class AsyncDirectory:
         return self._user_of(username, matches[0], self._settings.attributes)
 
     async def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
-        """The user of that name, with these attributes, or those of the settings.
+        """The user of that name, with the given attributes or those of the settings.
 
         Raises:
             UserNotFound: nobody has it, or several have.
@@ -115,15 +115,15 @@ class AsyncDirectory:
         base: str | None = None,
         attributes: Sequence[str] = ("*",),
     ) -> AsyncGenerator[Entry, None]:
-        """All that match, as they come: each page is an operation, read when it is wanted.
+        """Yield all entries that match; each page is an operation, read when it is needed.
 
-        They come over one connection, which is held until the last page or until the iterator is
-        closed. Time runs from the first page on.
+        All pages come over one connection, which is held until the last page or until the iterator
+        is closed. The deadline runs from the first page on.
 
         Args:
-            ldap_filter: such as `(mail={mail})`; what `values` fills in is escaped.
+            ldap_filter: such as `(mail={mail})`; the values are escaped.
             values: for the placeholders in `ldap_filter` and `base`.
-            base: below which to look, in place of `search_base`.
+            base: the DN below which to look, in place of `search_base`.
             attributes: to be read.
         """
         pages = self.pages(ldap_filter, values, base=base, attributes=attributes)
@@ -140,7 +140,7 @@ class AsyncDirectory:
         base: str | None = None,
         attributes: Sequence[str] = ("*",),
     ) -> AsyncGenerator[list[Entry], None]:
-        """The same, a page at a time."""
+        """Search like `search`, but yield a page at a time."""
         wanted = self._fill(ldap_filter, values, in_filter)
         where = self._settings.search_base
         if base is not None:
@@ -153,7 +153,7 @@ class AsyncDirectory:
         attributes: Mapping[str, Values],
         values: Mapping[str, str] | None = None,
     ) -> None:
-        """A new entry; `values` are for placeholders in `dn`, such as `uid={uid},ou=people`."""
+        """Add an entry; `values` fill placeholders in `dn`, such as `uid={uid},ou=people`."""
         await self._change("add", dn, values, lambda session, dn: session.add(dn, attributes))
 
     async def modify(
@@ -168,10 +168,10 @@ class AsyncDirectory:
         """Change an entry, all at once or not at all.
 
         Args:
-            dn: whose; with placeholders for `values`.
-            replace: the values that attributes have from now on; none removes the attribute.
-            add: values that join those that there are.
-            delete: values that go.
+            dn: the entry; with placeholders for `values`.
+            replace: the attributes' new values; no values remove the attribute.
+            add: values to add to those that exist.
+            delete: values to remove.
             values: for the placeholders in `dn`.
         """
         wanted = changes(replace, add, delete)
@@ -185,11 +185,11 @@ class AsyncDirectory:
         )
 
     async def delete(self, dn: str, values: Mapping[str, str] | None = None) -> None:
-        """An entry less; `values` are for placeholders in `dn`."""
+        """Delete an entry; `values` fill placeholders in `dn`."""
         await self._change("delete", dn, values, lambda session, dn: session.delete(dn))
 
     async def apply(self, record: Record) -> None:
-        """Do what a record of `ldif.read` says: an `Entry` is added."""
+        """Do what a record of `ldif.read` says; an `Entry` is added."""
         if isinstance(record, Entry):
             await self.add(record.dn, record.attributes)
         elif record.changetype == "delete":
@@ -206,10 +206,10 @@ class AsyncDirectory:
             )
 
     async def upsert(self, entries: Iterable[Entry]) -> list[UpsertResult]:
-        """Add what is not there, and give what is there these attributes; others stay as they are.
+        """Add entries that do not exist, and replace these attributes of those that do.
 
-        Each batch of `page_size` is an operation. One entry's failure is told in its report; if the
-        directory fails, what was done until then stays done, and the same can be asked again.
+        Each batch of `page_size` is an operation. An entry's failure is in its result. If the
+        directory fails, what was done until then stays done, and the same call can be repeated.
         """
         deadline, every = SharedDeadline(), iter(entries)
         reports: list[UpsertResult] = []
@@ -234,7 +234,7 @@ class AsyncDirectory:
         return self._user_of(username, matches[0], attributes)
 
     def _user_of(self, username: str, entry: Entry, wanted: Sequence[str]) -> User:
-        """The user, under the name as the directory has it: whoever is ANA is ana."""
+        """The user of an entry, with the name as the directory spells it: ANA is ana."""
         name, folded_names = self._settings.name_attribute, {each.lower() for each in wanted}
         attributes = dict(entry.attributes)
         for key in [each for each in attributes if each.lower() == name]:
@@ -247,7 +247,7 @@ class AsyncDirectory:
     async def _matches(
         self, username: str, attributes: Sequence[str], deadline: SharedDeadline
     ) -> list[Entry]:
-        """Who has that name; two are as good as many."""
+        """The users of that name, two at most, since two are already too many."""
         if not is_text(username):
             return []
         name = self._settings.name_attribute
@@ -303,5 +303,5 @@ class AsyncDirectory:
 
 
 def _in_session(work: Callable[[Session, str], T]) -> Callable[[Pool, Timeouts, str], T]:
-    """`work` as a job has it: in a session of the server that the job is done at."""
+    """Wrap `work`, which takes a session, for a `Job`, which takes a server's pool."""
     return lambda pool, timeouts, dn: pool.run(lambda session: work(session, dn), timeouts)

@@ -1,4 +1,4 @@
-"""What is in a directory, and how it is named there."""
+"""Entries and users, and the escaping of values in filters and DNs."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from .errors import DirectoryError
 
 Attributes: TypeAlias = Mapping[str, tuple[str | bytes, ...]]
-"""Values by attribute, as text where they are UTF-8."""
+"""Values by attribute, as text if they are UTF-8."""
 Values: TypeAlias = str | bytes | Sequence[str | bytes]
 _IN_FILTER = re.compile(r"[\\*()\x00]")
 _IN_DN = re.compile(r"^[ #]|[\\,+\"<>;=\x00]| $")
@@ -18,7 +18,7 @@ _ESCAPED = re.compile(r"((?:\\[0-9a-fA-F]{2})+)|\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry."""
+    """An entry of a directory."""
 
     dn: str
     attributes: Attributes
@@ -26,7 +26,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody in the directory."""
+    """A user in a directory."""
 
     username: str
     dn: str
@@ -35,7 +35,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class UpsertResult:
-    """What became of one entry of an `upsert`."""
+    """The result of an `upsert` for one entry."""
 
     dn: str
     outcome: Literal["added", "modified", "failed"]
@@ -47,7 +47,7 @@ def _hex_escape(match: re.Match[str]) -> str:
 
 
 def is_text(value: str) -> bool:
-    """Whether `value` can be sent: what has half a surrogate pair in it cannot."""
+    """Whether `value` can be sent, which half a surrogate pair prevents."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -56,17 +56,17 @@ def is_text(value: str) -> bool:
 
 
 def in_filter(value: str) -> str:
-    """`value`, for one in a filter: it matches itself and nothing else (RFC 4515)."""
+    """Escape `value` for a filter, where it then matches only itself (RFC 4515)."""
     return _IN_FILTER.sub(_hex_escape, value)
 
 
 def in_dn(value: str) -> str:
-    """`value`, for one in a DN: it names itself and nothing else (RFC 4514)."""
+    """Escape `value` for a DN, where it then names only itself (RFC 4514)."""
     return _IN_DN.sub(_hex_escape, value)
 
 
 def fill(template: str, values: Mapping[str, str], escape: Callable[[str], str]) -> str:
-    """`template` with `values` in its placeholders, escaped; without values it is as it stands.
+    """Fill the placeholders of `template` with escaped values; without values return it unchanged.
 
     Raises:
         DirectoryError: a placeholder has no value.
@@ -99,7 +99,7 @@ def _plain(match: re.Match[str]) -> str:
 
 
 def decode(raw: Mapping[str, Sequence[bytes]]) -> Attributes:
-    """What came over the wire, as text where it is."""
+    """Decode values from the wire to text if they are UTF-8."""
     return {name: tuple(_text(value) for value in values) for name, values in raw.items() if values}
 
 
@@ -111,5 +111,5 @@ def _text(value: bytes) -> str | bytes:
 
 
 def as_list(values: Values) -> list[str | bytes]:
-    """One value or several."""
+    """Make a list of one value or several."""
     return [values] if isinstance(values, (str, bytes)) else [*values]

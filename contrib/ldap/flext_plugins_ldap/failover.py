@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SYSTEM = "ldap"
 MOST_HOPS = 5
-"""From one server to the next that it refers to."""
+"""Referrals that are followed, one after the other."""
 
 
 class SharedDeadline:
-    """The end of one thing that the application asks for, in however many operations."""
+    """The deadline that all operations of one call to the directory share."""
 
     def __init__(self) -> None:
         self.end: float | None = None
-        """The first operation's, and so that of all; on the clock of `time.monotonic`."""
+        """Set by the first operation, on the clock of `time.monotonic`."""
 
     @contextmanager
     def limit(self) -> Iterator[None]:
@@ -98,7 +98,7 @@ class Failover:
         raise AssertionError  # the last one returned or raised
 
     async def resume(self, job: Job[T]) -> T:
-        """The result from the server at which the job's reader has its place, tried once."""
+        """The result from the server at which the job's reader has its place, tried only once."""
         reader = job.reader
         assert reader is not None  # noqa: S101 - only such jobs go on
         assert reader.server is not None  # noqa: S101 - its first page has come

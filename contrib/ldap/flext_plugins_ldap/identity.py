@@ -1,4 +1,4 @@
-"""Who a request is for: the user's name, department and groups, as headers."""
+"""Headers that name the user of a request, with department and groups."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from .directory import AsyncDirectory
 
 MOST_USERS = 10_000
-"""How many users' headers a service keeps at a time."""
+"""Users whose headers a service caches, at most."""
 _NAME = r"^[A-Za-z0-9!#$%&'*+.^`|~-]+$"
 
 
 class IdentitySettings(BaseModel):
-    """The part of the plugin's table that says what requests tell of their user."""
+    """The settings for the headers that name a request's user."""
 
     identity: str | None = Field(None, min_length=1)
-    """The user of calls for which the application names none."""
+    """The user of calls if the application names none."""
     user_header: str = Field("X-User", pattern=_NAME)
     department_header: str = Field("X-Department", pattern=_NAME)
     groups_header: str = Field("X-Groups", pattern=_NAME)
     department_attribute: str = Field("departmentNumber", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
-    """Where the directory has a user's department."""
+    """The attribute that holds a user's department."""
     ttl: float = Field(60.0, ge=0, allow_inf_nan=False)
-    """Seconds for which what the directory said about a user is sent without asking it again."""
+    """Seconds for which a user's headers are cached."""
     longest_header: int = Field(4096, ge=1)
     """Bytes of a header's value; a call whose user would need more is refused."""
 
@@ -72,7 +72,7 @@ class Identity:
     async def mark(
         self, request: Request, connection: Connection, directory: AsyncDirectory | None
     ) -> None:
-        """Have `request` say who it is for, and nothing of what it said itself about that.
+        """Set the headers that name the user, and remove those that the request brought itself.
 
         Args:
             request: loses these headers, whoever set them.
@@ -105,7 +105,7 @@ class Identity:
     async def _fetch(self, user: str, directory: AsyncDirectory) -> Mapping[str, str]:
         if (headers := self._valid(user)) is not None:  # another flight has landed since
             return headers
-        until = time.monotonic() + self._settings.ttl  # counted from before it was asked
+        until = time.monotonic() + self._settings.ttl  # counted from before the question
         headers = dict(await self._look_up(user, directory))
         with self._lock:
             self._cache.pop(user, None)
@@ -115,7 +115,7 @@ class Identity:
         return headers
 
     async def _look_up(self, user: str, directory: AsyncDirectory) -> Iterable[tuple[str, str]]:
-        """What the directory says.
+        """Ask the directory for the values of the headers.
 
         What went wrong at the directory leaves as `Refused`: it is no failure of the HTTP service.
         """
@@ -145,10 +145,10 @@ class Identity:
 
 
 def _encode(value: str | bytes) -> str:
-    """Only letters, digits and `-._~@` as they are: no comma, and nothing that ends a header."""
+    """Quote all but letters, digits and `-._~@`: no comma stays, and nothing that ends a header."""
     return quote(value, safe="@")
 
 
 def _fold(header: str) -> str:
-    """A header's name as CGI and WSGI servers have it, to whom `X_User` is `X-User`."""
+    """Fold a header's name as CGI and WSGI servers do, which take `X_User` for `X-User`."""
     return header.lower().replace("_", "-")

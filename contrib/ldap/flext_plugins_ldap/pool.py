@@ -1,4 +1,4 @@
-"""The connections to one server, for one identity and for those that come to prove theirs."""
+"""A pool of connections to one server, for the configured account and for users' logins."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 IDLE_SECONDS = 60.0
-"""After which a connection is not believed to be one still: firewalls forget without a word."""
+"""After which an idle connection is dropped: firewalls forget connections silently."""
 
 
 class Timeouts(NamedTuple):
-    """How long something may take: seconds for each phase, `None` for ever, and the call's end."""
+    """Seconds that each phase may take, `None` for ever, and the call's deadline."""
 
     pool: float | None
     connect: float | None
@@ -34,18 +34,18 @@ class Timeouts(NamedTuple):
     """On the clock of `time.monotonic`."""
 
     def until(self, seconds: float | None) -> float:
-        """When a phase that begins now must be over, on that clock."""
+        """The time, on that clock, when a phase that begins now must be over."""
         end = math.inf if seconds is None else time.monotonic() + seconds
         return end if self.deadline is None else min(end, self.deadline)
 
 
 class Pool:
-    """At most `size` connections, which are opened when they are needed.
+    """Opens connections when they are needed, at most `size` at a time.
 
     Args:
-        address: of the server.
-        size: connections at most, idle ones and those of users who prove who they are included.
-        enter: makes a new session the directory's own, which it stays.
+        address: the server's.
+        size: the most connections, including idle ones and those of users who log in.
+        enter: binds a new session to the configured account.
     """
 
     def __init__(self, address: Address, size: int, enter: Callable[[Session], None]) -> None:
@@ -58,12 +58,12 @@ class Pool:
         self._is_closed = False
 
     def run(self, work: Callable[[Session], T], timeouts: Timeouts) -> T:
-        """What `work` gives with a session that is the directory's own.
+        """Call `work` with a session of the configured account; its result.
 
         Raises:
-            Exhausted: all were busy.
-            Unreachable: the server is.
-            DirectoryError: what `work` raises.
+            Exhausted: all connections are busy.
+            Unreachable: the server cannot be reached.
+            DirectoryError: `work` raised it.
         """
         session = self.take(timeouts)
         try:
@@ -75,10 +75,10 @@ class Pool:
         return result
 
     def prove(self, dn: str, password: str, timeouts: Timeouts) -> None:
-        """Find out whether that is `dn`'s password, over a connection for nothing else.
+        """Check the password of `dn`, over a connection for nothing else.
 
         Raises:
-            AuthenticationFailed: it is not.
+            AuthenticationFailed: it is wrong.
         """
         idle = self._slot(timeouts, another=True)
         if idle is not None:
@@ -90,7 +90,7 @@ class Pool:
             self.drop(session)
 
     def take(self, timeouts: Timeouts) -> Session:
-        """One that is the directory's own, to be given back, or dropped if it is of no more use."""
+        """Take a session of the configured account; the caller gives it back or drops it."""
         while (session := self._slot(timeouts)) is not None:
             if not session.is_stale and time.monotonic() - session.idle_since < IDLE_SECONDS:
                 session.until = timeouts.until(timeouts.answer)
@@ -99,7 +99,7 @@ class Pool:
         return self._open(timeouts, own=True)
 
     def give(self, session: Session) -> None:
-        """Take back what can be lent again."""
+        """Take back a session that can be used again."""
         with self._condition:
             if not self._is_closed:
                 session.idle_since = time.monotonic()
@@ -109,7 +109,7 @@ class Pool:
         self.drop(session)
 
     def drop(self, session: Session | None) -> None:
-        """Take back what cannot."""
+        """Take back a session that cannot be used again, or the place of one."""
         if session is not None:
             session.close()
         with self._condition:
@@ -117,28 +117,28 @@ class Pool:
             self._condition.notify()
 
     def back(self, session: Session, error: BaseException) -> None:
-        """Take back what `error` happened to: what the server said itself left it as it was."""
+        """Take back a session after `error`, which the server's own answer does not break."""
         if isinstance(error, DirectoryError) and not isinstance(error, DirectoryUnavailable):
             self.give(session)
         else:
             self.drop(session)
 
     def check_open(self) -> None:
-        """Nothing, unless the host is closed.
+        """Check that the host is open.
 
         Raises:
-            Refused: it is.
+            Refused: it is closed.
         """
         if self._is_closed:
             raise Refused("the directory is closed")
 
     def exhausted(self) -> Exhausted:
-        """The error of who waited for a connection."""
+        """The error for a caller that waited for a connection in vain."""
         problem = f"{self.address.target}: all {self._size} connections are busy"
         return Exhausted(f"{problem}; pool_size allows no more")
 
     def close(self) -> None:
-        """Close what is idle now, and the others when they come back."""
+        """Close the idle sessions now, and the others when they come back."""
         with self._condition:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -147,7 +147,7 @@ class Pool:
             self.drop(session)
 
     def _slot(self, timeouts: Timeouts, *, another: bool = False) -> Session | None:
-        """An idle one, the latest used, or the right to open another, which may come first."""
+        """The idle session used last, or `None` with the right to open another."""
         until = timeouts.until(timeouts.pool)
         with self._condition:
             while True:
@@ -176,15 +176,15 @@ class Pool:
 
 
 class Reader(Generic[T]):
-    """A search in pages, which keeps one connection of `pool`'s from the first to the last.
+    """Reads a search page by page, over one connection from the first page to the last.
 
-    Servers tie a page to the connection that the page before came over.
+    Servers accept the request for a page only on the connection of the page before.
     """
 
     def __init__(self, work: Callable[[Session, str, bytes], tuple[T, bytes]]) -> None:
         self.pool: Pool | None = None
         self.server: Server | None = None
-        """The one that the application has entered and not left."""
+        """The server that this search has entered and not left."""
         self.dn = ""
         """The DN below which the latest page was read."""
         self._work = work
@@ -225,7 +225,7 @@ class Reader(Generic[T]):
         return result
 
     def close(self) -> None:
-        """Read no further; a page that is on its way in another thread is the last."""
+        """Read no further; a page that another thread is reading is the last."""
         with self._lock:
             self._is_closed = True
             if self._is_busy or self._session is None or self.pool is None:
@@ -234,7 +234,7 @@ class Reader(Generic[T]):
         self.pool.drop(session)
 
     def leave(self) -> None:
-        """Let somebody else into the server; without one that was entered, do nothing."""
+        """Leave the server, if this search has entered one."""
         if self.server is not None:
             self.server.leave()
             self.server = None

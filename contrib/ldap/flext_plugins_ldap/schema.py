@@ -1,4 +1,4 @@
-"""What names a server knows."""
+"""The attribute names that a server knows."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _TYPE = re.compile(r"\(\s*(\S+)\s+(?:NAME\s+(\([^)]*\)|'[^']*'))?")
 
 
 class Schema:
-    """The names of the attributes that a server knows, which it is asked for once."""
+    """Knows a server's attribute names, after asking it once."""
 
     def __init__(self) -> None:
         self._names: frozenset[str] | None = None
 
     def check(self, session: Session, wanted: str, attributes: Sequence[str]) -> None:
-        """Nothing, if the server knows all that is searched, or does not tell what it knows.
+        """Check that the server knows all names in a search, if it tells which it knows.
 
         Raises:
-            DirectoryError: it does not; servers themselves find nothing and keep silent about it.
+            DirectoryError: it does not; the server itself would silently find nothing.
         """
         places = {name.partition(";")[0]: "attributes" for name in attributes}
         places |= dict.fromkeys(_IN_FILTER.findall(wanted), "the filter")

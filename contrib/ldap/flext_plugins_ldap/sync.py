@@ -1,4 +1,4 @@
-"""The directory for threads: the async one's coroutines, driven."""
+"""The directory for threads, which drives the coroutines of the async one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Directory:
-    """What `AsyncDirectory` is, for threads; may be shared by any number of them."""
+    """Does for threads what `AsyncDirectory` does; any number of them may share it."""
 
     def __init__(self, directory: AsyncDirectory, connection: Connection) -> None:
         self._directory, self._connection = directory, connection

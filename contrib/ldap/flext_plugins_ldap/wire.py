@@ -1,4 +1,4 @@
-"""The way to a server: its addresses, the socket, TLS."""
+"""Connecting to a server: its addresses, the socket and TLS."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Address(NamedTuple):
-    """Where a server is, and how it is spoken to."""
+    """A server's host and port, and its TLS."""
 
     host: str
     port: int
     tls: ssl.SSLContext | None
     at_once: bool = False
-    """TLS from the start, instead of StartTLS."""
+    """Whether TLS begins at once, instead of with StartTLS."""
 
     @property
     def target(self) -> str:
@@ -28,7 +28,7 @@ class Address(NamedTuple):
 
 
 class TimedSocket:
-    """A socket that is never waited for beyond its session's time."""
+    """A socket whose reads and writes end with its session's time."""
 
     def __init__(self, plain: Any, session: Session) -> None:
         self.plain, self._session = plain, session
@@ -47,7 +47,7 @@ class TimedSocket:
 
 
 class VerifyingTls(ldap3.Tls):
-    """TLS whose certificate and host name OpenSSL checks: ldap3 asks for neither by itself."""
+    """TLS that has OpenSSL check certificate and host name, which ldap3 alone does not."""
 
     def __init__(self, address: Address, session: Session) -> None:
         super().__init__(validate=ssl.CERT_REQUIRED)
@@ -64,7 +64,7 @@ class VerifyingTls(ldap3.Tls):
 
 
 class Candidates(ldap3.Server):
-    """One of ldap3's that gives each of a name's addresses the time that is left."""
+    """A server of ldap3's that gives each of its addresses the time that is left."""
 
     def __init__(self, address: Address, session: Session) -> None:
         tls = VerifyingTls(address, session) if address.tls else None
@@ -74,7 +74,7 @@ class Candidates(ldap3.Server):
         self._session = session
 
     def candidate_addresses(self) -> Any:
-        """In the system's order."""
+        """Yield the addresses in the system's order."""
         for each in super().candidate_addresses():  # type: ignore[no-untyped-call]
             self._session.hang_up()  # of the address before
             self.connect_timeout = self._session.remaining()

@@ -1,4 +1,4 @@
-"""The metrics in one registry, made once for all services and hosts that use it."""
+"""The metrics of a registry, made once for all services and hosts that use it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 OTHER = "_OTHER"
-"""What stands for all values beyond those that a label may have."""
+"""Stands for all values beyond those that a label may have."""
 MOST = 100
 
 
@@ -39,15 +39,15 @@ class Collectors:
                 ) from error
 
     def counter(self, name: Name, *labels: str) -> Counter:
-        """The counter with these values of its labels."""
+        """The counter of that name for these label values."""
         return cast("Counter", self._by_name[name.name].labels(*labels))
 
     def gauge(self, name: Name, *labels: str) -> Gauge:
-        """The gauge with these values of its labels."""
+        """The gauge of that name for these label values."""
         return cast("Gauge", self._by_name[name.name].labels(*labels))
 
     def histogram(self, name: Name, *labels: str) -> Histogram:
-        """The histogram with these values of its labels."""
+        """The histogram of that name for these label values."""
         return cast("Histogram", self._by_name[name.name].labels(*labels))
 
 
@@ -65,7 +65,7 @@ _by_registry: WeakKeyDictionary[CollectorRegistry, Collectors] = WeakKeyDictiona
 
 
 def collectors(registry: CollectorRegistry) -> Collectors:
-    """Those in `registry`, made if there are none.
+    """The collectors of `registry`, made if it has none.
 
     Raises:
         ConfigError: the registry has a metric of such a name that is not ours.
@@ -83,7 +83,7 @@ class LabelValues:
         self._values: set[str] = set()
 
     def __call__(self, value: str) -> str:
-        """`value`, or what stands for it."""
+        """Return `value`, or `_OTHER` if there are enough already."""
         if value not in self._values:
             if len(self._values) >= MOST:
                 return OTHER

@@ -1,4 +1,4 @@
-"""What is counted of events."""
+"""Counts the events that other plugins and the host emit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class EventCounter:
-    """Counts one service's events; records of other plugins' own are let pass."""
+    """Counts one service's events, and ignores records that it does not know."""
 
     def __init__(self, metrics: Collectors, service: str) -> None:
         self._metrics, self._service = metrics, service
@@ -57,7 +57,7 @@ class EventCounter:
 
 
 def kind_of(error: BaseException, connection: Connection) -> str:
-    """What went wrong, in one of few words and the same for all client libraries."""
+    """The kind of an error: one of few words, the same for all client libraries."""
     if not isinstance(error, Exception):
         return "cancelled"
     failure = connection.failure(error)

@@ -1,4 +1,4 @@
-"""The plugin: measures each attempt and operation, and counts what it is told of the rest."""
+"""The plugin: measures each attempt and operation, and counts events."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
-"""RFC 9110's, PATCH and QUERY; any other is `_OTHER`, as OpenTelemetry has it."""
+"""RFC 9110's, PATCH and QUERY; OpenTelemetry calls any other `_OTHER`."""
 
 
 class _Instruments(NamedTuple):
-    """Where the facts about one kind of answered or failed attempt go."""
+    """The metrics of one kind of attempt, by method, status, error and route."""
 
     duration: Histogram
     exemplars: Exemplars
@@ -41,8 +41,8 @@ class _Instruments(NamedTuple):
 class Metrics:
     """Measures a service's traffic for Prometheus.
 
-    The metrics are in the registry that the application gave to `host.provide`, else in
-    prometheus-client's own.
+    The metrics are in the registry that the application gave to `host.provide`, or else in
+    prometheus-client's default one.
     """
 
     stage = Stage.ATTEMPT
@@ -61,14 +61,14 @@ class Metrics:
 
     @hookimpl
     def flext_connect(self, connection: Connection) -> None:
-        """Say who takes part."""
+        """Set the info metric of each of the service's plugins."""
         for each in connection.service.plugins:
             labels = (self._service, each.name, each.distribution or "", each.version or "")
             self._metrics.gauge(names.PLUGIN_INFO, *labels).set(1)
 
     @hookimpl
     def flext_event(self, event: object, connection: Connection) -> None:
-        """Count what happens outside of the attempts."""
+        """Count an event."""
         self._count_event(event, connection)
 
     @hookimpl
@@ -78,7 +78,7 @@ class Metrics:
         send: Callable[[Request], Awaitable[Response]],
         connection: Connection,
     ) -> Response:
-        """Measure one attempt, unless another plugin answered or refused in the service's place."""
+        """Measure an attempt, unless another plugin answers or refuses in the service's place."""
         call: Any = connection.call
         method = request.method if request.method in METHODS else OTHER
         active = self._active.get(method) or self._active_of(method)
@@ -123,7 +123,7 @@ class Metrics:
         proceed: Callable[[Operation], Awaitable[object]],
         connection: Connection,
     ) -> object:
-        """Measure one operation."""
+        """Measure an operation."""
         call: Any = connection.call
         before, kind = call.answered_by, ""
         started = perf_counter()

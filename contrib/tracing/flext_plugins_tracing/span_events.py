@@ -1,4 +1,4 @@
-"""What happens around attempts, as events on a span."""
+"""Span events for what happens around attempts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SpanEvent = tuple[str, dict[str, "AttributeValue"]]
 
 
 def span_event(event: object, connection: Connection) -> SpanEvent | None:
-    """The span event for a record; `None` for one that spans tell anyway, or do not know."""
+    """The span event for a record, or `None` if spans show it anyway or it is unknown."""
     fields: Mapping[str, object]
     match event:
         case events.Retried(call, reason, delay):

@@ -1,7 +1,7 @@
-"""The acts of the demo: each does one thing with flext-plugins, and looks at what the servers saw.
+"""The acts of the demo: each does one thing with flext-plugins and checks what the servers saw.
 
-An act yields what it sees, line by line, and raises `Unmet` where that is not what it promises, or
-`Skipped` where it cannot be played here.
+An act yields lines for the reader. It raises `Unmet` if it did not see what it promises, and
+`Skipped` if it cannot be played here.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ SECRET_HEADERS = ("authorization", "x-api-key")
 
 
 def discovery(_: Devstack) -> Iterator[str]:
-    """See what is installed, without importing it."""
+    """List the installed plugins, without importing them."""
     plugins = flext_plugins.installed()
     for each in plugins:
         yield f"{each.name or '-':<16}{each.distribution} {each.version}, {each.status}"
@@ -41,7 +41,7 @@ def discovery(_: Devstack) -> Iterator[str]:
 
 
 def onion(_: Devstack) -> Iterator[str]:
-    """Compose flexcore and draw what came out."""
+    """Compose flexcore and draw the result."""
     with Host.from_file(CONFIG) as host:
         explanation = host.explain("flexcore")
     drawn = str(explanation).replace(str(CONFIG), CONFIG.name)
@@ -52,7 +52,7 @@ def onion(_: Devstack) -> Iterator[str]:
 
 
 def authentication(stack: Devstack) -> Iterator[str]:
-    """Call what demands a token."""
+    """Call an API that demands a token."""
     since = Since(stack)
     bare = httpx.get(stack.flexcore.url + PLUGINS, trust_env=False)
     yield f"httpx alone gets {bare.status_code}"
@@ -73,7 +73,7 @@ def authentication(stack: Devstack) -> Iterator[str]:
 
 
 def sharing(stack: Devstack) -> Iterator[str]:
-    """Call from many threads, then from many tasks, while there is no token yet."""
+    """Call from many threads at once, then from many tasks, before there is a token."""
 
     def threads() -> list[int]:
         with Host.from_file(CONFIG) as host:
@@ -99,7 +99,7 @@ def sharing(stack: Devstack) -> Iterator[str]:
 
 
 def healing(stack: Devstack) -> Iterator[str]:
-    """Call with a token that has been revoked behind the host's back."""
+    """Call with a token that has been revoked without the host's knowledge."""
     with Host.from_file(CONFIG) as host:
         flexcore = host.connect("flexcore")
         first = flexcore.get(PLUGINS)
@@ -125,7 +125,7 @@ def _verdict(stack: Devstack, request: Received) -> str:
 
 
 def redirection(stack: Devstack) -> Iterator[str]:
-    """Follow a redirect to another origin with secrets in hand."""
+    """Follow a redirect to another origin from a request with secrets."""
     variables = {
         "FLEXT__SERVICES__FLEXCORE__HEADERS__X_API_KEY": "env:FLEXCORE_API_KEY",
         "FLEXCORE_API_KEY": API_KEY,
@@ -160,6 +160,6 @@ def _secrets_in(requests: list[Received]) -> str:
 
 
 def _secret_names(headers: list[list[str]]) -> str:
-    """The secrets among the names of several requests' headers, which are in lower case."""
+    """The secret ones among the header names, in lower case, of several requests."""
     names = [name for name in SECRET_HEADERS if any(name in names for names in headers)]
     return " and ".join(names) or "neither"

@@ -1,4 +1,4 @@
-"""What the acts of the demo look with, and how they say that they did not see it."""
+"""Checks for the acts of the demo, and the errors of those that fail."""
 
 import os
 import threading
@@ -20,15 +20,15 @@ PATIENCE = 10.0  # seconds that callers wait for each other, at most
 
 
 class Unmet(Exception):
-    """What was seen is not what the act promises."""
+    """An act did not see what it promises."""
 
 
 class Skipped(Exception):
-    """What the act is about is not installed; the message says how it would be."""
+    """An act needs something that is not installed; the message says how to install it."""
 
 
 def expect(what: str, expected: object, actual: object) -> None:
-    """Compare; neither may hold a secret, because both are told.
+    """Compare two values; neither may hold a secret, because the message shows both.
 
     Raises:
         Unmet: they differ.
@@ -39,7 +39,7 @@ def expect(what: str, expected: object, actual: object) -> None:
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables, and in the end put back what there was."""
+    """Set environment variables, and restore the old ones at the end."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -53,7 +53,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 class Since:
-    """What the servers have seen since this was made."""
+    """The requests and logins that the servers have seen since this was made."""
 
     def __init__(self, stack: Devstack) -> None:
         self._stack = stack
@@ -72,12 +72,12 @@ class Since:
 
     @property
     def logins(self) -> int:
-        """Logins that flext-auth granted, as itself counts them."""
+        """Logins that flext-auth granted, by its own count."""
         return self._stack.auth.logins - self._logins
 
 
 def together(work: Callable[[], T]) -> list[T]:
-    """What as many threads get as there are callers, all starting at once."""
+    """The results of `work` in as many threads as there are callers, all started at once."""
     ready = threading.Barrier(CALLERS)
 
     def run() -> T:
@@ -89,5 +89,5 @@ def together(work: Callable[[], T]) -> list[T]:
 
 
 def summary(actual: Counter[T]) -> str:
-    """How many got what, for people."""
+    """Count the outcomes, in words."""
     return ", ".join(f"{count} x {what}" for what, count in actual.most_common())

@@ -1,4 +1,4 @@
-"""The act of the demo with a directory, which says who a call is for, goes away and comes back."""
+"""The act of the demo with a directory, which names a call's user, fails and recovers."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -20,7 +20,7 @@ ANA = ["ana", "42", "admins,engineers"]
 
 
 def identity(stack: Devstack) -> Iterator[str]:
-    """Ask a directory, have it say who calls are for, take it away, and bring it back."""
+    """Ask a directory, name calls' users by it, kill it, and bring it back."""
     if missing := "; ".join(_missing()):
         raise Skipped(missing)
     with ExitStack() as opened:
@@ -83,7 +83,7 @@ def _authentication(host: Host) -> Iterator[str]:
 
 
 def _identification(stack: Devstack, flexcore: httpx.Client) -> Iterator[str]:
-    """Have a call say that it is for ana, whatever it says itself."""
+    """Make a call for ana that claims to be for root."""
     since = Since(stack)
     status, _ = _outcome(flexcore, "ana")
     expect("status of a call for ana", "200", status)
@@ -97,7 +97,7 @@ def _identification(stack: Devstack, flexcore: httpx.Client) -> Iterator[str]:
 def _refusals(
     stack: Devstack, directory: DirectoryServer, host: Host, flexcore: httpx.Client
 ) -> Generator[str, None, float]:
-    """Kill the directory; the seconds for which its circuit stays open from now on."""
+    """Kill the directory; returns the seconds for which its circuit stays open."""
     yield f"slapd, process {directory.pid}, is killed"
     directory.down()
     since, answers, wait = Since(stack), [""], None

@@ -1,4 +1,4 @@
-"""The act of the demo in which FlexCore goes away, with the plugin that watches it."""
+"""The act of the demo in which FlexCore is down, with a plugin that watches the circuit."""
 
 import threading
 import time
@@ -20,15 +20,15 @@ TIMEOUTS = (1, 5)  # seconds that the circuit stays open; the second for machine
 
 @dataclass
 class Witness:
-    """What the plugin below shares with the act, which lends it to the host."""
+    """Shared by the act, which provides it to the host, with the plugin below."""
 
     changes: list[StateChanged] = field(default_factory=list)
     meeting: threading.Barrier | None = None
-    """Where each caller arrives, with an answer or a refusal, before any goes on."""
+    """Holds each caller, with its answer or refusal, until all have arrived."""
 
 
 class Watch:
-    """A plugin of the program's own: hears the circuit, and keeps answers until all callers met."""
+    """The program's own plugin: notes the circuit's changes, and can hold answers back."""
 
     stage = Stage.ATTEMPT
 
@@ -37,7 +37,7 @@ class Watch:
 
     @hookimpl
     def flext_event(self, event: object) -> None:
-        """Remember the circuit's changes."""
+        """Note the circuit's changes."""
         if isinstance(event, StateChanged):
             self._witness.changes.append(event)
 
@@ -48,7 +48,7 @@ class Watch:
         send: Callable[[Request], Awaitable[Response]],
         connection: Connection,
     ) -> Response:
-        """Send, and keep the answer until all callers have met, if they are to."""
+        """Send, and hold the answer until all callers have one, if they are to meet."""
         response = await send(request)
         if self._witness.meeting is not None:
             await connection.run(self._witness.meeting.wait, PATIENCE)
@@ -56,7 +56,7 @@ class Watch:
 
 
 def outage(stack: Devstack) -> Iterator[str]:
-    """Take FlexCore away, and bring it back."""
+    """Stop FlexCore, and start it again."""
     plugins = "FLEXT__SERVICES__FLEXCORE__PLUGINS__"
     for seconds in TIMEOUTS:
         witness = Witness()
@@ -102,7 +102,7 @@ def _refusals(stack: Devstack, flexcore: httpx.Client) -> Generator[str, None, f
 
 
 def _recovery(stack: Devstack, flexcore: httpx.Client, witness: Witness) -> Iterator[str]:
-    """Have many call at once, twice: while the circuit is to be probed, and after."""
+    """Call from many threads at once: while the circuit is probed, and once more after."""
     witness.meeting = meeting = threading.Barrier(CALLERS)
 
     def call() -> str:

@@ -1,4 +1,4 @@
-"""The acts in their order, and how they are shown."""
+"""Plays the acts in their order and shows them."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from .trace import trace
 
 
 class Act(NamedTuple):
-    """What is shown, the Python that does it, what it promises, and what plays and checks it."""
+    """An act: its title, the Python it shows, its promise, and the function that plays it."""
 
     title: str
     code: str
@@ -90,7 +90,7 @@ ACTS = (
 
 
 def perform(console: Console) -> bool:
-    """Play all acts on a stack of their own; whether each that could be played kept its promise."""
+    """Play all acts on a stack of their own; `True` if all that could be played succeeded."""
     with Devstack(protected=True) as stack:
         laid_over = variables(stack)
         console.print(Text(f'Host.from_file("{CONFIG.name}"), which is', "bold"), soft_wrap=True)
@@ -106,7 +106,7 @@ def perform(console: Console) -> bool:
 
 
 def variables(stack: Devstack) -> dict[str, str]:
-    """What lays this stack over the file: its ports, its user, and no proxy in between."""
+    """The variables that point the file at this stack: its ports, its user, and no proxy."""
     _, username, password = next(iter(USERS))
     return {
         "FLEXT__SERVICES__FLEXCORE__BASE_URL": stack.flexcore.url,
@@ -118,7 +118,7 @@ def variables(stack: Devstack) -> dict[str, str]:
 
 
 def _show(console: Console, number: int, act: Act, stack: Devstack) -> bool | None:
-    """Whether it kept its promise; `None` where it could not be played."""
+    """Play an act and show it; whether it succeeded, or `None` if it could not be played."""
     console.print(Text(f"\n{number}. {act.title}", "bold"), soft_wrap=True)
     for line in act.code.splitlines():
         _say(console, f"> {line}", "cyan")

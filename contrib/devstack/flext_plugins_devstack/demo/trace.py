@@ -1,4 +1,4 @@
-"""The act of the demo in which the command draws a trace, which is compared with what it was."""
+"""The act of the demo in which the command draws a trace, which is then checked."""
 
 import json
 import os
@@ -20,7 +20,7 @@ VARIABLES = {
     "FLEXT__SERVICES__FLEXCORE__PLUGINS__RETRY": "{}",
 }
 UNWANTED = re.compile("OTEL_|FORCE_COLOR|TTY_")
-"""Variables that would make another trace of it, or a coloured one."""
+"""Variables that would change or colour the trace."""
 SECONDS = 60.0  # for the command, at most
 SPANS = [  # name, status, resends
     ("flext-plugins request", None, None),
@@ -32,7 +32,7 @@ EVENTS = ["flext.token_fetched", "flext.retried"]
 
 
 class Span(NamedTuple):
-    """A span as OpenTelemetry's exporter wrote it; ids are in hexadecimal digits."""
+    """A span as OpenTelemetry's exporter writes it; ids are in hexadecimal digits."""
 
     name: str
     trace_id: str
@@ -43,7 +43,7 @@ class Span(NamedTuple):
 
 
 def trace(stack: Devstack) -> Iterator[str]:
-    """Have the command call a FlexCore that is unwell once."""
+    """Have the command call a FlexCore that fails once."""
     for name, value in VARIABLES.items():
         yield f"{name}={value}"
     stack.flexcore.fault(Fault(status=503))
@@ -86,7 +86,7 @@ def _request() -> "subprocess.CompletedProcess[str]":
 
 
 def _exported_spans(text: str) -> list[Span]:
-    """What was written as one JSON object after the other, in the order in which it began."""
+    """The spans in the exporter's output, one JSON object after another, by their start."""
     decoder, written, rest = json.JSONDecoder(), [], text.strip()
     while rest:
         span, end = decoder.raw_decode(rest)
@@ -111,6 +111,6 @@ def _facts(span: Span) -> tuple[str, int | None, int | None]:
 
 
 def _spans_in(tree: str) -> list[tuple[str, str]]:
-    """The name and the id of each span in the drawing."""
+    """The name and id of each span in the drawn tree."""
     line = re.compile(r"^[│├└─ ]*(\S+(?: \S+)*)  .*  ([0-9a-f]{16})$", re.MULTILINE)
     return [(name, id_) for name, id_ in line.findall(tree)]
