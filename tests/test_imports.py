@@ -375,7 +375,7 @@ EXAMPLES = {
     "flext_plugins_circuit_breaker": (
         "CircuitBreakerSettings(), CircuitOpen('open', retry_after=1.5), Counts(4, 3, 2, 1, 0), State.OPEN"
     ),
-    "flext_plugins_devstack": "Fault(status=503)",
+    "flext_plugins_devstack": "Fault(status=503), NotInstalled('no'), TokenError('no')",
     "flext_plugins_ldap": (
         "AccountExpired(), AccountLocked(), AuthenticationFailed(), DirectoryError('no', 50),"
         "DirectoryUnavailable('down'), InvalidCredentials(), UserNotFound(),"
