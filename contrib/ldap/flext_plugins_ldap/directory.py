@@ -174,15 +174,8 @@ class AsyncDirectory:
             delete: values to remove.
             values: for the placeholders in `dn`.
         """
-        wanted = changes(replace, add, delete)
-        is_idempotent = not (add or delete)
-        await self._change(
-            "modify",
-            dn,
-            values,
-            lambda session, dn: session.modify(dn, wanted),
-            idempotent=is_idempotent,
-        )
+        operations, is_idempotent = changes(replace, add, delete), not (add or delete)
+        await self._modify(dn, values, operations, idempotent=is_idempotent)
 
     async def delete(self, dn: str, values: Mapping[str, str] | None = None) -> None:
         """Delete an entry; `values` fill placeholders in `dn`."""
@@ -195,15 +188,8 @@ class AsyncDirectory:
         elif record.changetype == "delete":
             await self.delete(record.dn)
         else:
-            wanted = record.by_attribute()
             is_idempotent = all(each.kind == "replace" for each in record.changes)
-            await self._change(
-                "modify",
-                record.dn,
-                None,
-                lambda session, dn: session.modify(dn, wanted),
-                idempotent=is_idempotent,
-            )
+            await self._modify(record.dn, None, record.by_attribute(), idempotent=is_idempotent)
 
     async def upsert(self, entries: Iterable[Entry]) -> list[UpsertResult]:
         """Add entries that do not exist, and replace these attributes of those that do.
@@ -212,18 +198,21 @@ class AsyncDirectory:
         directory fails, what was done until then stays done, and the same call can be repeated.
         """
         deadline, every = SharedDeadline(), iter(entries)
-        reports: list[UpsertResult] = []
+        results: list[UpsertResult] = []
         while batch := [*islice(every, self._settings.page_size)]:
-            done: list[UpsertResult] = []  # attributes from one attempt at this batch to the next
+            batch_results: list[UpsertResult] = []  # lasts from one attempt to the next
 
             def work(pool: Pool, timeouts: Timeouts, _: str) -> None:
-                pool.run(lambda session: upsert(session, batch, done, timeouts), timeouts)  # noqa: B023
+                pool.run(
+                    lambda session: upsert(session, batch, batch_results, timeouts),  # noqa: B023
+                    timeouts,
+                )
 
             await self._failover.run(
                 Job("upsert", work, idempotent=True, deadline=deadline, size=len(batch))
             )
-            reports += done
-        return reports
+            results += batch_results
+        return results
 
     async def _user(
         self, username: str, attributes: Sequence[str], deadline: SharedDeadline
@@ -253,10 +242,10 @@ class AsyncDirectory:
         name = self._settings.name_attribute
         if name and "*" not in attributes:
             attributes = [*attributes, name]
-        wanted = self._fill(self._settings.user_filter, {"username": username}, in_filter)
+        ldap_filter = self._fill(self._settings.user_filter, {"username": username}, in_filter)
 
         def search(session: Session, base: str) -> list[Entry]:
-            return session.search(base, wanted, attributes, most=2).entries
+            return session.search(base, ldap_filter, attributes, most=2).entries
 
         base, work = self._settings.search_base, _in_session(search)
         return await self._failover.run(
@@ -264,12 +253,12 @@ class AsyncDirectory:
         )
 
     async def _pages(
-        self, wanted: str, base: str, attributes: Sequence[str], deadline: SharedDeadline
+        self, ldap_filter: str, base: str, attributes: Sequence[str], deadline: SharedDeadline
     ) -> AsyncGenerator[list[Entry], None]:
         size = self._settings.page_size
 
         def search(session: Session, base: str, cookie: bytes) -> tuple[list[Entry], bytes]:
-            return session.search(base, wanted, attributes, size=size, cookie=cookie)
+            return session.search(base, ldap_filter, attributes, size=size, cookie=cookie)
 
         reader = Reader(search)
         job = Job("search", reader.page, base, idempotent=True, deadline=deadline, reader=reader)
@@ -292,6 +281,19 @@ class AsyncDirectory:
     ) -> None:
         dn = self._fill(dn, values, in_dn)
         await self._failover.run(Job(name, _in_session(change), dn, idempotent=idempotent))
+
+    async def _modify(
+        self,
+        dn: str,
+        values: Mapping[str, str] | None,
+        operations: Mapping[str, Sequence[tuple[str, Values]]],
+        *,
+        idempotent: bool,
+    ) -> None:
+        def work(session: Session, dn: str) -> None:
+            session.modify(dn, operations)
+
+        await self._change("modify", dn, values, work, idempotent=idempotent)
 
     def _fill(
         self, template: str, values: Mapping[str, str] | None, escape: Callable[[str], str]

@@ -161,5 +161,5 @@ def _secrets_in(requests: list[Received]) -> str:
 
 def _secret_names(headers: list[list[str]]) -> str:
     """The secret ones among the header names, in lower case, of several requests."""
-    names = [name for name in SECRET_HEADERS if any(name in names for names in headers)]
+    names = [name for name in SECRET_HEADERS if any(name in each for each in headers)]
     return " and ".join(names) or "neither"
