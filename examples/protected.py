@@ -7,7 +7,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
-from flext_plugins_devstack.auth import TokenError
+from flext_plugins_devstack import TokenError
 
 if TYPE_CHECKING:
     from flext_plugins_devstack import Devstack

@@ -1,7 +1,7 @@
 """What imports what, how much it loads, and how big it may grow: the map of the house, kept true."""
 
 import ast
-import importlib
+import dataclasses
 import inspect
 import pickle
 import re
@@ -11,9 +11,12 @@ import types
 import typing
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 import flext_plugins
 
@@ -21,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 CORE = ROOT / "flext_plugins"
 MODULES = sorted(CORE.rglob("*.py"))
 CONTRIB = sorted((ROOT / "contrib").glob("*/flext_plugins_*/**/*.py"))
+PACKAGES = sorted((ROOT / "contrib").glob("*/flext_plugins_*"))
 CLIENTS = sorted((CORE / "_clients").rglob("*.py"))
 
 LAYERS = (
@@ -101,9 +105,14 @@ def walk(node: ast.AST) -> Iterator[ast.AST]:
         yield from walk(child)
 
 
+def folder(path):
+    """The folder that the top package of a module of ours is in."""
+    return next(each.parent for each in path.parents if each.name.startswith("flext_plugins"))
+
+
 def imports(path):
     """What a module imports at run time, relative ones made absolute: (module, names, node)."""
-    package = [*path.relative_to(CORE.parent if CORE in path.parents else path.parents[1]).parts]
+    package = [*path.relative_to(folder(path)).parts]
     for node in walk(tree(path)):
         if isinstance(node, ast.Import):
             for each in node.names:
@@ -134,13 +143,18 @@ def own(path):
     return path.relative_to(CORE).parts[0].removesuffix(".py")
 
 
+def run(code):
+    """What `code` prints in a fresh Python."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout
+
+
 def loaded_by(code, *names):
     """Which of `names` a fresh Python has loaded after `code`."""
     look = f"{code}\nimport sys\nprint(*[name for name in {names!r} if name in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", look], capture_output=True, text=True, check=True, timeout=60
-    )
-    return done.stdout.split()
+    return run(look).split()
 
 
 def test_importing_the_package_loads_no_library_that_takes_long():
@@ -180,7 +194,7 @@ def test_the_public_modules_are_these():
 
 def offered(module):
     """The public names of a public module with what they stand for."""
-    loaded = importlib.import_module(module)
+    loaded = import_module(module)
     names = getattr(loaded, "__all__", [name for name in vars(loaded) if name[0] != "_"])
     for name in names:
         value = getattr(loaded, name)
@@ -390,3 +404,107 @@ def test_no_function_is_longer_than_a_screen(path):
     ]
     long = {f"{each.name}: {length(each)}" for each in functions if length(each) > 40}
     assert long == set()
+
+
+def module(path):
+    """A file's name as a module."""
+    parts = path.relative_to(folder(path)).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def circle(package):
+    """Modules of a package of which each imports the next at run time, in functions too."""
+    graph = {module(path): set() for path in package.rglob("*.py")}
+    for path in package.rglob("*.py"):
+        for target, names, _ in imports(path):
+            inside = {f"{target}.{each}" for each in names}
+            graph[module(path)] |= (inside & graph.keys()) or ({target} & graph.keys())
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+@pytest.mark.parametrize("package", [CORE, *PACKAGES], ids=lambda package: package.name)
+def test_no_modules_import_each_other_in_a_circle(package):
+    assert circle(package) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("from .b import b", ["a", "b"]),
+        ("def f():\n    from . import b", ["a", "b"]),
+        ("import flext_plugins_x.b", ["a", "b"]),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .b import b", []),
+    ],
+)
+def test_a_circle_is_seen_in_functions_too_and_not_where_only_type_checkers_look(
+    tmp_path, source, names
+):
+    package = tmp_path / "flext_plugins_x"
+    package.mkdir()
+    (package / "__init__.py").write_text("from . import a, b")
+    (package / "a.py").write_text(source)
+    (package / "b.py").write_text("from .a import f")
+    assert {*circle(package)} == {f"flext_plugins_x.{each}" for each in names}
+
+
+def test_ldap_loads_ldif_only_when_it_is_used():
+    ldif = "flext_plugins_ldap.ldif"
+    assert loaded_by("import flext_plugins_ldap", ldif) == []
+    assert loaded_by("import flext_plugins_ldap; flext_plugins_ldap.ldif.read", ldif) == [ldif]
+    assert loaded_by("from flext_plugins_ldap import ldif", ldif) == [ldif]
+
+
+def public(package):
+    """The public classes and functions of a package, by name."""
+    home = import_module(package.name)
+    values = {each: getattr(home, each) for each in home.__all__}
+    return {
+        each: value
+        for each, value in values.items()
+        if inspect.isclass(value) or inspect.isroutine(value)
+    }
+
+
+EXAMPLES = {
+    "flext_plugins_auth": "AuthSettings(scheme='mtls')",
+    "flext_plugins_circuit_breaker": (
+        "CircuitBreakerSettings(), CircuitOpen('open', retry_after=1.5), Counts(4, 3, 2, 1, 0), State.OPEN"
+    ),
+    "flext_plugins_devstack": "Fault(status=503), NotInstalled('no'), TokenError('no')",
+    "flext_plugins_ldap": (
+        "AccountExpired(), AccountLocked(), AuthenticationFailed(), DirectoryError('no', 50),"
+        "DirectoryUnavailable('down'), InvalidCredentials(), UserNotFound(),"
+        "Entry('dc=test', {'dc': ('test',)}), UpsertResult('dc=test', 'added'), User('ana', '', {}),"
+        "ldif.Change('add', 'cn'), ldif.Delete('dc=test'), ldif.Modify('dc=test', ()),"
+        "ldif.LdifError('file', 1, 'malformed')"
+    ),
+    "flext_plugins_metrics": "NAMES",
+    "flext_plugins_retry": "RetrySettings()",
+    "flext_plugins_tracing": "TracingSettings()",
+}
+"""Errors, records and settings that somebody may pickle."""
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_what_is_public_has_its_home_where_it_is_imported_from(package):
+    values = public(package)
+    assert {each.__module__ for each in values.values()} == {package.name}
+    for each in values.values():
+        assert pickle.loads(pickle.dumps(each)) is each
+        is_record = dataclasses.is_dataclass(each) or hasattr(each, "_fields")
+        if is_record or (inspect.isclass(each) and issubclass(each, BaseModel)):
+            assert typing.get_type_hints(each)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_pickled_errors_records_and_settings_load_in_another_process(package):
+    code = f"from {package.name} import *; each = [{EXAMPLES[package.name]}]; import pickle, sys; "
+    shown = "[type(one) for one in each], *map(repr, each), [vars(one) for one in each if isinstance(one, Exception)]"
+    dump = code + f"print(repr((pickle.dumps(each), repr(({shown},)))))"
+    pickled, expected = ast.literal_eval(run(dump))
+    load = f"import pickle; each = pickle.loads({pickled!r}); print(repr(({shown},)))"
+    assert run(load).strip() == expected

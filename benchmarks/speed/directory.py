@@ -15,8 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins_devstack import DirectoryServer
-from flext_plugins_devstack.directory import NotInstalled
+from flext_plugins_devstack import DirectoryServer, NotInstalled
 
 from flext_plugins import Host
 

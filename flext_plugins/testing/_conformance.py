@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import re
 import sys
 import threading
@@ -13,7 +12,6 @@ import warnings
 from collections.abc import Callable, Mapping  # noqa: TC003 - `typing.get_type_hints` looks here
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import pytest
@@ -21,7 +19,7 @@ import pytest
 from flext_plugins._errors import FlextError, PluginError
 from flext_plugins.testing._rig import PATIENCE, STEPS, TICK, Interrupted, Rig, kind_of, outcome
 from flext_plugins.testing._service import Answer, Received, echo
-from flext_plugins.testing._source import client_imports, open_secrets
+from flext_plugins.testing._source import client_imports, file_of, open_secrets
 from flext_plugins.testing._trace import difference, plain, traced
 from flext_plugins.testing._world import WORLDS, opened
 
@@ -302,10 +300,10 @@ class PluginConformance:
 
 def _line(frame: FrameType | None, plugin: type) -> str:
     """The line of the plugin's own file where it is stuck, if it is there."""
-    file = inspect.getfile(plugin)
-    while frame is not None and frame.f_code.co_filename != file:
+    file = file_of(plugin)
+    while frame is not None and frame.f_code.co_filename != str(file):
         frame = frame.f_back
-    return "" if frame is None else f", the event loop at {Path(file).name}:{frame.f_lineno}"
+    return "" if frame is None else f", the event loop at {file.name}:{frame.f_lineno}"
 
 
 def _slow(answer: Callable[[Received], Answer]) -> Callable[[Received], Answer]:

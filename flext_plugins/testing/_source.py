@@ -37,9 +37,17 @@ def _parts(annotation: Any) -> Iterator[Any]:
         yield from _parts(each)
 
 
+def file_of(plugin: type) -> Path:
+    """The file that the plugin's class stands in, whichever module the class says it is of."""
+    hooks = [value for name, value in vars(plugin).items() if name.startswith("flext_")]
+    functions = [getattr(each, "__func__", each) for each in hooks]
+    written = next((each for each in functions if inspect.isfunction(each)), plugin)
+    return Path(inspect.getfile(written))
+
+
 def client_imports(plugin: type) -> Iterator[str]:
     """The places where the plugin's package, or else its module, imports a client library."""
-    file = Path(inspect.getfile(plugin))
+    file = file_of(plugin)
     packaged = (file.parent / "__init__.py").exists()
     for path in sorted(file.parent.rglob("*.py")) if packaged else [file]:
         for node in _running(ast.parse(path.read_text(encoding="utf-8"))):

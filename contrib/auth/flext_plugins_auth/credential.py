@@ -1,4 +1,4 @@
-"""Credentials that are configured as they are, and what a header can carry of any."""
+"""Credentials that stand in the settings, and a check that a header can carry them."""
 
 from __future__ import annotations
 
@@ -19,46 +19,51 @@ _SENDABLE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Credential:
-    """Something secret to be sent; `repr` does not show it."""
+    """A secret value for a header; `repr` does not show it."""
 
     value: str = field(repr=False)
 
 
 def is_sendable(text: str) -> bool:
-    """Whether a header can carry `text`; the client libraries' own error would quote it."""
+    """Whether a header can carry `text`; the client libraries would quote it in their error."""
     return _SENDABLE.fullmatch(text) is not None
 
 
-def configured(settings: AuthSettings, known: Credential | None = None) -> Credential:
-    """What the header says for the schemes that fetch nothing; references are read now.
+def static_credential(settings: AuthSettings, known: Credential | None = None) -> Credential:
+    """The credential of a scheme that fetches none; references are read anew at each call.
 
     Args:
-        settings: where the secrets stand.
-        known: what came of it last, which is given again where it is the same.
+        settings: hold the secrets.
+        known: the latest result, which is returned again if nothing has changed.
 
     Raises:
         ConfigError: a secret cannot be read, or a header cannot carry it.
     """
-    if settings.scheme == "basic":
-        if ":" in revealed(settings.username):
-            raise ConfigError("username: scheme 'basic' cannot carry a colon in it")
-        return Credential(basic(revealed(settings.username), revealed(settings.password)))
-    name, prefix = ("token", "Bearer ") if settings.scheme == "bearer" else ("key", "")
-    if known is not None and known.value == prefix + revealed(getattr(settings, name)):
+    match settings.scheme:
+        case "basic":
+            if ":" in reveal(settings.username):
+                raise ConfigError("username: scheme 'basic' cannot carry a colon in it")
+            return Credential(basic(reveal(settings.username), reveal(settings.password)))
+        case "bearer":
+            name, credential = "token", Credential(f"Bearer {reveal(settings.token)}")
+        case "api-key":
+            name, credential = "key", Credential(reveal(settings.key))
+        case scheme:  # no secret leaves under a scheme that nobody wrote a branch for
+            raise AssertionError(f"scheme {scheme!r} has no credential in its settings")
+    if known is not None and known.value == credential.value:
         return known
-    found = Credential(prefix + revealed(getattr(settings, name)))
-    if not is_sendable(found.value):
+    if not is_sendable(credential.value):
         raise ConfigError(f"{name}: is empty, or has characters that a header cannot carry")
-    return found
+    return credential
 
 
 def basic(username: str, password: str) -> str:
-    """The header for both."""
+    """The header's value for a user name and a password."""
     return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
-def revealed(secret: Secret | str | None) -> str:
-    """What it holds, and nothing for none.
+def reveal(secret: Secret | str | None) -> str:
+    """The text of a secret, or an empty one if there is no secret.
 
     Raises:
         ConfigError: it cannot be read.

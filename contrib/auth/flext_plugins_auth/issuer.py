@@ -1,4 +1,4 @@
-"""Asking a token service: whatever goes wrong there is a refusal here."""
+"""Fetches tokens; if the token service fails, the request that needed one is refused."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from .token import Problem
 if TYPE_CHECKING:
     from flext_plugins import Call, Connection, Response
 
-    from .kept import Kept
+    from .cache import TokenCache
     from .token import Grant, Question, Token
 
 
-async def fetched(grant: Grant, kept: Kept, connection: Connection) -> Token:
-    """A new token.
+async def fetch_token(grant: Grant, cache: TokenCache, connection: Connection) -> Token:
+    """Fetch a new token.
 
     Raises:
-        Refused: there is none; nothing else goes out, and it is no failure of the target.
+        Refused: the token service gave none; the service that is called has not failed.
         DeadlineExceeded: the call's own time is up.
         ConfigError: a secret cannot be read.
     """
     problem = Problem("was not asked")
     retry_after = None
-    for question in grant.questions(kept.refresh):
-        found, retry_after = await _asked(grant, question, connection)
-        if not isinstance(found, Problem):
-            return found
-        problem = found
+    for question in grant.questions(cache.refresh):
+        answer, retry_after = await _post(grant, question, connection)
+        if not isinstance(answer, Problem):
+            return answer
+        problem = answer
         if not problem.is_stale:
             break
-        kept.refresh = None
-    raise Refused(f"{grant.place} {problem.said}", retry_after=retry_after)
+        cache.refresh = None
+    raise Refused(f"{grant.place} {problem.reason}", retry_after=retry_after)
 
 
-async def _asked(
+async def _post(
     grant: Grant, question: Question, connection: Connection
 ) -> tuple[Token | Problem, float | None]:
-    """The answer to one question, and the seconds after which it may be put again."""
-    asked = time.monotonic()
+    """Post one question; its answer, and the seconds after which it may be asked again."""
+    sent_at = time.monotonic()
     try:
         response = await connection.request(
             grant.service, "POST", grant.url, headers=question.headers, content=question.content
@@ -49,7 +49,7 @@ async def _asked(
         status = response.status_code
         try:
             return (
-                grant.answer(status, await connection.read(response), question, asked),
+                grant.answer(status, await connection.read(response), question, sent_at),
                 _retry_after(response),
             )
         finally:
@@ -61,18 +61,18 @@ async def _asked(
             raise
         raise Refused(f"{grant.place} took longer than that service may") from error
     except Refused as error:
-        said = f"{grant.place} was refused: {error}"
-        raise Refused(said, retry_after=error.retry_after) from error
+        message = f"{grant.place} was refused: {error}"
+        raise Refused(message, retry_after=error.retry_after) from error
     except Exception as error:
         if connection.call is not None:
             connection.call.check(grant.place)
         kind = connection.failure(error)
-        said = f"{grant.place} failed: {kind.value if kind else type(error).__name__}"
-        raise Refused(said) from error
+        message = f"{grant.place} failed: {kind.value if kind else type(error).__name__}"
+        raise Refused(message) from error
 
 
 def _is_own(error: DeadlineExceeded, call: Call | None) -> bool:
-    """Whether the call's time is up, and not merely what the token service is given."""
+    """Whether the call's own time is up, and not only that of the token service."""
     if call is None or call.deadline is None:
         return False
     inherited = error.call is not None and error.call.deadline == call.deadline

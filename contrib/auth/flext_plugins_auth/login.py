@@ -1,4 +1,4 @@
-"""A token for a user name and a password, posted as JSON."""
+"""The scheme `login`: posts a user name and a password as JSON and gets a token."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .credential import revealed
+from .credential import reveal
 from .token import Problem, Question, token_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Login:
-    """The scheme `login`."""
+    """The grant of the scheme `login`."""
 
     service: str
     url: str
@@ -32,7 +32,7 @@ class Login:
 
     @classmethod
     def of(cls, settings: AuthSettings) -> Login:
-        """What the settings say."""
+        """The grant that the settings describe."""
         return cls(
             settings.service or "",
             settings.url or "",
@@ -44,17 +44,17 @@ class Login:
 
     @property
     def place(self) -> str:
-        """Where it is, for messages."""
+        """The login's place, for messages."""
         return f"the login at {self.service!r}"
 
     def questions(self, refresh: Credential | None) -> Iterator[Question]:
-        """The only one; references are read now."""
+        """Yield the only question; references are read now."""
         del refresh
         headers = {"Content-Type": "application/json"}
-        yield Question(headers, json.dumps(self._body(), default=revealed).encode())
+        yield Question(headers, json.dumps(self._body(), default=reveal).encode())
 
     def _body(self) -> dict[str, Any]:
-        """What is posted, secrets still wrapped."""
+        """The fields to post, their secrets still wrapped."""
         body: dict[str, Any] = {}
         placed = {value for _, value in self.fields if isinstance(value, str)}
         known = {"{username}": self.username, "{password}": self.password}
@@ -65,8 +65,10 @@ class Login:
             body[name] = known.get(value, value) if isinstance(value, str) else value
         return body
 
-    def answer(self, status: int, body: bytes, question: Question, asked: float) -> Token | Problem:
-        """The token where `token_path` leads."""
+    def answer(
+        self, status: int, body: bytes, question: Question, sent_at: float
+    ) -> Token | Problem:
+        """The token at `token_path` in the answer."""
         del question
         if not 200 <= status < 300:
             return Problem(f"failed with status {status}")
@@ -80,4 +82,4 @@ class Login:
         value = inner.get(last) if isinstance(inner, dict) else None
         if not isinstance(value, str) or not value:
             return Problem(f"answered without a token at {self.token_path!r}")
-        return token_of(value, asked, inner, whole)
+        return token_of(value, sent_at, inner, whole)

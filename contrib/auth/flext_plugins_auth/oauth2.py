@@ -1,4 +1,4 @@
-"""OAuth 2.0: client credentials and refresh tokens, in oauthlib's words."""
+"""The scheme `oauth2`: client credentials and refresh tokens, worded by oauthlib."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 
-from .credential import Credential, basic, revealed
+from .credential import Credential, basic, reveal
 from .token import Problem, Question, token_of
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .token import Token
 
 _LONGEST = 200
-"""Characters of what a token service says that go into a message."""
+"""Characters of a token service's own words in a message, at most."""
 
 
 @dataclass(frozen=True)
 class OAuth2:
-    """The scheme `oauth2`."""
+    """The grant of the scheme `oauth2`."""
 
     service: str
     url: str
@@ -38,7 +38,7 @@ class OAuth2:
 
     @classmethod
     def of(cls, settings: AuthSettings) -> OAuth2:
-        """What the settings say."""
+        """The grant that the settings describe."""
         address = settings.token_url
         return cls(
             address.origin if address else settings.service or "",
@@ -53,11 +53,13 @@ class OAuth2:
 
     @property
     def place(self) -> str:
-        """Who it is, for messages."""
+        """The token service, for messages."""
         return f"the token service {self.service!r}"
 
     def questions(self, refresh: Credential | None) -> Iterator[Question]:
-        """First with the refresh token that came last, then as at first; references are read now.
+        """Yield the question with the latest refresh token, then the original one.
+
+        References are read now.
 
         A user's own refresh token is never followed by the client's credentials: they would give
         the token of somebody else.
@@ -66,14 +68,14 @@ class OAuth2:
             yield self._question(refresh)
         if self.refresh_token is None:
             yield self._question(None)
-        elif refresh is None or revealed(self.refresh_token) != refresh.value:
-            yield self._question(Credential(revealed(self.refresh_token)))
+        elif refresh is None or reveal(self.refresh_token) != refresh.value:
+            yield self._question(Credential(reveal(self.refresh_token)))
 
     def _question(self, refresh: Credential | None) -> Question:
         # None of what raises without the process-wide OAUTHLIB_INSECURE_TRANSPORT is called here:
         # whether an address may be plain http is the configuration's to say.
-        name = Credential(revealed(self.client_id))
-        secret = Credential(revealed(self.client_secret))
+        name = Credential(reveal(self.client_id))
+        secret = Credential(reveal(self.client_secret))
         client = BackendApplicationClient(name.value)
         fields: dict[str, Any] = {"scope": self.scope, "audience": self.audience}
         fields["include_client_id"] = self.client_auth != "basic"
@@ -95,29 +97,31 @@ class OAuth2:
             secrets.append(pair.removeprefix("Basic "))
         return Question(headers, body.encode(), refresh, tuple(secrets))
 
-    def answer(self, status: int, body: bytes, question: Question, asked: float) -> Token | Problem:
-        """The token, or what the token service says about the request."""
+    def answer(
+        self, status: int, body: bytes, question: Question, sent_at: float
+    ) -> Token | Problem:
+        """The token, or the reason that the token service gives for refusing one."""
         failed = None if 200 <= status < 300 else Problem(f"failed with status {status}")
         try:
-            told = BackendApplicationClient("").parse_request_body_response(body.decode())
+            answer = BackendApplicationClient("").parse_request_body_response(body.decode())
         except OAuth2Error as error:
             if error.error == "missing_token":
                 return failed or Problem("answered without an access_token")
             stale = question.refresh is not None and error.error == "invalid_grant"
-            said = _quotable((error.error, error.description), question.secrets)
-            return Problem(f"refused: {said or f'status {status}'}", stale)
+            words = _quotable((error.error, error.description), question.secrets)
+            return Problem(f"refused: {words or f'status {status}'}", stale)
         except Exception:  # oauthlib meets JSON of any shape unprepared
             return failed or Problem("answered with something that is no token")
-        if str(told.get("token_type", "bearer")).lower() != "bearer":
+        if str(answer.get("token_type", "bearer")).lower() != "bearer":
             return failed or Problem("answered with a token that is no bearer token")
-        new, refresh = told.get("refresh_token"), question.refresh
+        new, refresh = answer.get("refresh_token"), question.refresh
         if isinstance(new, str) and new:
             refresh = Credential(new)  # in place of the one that was used
-        return failed or token_of(told.get("access_token"), asked, told, refresh=refresh)
+        return failed or token_of(answer.get("access_token"), sent_at, answer, refresh=refresh)
 
 
 def _quotable(words: tuple[object, ...], secrets: tuple[str, ...]) -> str:
-    """The token service's own words, unless they quote what it was sent."""
+    """The token service's own words, without those that quote a secret it was sent."""
     forms = {form for each in secrets if each for form in (each, quote_plus(each), quote(each))}
     fine = [
         each

@@ -1,4 +1,4 @@
-"""The plugin: marks each request, and recovers once from a rejected token."""
+"""The plugin: adds the credential to each request, and replaces a rejected token once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from flext_plugins import ConfigError, DeadlineExceeded, Refused, Stage, events, hookimpl, options
 
-from .credential import Credential, configured
-from .issuer import fetched
-from .kept import Backoff, Tokens
+from .cache import Backoff, TokenCaches
+from .credential import Credential, static_credential
+from .issuer import fetch_token
 from .login import Login
 from .oauth2 import OAuth2
 from .settings import AuthSettings
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .token import Grant, Token
 
 GRANTS: dict[str, type[Login | OAuth2]] = {"login": Login, "oauth2": OAuth2}
-"""The schemes whose credential is a token that is fetched."""
+"""The schemes that fetch a token."""
 
 
 class Auth:
@@ -43,14 +43,14 @@ class Auth:
         self._settings = settings
         self._header = settings.header or "Authorization"
         self._tokens: ServiceTokens | None = None
-        self._configured: Credential | None = None
+        self._credential: Credential | None = None
         if settings.scheme in GRANTS:
             self._tokens = ServiceTokens(settings, service)
         elif settings.scheme == "mtls":
             _check_certificate(service)
         else:
-            # What no header can carry is told here, not at the first request.
-            self._configured = configured(settings)
+            # So that a value no header can carry is found now, and not at the first request.
+            self._credential = static_credential(settings)
 
     @hookimpl
     async def flext_exchange(
@@ -65,22 +65,22 @@ class Auth:
         if self._header in request.headers and not self._settings.replace:
             return await send(request)
         if self._tokens is None:
-            self._configured = credential = configured(self._settings, self._configured)
-            return await self._sent(request, send, credential)
+            self._credential = credential = static_credential(self._settings, self._credential)
+            return await self._send_with(request, send, credential)
         began = time.monotonic()
         token = await self._tokens.get(connection)
-        response = await self._sent(request, send, token)
+        response = await self._send_with(request, send, token)
         if not self._tokens.may_heal(response.status_code, token, began):
             return response
         if not connection.replayable(request):
             return response
         await connection.close(response)  # first: it may hold the pool's only connection
         token = await self._tokens.get(connection)
-        response = await self._sent(request, send, token)
-        self._tokens.resent(response.status_code)
+        response = await self._send_with(request, send, token)
+        self._tokens.note_resend(response.status_code)
         return response
 
-    async def _sent(
+    async def _send_with(
         self,
         request: Request,
         send: Callable[[Request], Awaitable[Response]],
@@ -101,28 +101,28 @@ class Auth:
 
 
 class ServiceTokens:
-    """The tokens that one service is sent, which others of the host may share."""
+    """Gets and renews the token for one service; services with equal grants share it."""
 
     def __init__(self, settings: AuthSettings, service: Service) -> None:
         self._grant: Grant = GRANTS[settings.scheme].of(settings)
         self._leeway = settings.leeway or 0.0
-        self._kept = service.shared(Tokens, Tokens).of(self._grant)
+        self._cache = service.shared(TokenCaches, TokenCaches).of(self._grant)
         self._rejections = Backoff()
 
     async def get(self, connection: Connection) -> Token:
-        """The token; one caller renews it before its end, while others go on with it.
+        """The token; one caller renews it before it expires, while the others use the old one.
 
         Raises:
-            Refused: there is none.
+            Refused: none can be had.
             DeadlineExceeded: the call's own time is up.
             ConfigError: a secret cannot be read.
         """
-        kept = self._kept
-        token = kept.valid()
-        work = partial(self._fetched, connection, token)
+        cache = self._cache
+        token = cache.valid()
+        work = partial(self._fetch, connection, token)
         if token is None:
             return await connection.once(self._grant, work)
-        if not token.is_due(self._leeway) or not kept.begin_renewal():
+        if not token.is_due(self._leeway) or not cache.begin_renewal():
             return token
         try:
             with _half_the_time(connection.call):
@@ -134,53 +134,53 @@ class ServiceTokens:
                 connection.call.check(self._grant.place)
             return token
         finally:
-            kept.end_renewal()
+            cache.end_renewal()
 
-    async def _fetched(self, connection: Connection, old: Token | None) -> Token:
-        kept, issuer = self._kept, self._grant.service
-        found = kept.valid()
-        if found is not None and found is not old:  # another flight has landed since
-            return found
-        memory = kept.failures if old is None else kept.renewals
+    async def _fetch(self, connection: Connection, old: Token | None) -> Token:
+        cache, issuer = self._cache, self._grant.service
+        fresh = cache.valid()
+        if fresh is not None and fresh is not old:  # another flight has landed since
+            return fresh
+        memory = cache.failures if old is None else cache.renewals
         memory.check()
         started = time.perf_counter()
         try:
-            token = await fetched(self._grant, kept, connection)
+            token = await fetch_token(self._grant, cache, connection)
         except Exception as error:
             duration = time.perf_counter() - started
             connection.emit(events.TokenFetched(issuer, "failed", duration))
             if isinstance(error, Refused):
-                memory.again(str(error.args[0]), error.retry_after)
-                error.retry_after = error.retry_after or memory.left
+                memory.note_failure(str(error.args[0]), error.retry_after)
+                error.retry_after = error.retry_after or memory.remaining
                 if old is not None and isinstance(error.__cause__, DeadlineExceeded):
                     # The caller's short time is not that of those who wait: they ask themselves.
                     raise DeadlineExceeded(error.args[0]) from error
             raise
-        kept.keep(token)
+        cache.keep(token)
         connection.emit(events.TokenFetched(issuer, "fetched", time.perf_counter() - started))
         return token
 
     def may_heal(self, status: int, token: Token, began: float) -> bool:
-        """Whether an exchange that `began` then may be sent again with another token.
+        """Whether an exchange that `began` at that time may be sent again with another token.
 
-        If so, `token` is used no longer. No other token helps where one that was fetched for this
-        very exchange is rejected, nor for a while after one that came for a rejected one was.
+        If so, `token` is forgotten. A new token cannot help if the rejected one was fetched for
+        this very exchange, nor for a while after a resend with a new token was rejected as well.
         """
         if status != 401:
             self._rejections.reset()
-        elif token.fetched < began and not self._rejections.left:
-            self._kept.reject(token)
+        elif token.fetched_at < began and not self._rejections.remaining:
+            self._cache.reject(token)
             return True
         return False
 
-    def resent(self, status: int) -> None:
-        """What came of sending again."""
+    def note_resend(self, status: int) -> None:
+        """Note the status that a resend got."""
         if status == 401:
-            self._rejections.again()
+            self._rejections.note_failure()
 
 
 def _half_the_time(call: Call | None) -> AbstractContextManager[None]:
-    """Leaves the other half for the request, which has a valid token."""
+    """Give a renewal half of the time; the request, which has a valid token, gets the rest."""
     left = call.remaining() if call else None
     return nullcontext() if left is None or left <= 0 else options(deadline=left / 2)
 

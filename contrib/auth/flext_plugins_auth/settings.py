@@ -1,6 +1,4 @@
-"""What `[services.NAME.plugins.auth]` may say."""
-
-from __future__ import annotations
+"""The settings in `[services.NAME.plugins.auth]`."""
 
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
@@ -17,7 +15,7 @@ def _secret_if_reference(value: object) -> object:
 
 
 def _words(value: object) -> object:
-    """One form for each set of words, so that equal scopes share a token."""
+    """Sort and join the words, so that equal scopes share a token."""
     words = value.split() if isinstance(value, str) else value
     if isinstance(words, (list, tuple)) and all(isinstance(each, str) for each in words):
         return " ".join(sorted(set(words)))
@@ -29,7 +27,7 @@ BodyValue: TypeAlias = Annotated[InstanceOf[Secret] | str | int | float | bool |
 
 
 class _Takes(NamedTuple):
-    """The settings of a scheme."""
+    """The settings that a scheme takes."""
 
     needed: tuple[str, ...]
     possible: dict[str, Any]
@@ -56,7 +54,7 @@ SCHEMES = {
 
 
 class AuthSettings(BaseModel):
-    """One of six schemes, and what that scheme takes; the rest is `None`."""
+    """The scheme, one of six, and its settings; those of other schemes are `None`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -67,27 +65,27 @@ class AuthSettings(BaseModel):
     header: str | None = Field(None, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
     key: Secret | None = None
     service: ServiceName | None = None
-    """Whose own connection the token comes through."""
+    """The service that gives the token, through its own connection and plugins."""
     url: str | None = Field(None, pattern=r"^[!-~]+$")
     """A path at that service."""
     body: dict[str, BodyValue] | None = Field(None, repr=False)
-    """Fields of the login beside user name and password; `env:` and `file:` are read at each."""
+    """Further fields of the login; `env:` and `file:` are read at each login."""
     token_path: str | None = Field(None, min_length=1)
-    """Where the login's answer has the token; dots lead inward."""
+    """The place of the token in the login's answer; dots lead inward."""
     token_url: ServiceURL | None = None
-    """The whole address, where no service is configured for it."""
+    """The whole address of a token service that is not configured as a service."""
     client_id: Annotated[InstanceOf[Secret] | str | None, _Reference] = None
     client_secret: Secret | None = None
     client_auth: Literal["basic", "body", "mtls"] | None = None
-    """How the token service learns who asks."""
+    """How the client proves to the token service who it is."""
     scope: Annotated[str | None, BeforeValidator(_words)] = None
     audience: str | None = None
     refresh_token: Secret | None = None
-    """What the first token is asked for with, instead of in the client's own name."""
+    """Gets the first token, in a user's name instead of the client's own."""
     leeway: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """Seconds before its end that a token is renewed; at most half its life."""
+    """Seconds before it expires that a token is renewed; at most half its lifetime."""
     replace: bool | None = None
-    """Whether a credential that the request brings gives way."""
+    """Whether to replace a credential that the request brings."""
 
     @model_validator(mode="before")
     @classmethod
@@ -100,22 +98,22 @@ class AuthSettings(BaseModel):
     @model_validator(mode="after")
     def _fits_its_scheme(self) -> Self:
         takes = SCHEMES[self.scheme]
-        said = [f"needs {name}" for name in takes.needed if getattr(self, name) is None]
+        problems = [f"needs {name}" for name in takes.needed if getattr(self, name) is None]
         if self.scheme == "oauth2":
-            said += self._missing_for_oauth2()
+            problems += self._missing_for_oauth2()
         others = self.model_fields_set - {"scheme", *takes.needed, *takes.possible}
-        said += [f"does not take {name}" for name in sorted(others)]
-        if said:
+        problems += [f"does not take {name}" for name in sorted(others)]
+        if problems:
             # No ValueError: in its message the host would mask the scheme, a configured value.
-            raise PydanticCustomError("scheme", f"scheme {self.scheme!r} {', '.join(said)}")
+            raise PydanticCustomError("scheme", f"scheme {self.scheme!r} {', '.join(problems)}")
         return self
 
     def _missing_for_oauth2(self) -> list[str]:
-        said = []
+        problems = []
         at_service = (self.service is not None, self.url is not None)
         if at_service != ((False, False) if self.token_url else (True, True)):
-            said.append("needs either token_url, or service and url")
+            problems.append("needs either token_url, or service and url")
         if (self.client_auth == "mtls") == (self.client_secret is not None):
             takes = "takes no" if self.client_secret else "needs"
-            said.append(f"{takes} client_secret where client_auth is {self.client_auth!r}")
-        return said
+            problems.append(f"{takes} client_secret where client_auth is {self.client_auth!r}")
+        return problems

@@ -1,4 +1,4 @@
-"""What a token service gives: the token, how long it lasts, or what was wrong."""
+"""Tokens with their lifetimes, and the questions and answers they come from."""
 
 from __future__ import annotations
 
@@ -17,84 +17,86 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Token(Credential):
-    """The header for a token, and its times on the clock of `time.monotonic`."""
+    """The value of a token's header, and its times on the clock of `time.monotonic`."""
 
-    fetched: float
+    fetched_at: float
     life: float = math.inf
-    """Seconds from `fetched` on."""
+    """Seconds from `fetched_at` on."""
     refresh: Credential | None = None
-    """What the next one is asked for with."""
+    """The refresh token that gets the next one."""
 
     @property
     def expires(self) -> float:
-        """When it ends."""
-        return self.fetched + self.life
+        """The time at which it expires."""
+        return self.fetched_at + self.life
 
     def is_due(self, leeway: float) -> bool:
-        """Whether it ends within `leeway` seconds, or within half its life."""
+        """Whether it expires within `leeway` seconds, at most half its lifetime."""
         return time.monotonic() >= self.expires - min(leeway, self.life / 2)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why an answer has no token, in words that quote no secret."""
+    """The reason why an answer has no token, in words that quote no secret."""
 
-    said: str
+    reason: str
     is_stale: bool = False
-    """Whether another way of asking may help: the refresh token is not good any more."""
+    """Whether the refresh token is no longer good, so that another question may help."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Question:
-    """What is posted to a token service; `repr` tells nothing."""
+    """A request body for a token service; `repr` shows none of it."""
 
     headers: dict[str, str] = field(repr=False)
     content: bytes = field(repr=False)
     refresh: Credential | None = None
     """The refresh token in it."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
-    """What an answer may not be quoted with."""
+    """Texts that a message may not quote from the answer."""
 
 
 class Grant(Protocol):
-    """How a token is asked for, secrets by reference; equal ones share their token."""
+    """A way to get a token, with its secrets by reference; equal grants share a token."""
 
     @property
     def service(self) -> str:
-        """Who is asked."""
+        """The service that gives the token."""
 
     @property
     def url(self) -> str:
-        """Where, at that service."""
+        """The path or address of its token endpoint."""
 
     @property
     def place(self) -> str:
-        """The same in words, for messages."""
+        """Both in words, for messages."""
 
     def __hash__(self) -> int: ...
 
     def questions(self, refresh: Credential | None) -> Iterator[Question]:
-        """What to ask, best first, where the last answer gave the token `refresh`.
+        """Yield the questions to try, best first; `refresh` is the latest refresh token.
 
         Raises:
             ConfigError: a secret cannot be read.
         """
 
-    def answer(self, status: int, body: bytes, question: Question, asked: float) -> Token | Problem:
-        """What the token service's answer says to a question that was `asked` at that time."""
+    def answer(
+        self, status: int, body: bytes, question: Question, sent_at: float
+    ) -> Token | Problem:
+        """The token in the answer to a question that was sent at `sent_at`, or the problem."""
 
 
 def token_of(
-    value: Any, asked: float, *tables: Any, refresh: Credential | None = None
+    value: Any, sent_at: float, *tables: Any, refresh: Credential | None = None
 ) -> Token | Problem:
-    """The token `value`, which lasts as one of `tables` says, else as it says itself."""
+    """The token `value`; its lifetime is `expires_in` in one of `tables`, else its own `exp`."""
     if not isinstance(value, str) or not is_sendable(value):
         return Problem("answered with a token that a header cannot carry")
-    return Token(f"Bearer {value}", asked, max(_life(value, *tables), 0.0), refresh)
+    return Token(f"Bearer {value}", sent_at, max(_life(value, *tables), 0.0), refresh)
 
 
 def _life(token: str, *tables: Any) -> float:
-    """Seconds that a token which has just come lasts."""
+    """Seconds for which a new token is valid."""
     for table in tables:
         if (seconds := _number(table.get("expires_in"))) is not None:
             return seconds

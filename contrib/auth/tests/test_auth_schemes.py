@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flext_plugins_auth import Auth, AuthSettings
+from flext_plugins_auth.credential import static_credential
 from flext_plugins_devstack import Fault
 
 from flext_plugins import ConfigError, Host
@@ -216,6 +217,11 @@ def test_an_inline_secret_in_a_file_is_refused_and_a_plain_body_field_is_not(
     with pytest.raises(ConfigError, match="a secret stands in the file") as caught:
         Host.from_file(config).check()
     assert "canary" not in str(caught.value)
+
+
+def test_a_scheme_without_a_credential_in_its_settings_sends_none() -> None:
+    with pytest.raises(AssertionError, match="scheme 'mtls' has no credential"):
+        static_credential(AuthSettings.model_validate({"scheme": "mtls"}))
 
 
 def test_it_cannot_be_made_an_observer() -> None:

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import jwt
 import pytest
 from flext_plugins_auth import AuthSettings
-from flext_plugins_auth.kept import LONGEST, Backoff, Kept, Tokens
+from flext_plugins_auth.cache import LONGEST, Backoff, TokenCache, TokenCaches
 from flext_plugins_auth.plugin import GRANTS, ServiceTokens
 from flext_plugins_auth.token import Problem, Token, token_of
 
@@ -85,14 +85,14 @@ def api(flext_service: LoopbackService, flext_elsewhere: LoopbackService) -> Api
 def age(host: Host, auth: dict[str, Any], seconds: float) -> None:
     """Let the token be older by so much."""
     settings = AuthSettings(**auth)
-    kept = (
+    cache = (
         host._runtime.composed("api")
-        .service.shared(Tokens, Tokens)
+        .service.shared(TokenCaches, TokenCaches)
         .of(GRANTS[settings.scheme].of(settings))
     )
-    token = kept.valid()
+    token = cache.valid()
     assert token is not None
-    kept._token = replace(token, fetched=token.fetched - seconds)
+    cache._token = replace(token, fetched_at=token.fetched_at - seconds)
 
 
 # Renewal
@@ -253,17 +253,17 @@ async def test_a_token_service_that_has_too_much_to_do_is_left_alone_as_long_as_
 def test_a_failure_is_remembered_twice_as_long_each_time_and_at_most_a_minute() -> None:
     backoff, seen = Backoff(), []
     for _ in range(9):
-        backoff.again("failed")
-        backoff.again("said by another caller at the same time")
-        seen.append(round(backoff.left))
+        backoff.note_failure("failed")
+        backoff.note_failure("said by another caller at the same time")
+        seen.append(round(backoff.remaining))
         with pytest.raises(Refused, match="failed"):
             backoff.check()
         backoff._until = 0.0  # time passes
         backoff.check()
     assert seen == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     backoff.reset()
-    backoff.again("failed", at_least=3600)
-    assert backoff.left == pytest.approx(LONGEST, abs=5)
+    backoff.note_failure("failed", at_least=3600)
+    assert backoff.remaining == pytest.approx(LONGEST, abs=5)
 
 
 @both
@@ -404,10 +404,10 @@ async def test_nothing_is_locked_while_a_request_is_under_way(
 
 
 async def test_a_token_that_another_flight_has_just_landed_is_used(flext_sync_world: World) -> None:
-    tokens = Tokens()
+    tokens = TokenCaches()
 
     class Shared:
-        def shared(self, kind: object, factory: object) -> Tokens:
+        def shared(self, kind: object, factory: object) -> TokenCaches:
             return tokens
 
     class Late:
@@ -422,12 +422,12 @@ async def test_a_token_that_another_flight_has_just_landed_is_used(flext_sync_wo
 
 
 def test_only_the_token_that_was_rejected_is_given_up() -> None:
-    kept, old, new = Kept(), Token("same", time.monotonic()), Token("same", time.monotonic())
-    kept.keep(new)
-    kept.reject(old)
-    assert kept.valid() is new
-    kept.reject(new)
-    assert kept.valid() is None
+    cache, old, new = TokenCache(), Token("same", time.monotonic()), Token("same", time.monotonic())
+    cache.keep(new)
+    cache.reject(old)
+    assert cache.valid() is new
+    cache.reject(new)
+    assert cache.valid() is None
 
 
 # Who shares one

@@ -1,4 +1,4 @@
-"""Stops sending to a service that keeps failing, and probes it later."""
+"""Stops calls to a service that keeps failing, and probes it later."""
 
 from .breaker import CircuitOpen, Counts, State
 from .plugin import Circuit, CircuitBreaker
@@ -12,3 +12,6 @@ __all__ = [
     "Counts",
     "State",
 ]
+
+for _public in (Circuit, CircuitBreaker, CircuitBreakerSettings, CircuitOpen, Counts, State):
+    _public.__module__ = __name__  # where it is imported from, as tracebacks say

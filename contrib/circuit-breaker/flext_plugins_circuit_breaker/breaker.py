@@ -26,7 +26,7 @@ class CircuitOpen(Refused):
 
 
 class State(Enum):
-    """What a circuit does with the next call."""
+    """The state of a circuit: what it does with the next call."""
 
     CLOSED = "closed"
     """Lets it pass."""
@@ -37,27 +37,27 @@ class State(Enum):
     FORCED_OPEN = "forced-open"
     """Refuses it until `reset()`."""
     DISABLED = "disabled"
-    """Lets it pass, whatever becomes of it."""
+    """Lets it pass, whatever its outcome."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What has been counted since the circuit came into its state."""
+    """The numbers counted since the circuit entered its state."""
 
     calls: int
-    """That ended well or failed, in the window."""
+    """Calls in the window that succeeded or failed."""
     failures: int
-    """Of `calls`."""
+    """Failures among `calls`."""
     slow_calls: int
-    """Of `calls`."""
+    """Slow ones among `calls`."""
     consecutive_failures: int
-    """Since the last success."""
-    refused: int
-    """Calls that were not sent, since the last `reset()`."""
+    """Failures since the last success."""
+    refusals: int
+    """Calls refused since the last `reset()`."""
 
 
 class Change(NamedTuple):
-    """A change of state, to be told once the lock is free."""
+    """A change of state, to be announced once the lock is free."""
 
     old: State
     new: State
@@ -65,7 +65,7 @@ class Change(NamedTuple):
 
 
 class Phase:
-    """A stay in one state: the generation of the calls that it admits, and what came of them."""
+    """One stay in a state: the calls that it admits are a generation, which it counts."""
 
     def __init__(self, state: State, now: float, seconds: float, window: int | str) -> None:
         self.state, self.seconds, self.until = state, seconds, now + seconds
@@ -78,29 +78,29 @@ class Phase:
 
 
 class Permit:
-    """Leave to call once, by the generation that it carries."""
+    """Permission for one call, of the generation that it carries."""
 
-    __slots__ = ("answered", "phase", "started")
+    __slots__ = ("answered_at", "phase", "started_at")
 
-    def __init__(self, phase: Phase, started: float) -> None:
-        self.phase, self.started = phase, started
-        self.answered: float | None = None
+    def __init__(self, phase: Phase, started_at: float) -> None:
+        self.phase, self.started_at = phase, started_at
+        self.answered_at: float | None = None
 
 
 class Breaker:
     """The circuit of one target.
 
-    `admit` a call, then `settle` what became of it. Each change of state begins a generation; what
-    an earlier one admitted counts for nothing. A permit that is never settled costs nothing while
-    closed; that of a probe is a lease, which lapses `recovery_timeout` after the headers came or
-    should have come.
+    `admit` a call, then `settle` its outcome. Each change of state begins a new generation, and
+    calls of earlier ones no longer count. A permit that is never settled costs nothing while the
+    circuit is closed; a probe's is a lease, which lapses `recovery_timeout` after the headers came
+    or should have come.
 
     Args:
-        target: what is guarded, for messages.
+        target: names what is guarded, in messages.
         settings: thresholds and times.
-        patience: seconds that a call may take to its headers.
-        clock: seconds that only ever go forward.
-        uniform: a random number between two.
+        patience: seconds that a call may take until its headers come.
+        clock: tells seconds, and never goes back.
+        uniform: picks a random number between two.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Breaker:
         self._clock, self._uniform = clock, uniform
         # Reentrant: a call that is garbage-collected, or a signal's handler, may come in between.
         self._lock = threading.RLock()
-        self._refused = 0
+        self._refusals = 0
         self._span = 0.0  # how long the next opening lasts at most; 0 for the first
         self._at_rest = State.DISABLED if settings.disabled else State.CLOSED
         state = State.FORCED_OPEN if settings.forced_open else self._at_rest
@@ -124,21 +124,21 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """What it is in now; an open one changes when the next call comes, not by itself."""
+        """The present state; an open circuit changes when the next call comes, not by itself."""
         return self._phase.state
 
     @property
     def counts(self) -> Counts:
-        """What has been counted since it came into this state."""
+        """The numbers counted since the circuit entered its state."""
         with self._lock:
             totals = self._phase.window.totals(self._clock())
-            return Counts(*totals, self._phase.failures, self._refused)
+            return Counts(*totals, self._phase.failures, self._refusals)
 
     def admit(self) -> tuple[Permit, Change | None]:
-        """Leave for a call, and the change that this made.
+        """Give a permit for a call, and the change of state that this caused.
 
         Raises:
-            CircuitOpen: it may not go out.
+            CircuitOpen: the call may not be sent.
         """
         phase = self._phase  # read once; the state of a phase never changes, so no lock is needed
         if phase.admits:
@@ -166,17 +166,17 @@ class Breaker:
         phase.leases[permit] = now + self._patience + self._settings.recovery_timeout
         return permit
 
-    def answered(self, permit: Permit) -> None:
-        """The headers are here; how long the application reads the body is not the target's."""
-        permit.answered = self._clock()
+    def mark_answered(self, permit: Permit) -> None:
+        """Note that the headers came: the time that a caller takes to read the body is its own."""
+        permit.answered_at = self._clock()
         if not permit.phase.admits:
             with self._lock:
                 leases = permit.phase.leases
                 if permit in leases:
-                    leases[permit] = permit.answered + self._settings.recovery_timeout
+                    leases[permit] = permit.answered_at + self._settings.recovery_timeout
 
     def settle(self, permit: Permit, verdict: Verdict) -> Change | None:
-        """The call has ended; gives the change that this made."""
+        """Count the outcome of a call; returns the change of state that this caused."""
         with self._lock:
             phase, now = self._phase, self._clock()
             if permit.phase is not phase:
@@ -191,8 +191,8 @@ class Breaker:
             return None
 
     def _count(self, phase: Phase, permit: Permit, verdict: Verdict, now: float) -> Change | None:
-        limit, ended = self._settings.slow_call, permit.answered
-        seconds = (now if ended is None else ended) - permit.started
+        limit, ended = self._settings.slow_call, permit.answered_at
+        seconds = (now if ended is None else ended) - permit.started_at
         slow = limit is not None and seconds > limit
         phase.window.add(now, failed=bool(verdict.failed), slow=slow)
         if verdict.failed:
@@ -211,7 +211,7 @@ class Breaker:
         return None
 
     def _too_much(self, phase: Phase, now: float) -> str:
-        """Why the circuit is to open, if it is."""
+        """The reason to open the circuit, or an empty text."""
         settings, last = self._settings, f"the last one: {phase.last}"
         most = settings.failure_threshold
         if most is not None and phase.failures >= most:
@@ -228,16 +228,16 @@ class Breaker:
         return ""
 
     def trip(self) -> Change | None:
-        """Refuse everything until `reset`; gives the change that this made."""
+        """Refuse every call until `reset`; returns the change of state that this caused."""
         with self._lock:
             if self._phase.state is State.FORCED_OPEN:
                 return None
             return self._become(State.FORCED_OPEN, "tripped by hand", self._clock())
 
     def reset(self) -> Change | None:
-        """Begin anew, with nothing counted; gives the change that this made."""
+        """Begin anew, with nothing counted; returns the change of state that this caused."""
         with self._lock:
-            self._refused = 0
+            self._refusals = 0
             change = self._become(self._at_rest, "reset by hand", self._clock())
             return None if change.old is change.new else change
 
@@ -250,20 +250,20 @@ class Breaker:
         self._phase = Phase(state, now, seconds, self._settings.window)
         return Change(old.state, state, reason)
 
-    def _open_seconds(self, asked: float) -> float:
-        """The first opening lasts what the settings say, the next up to twice as long, and so on.
+    def _open_seconds(self, wish: float) -> float:
+        """Choose how long to stay open: as the settings say, then up to twice as long each time.
 
-        What the target asked for comes before either.
+        If the target wishes a wait of its own, that one is taken.
         """
         first, most = self._settings.recovery_timeout, self._settings.max_recovery_timeout
         again = self._span > 0
         self._span = min(most, self._span * 2) if again else first
-        if asked > 0:
-            return min(asked, most)
+        if wish > 0:
+            return min(wish, most)
         return self._uniform(max(first, self._span / 2), self._span) if again else first
 
     def _refusal(self, condition: str, seconds: float | None = None) -> CircuitOpen:
-        self._refused += 1
+        self._refusals += 1
         when = "" if seconds is None else f"; try again in {seconds:.1f} s"
         return CircuitOpen(
             f"the circuit for {self.target} is {condition}{when}", retry_after=seconds

@@ -1,4 +1,4 @@
-"""The plugin: asks the target's circuit before each call, and tells it what came of it."""
+"""The plugin: asks the target's circuit before each call, and reports the outcome to it."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Circuit:
-    """The circuit of one target, as the application sees it."""
+    """The circuit of one target, for the application to look at and to switch."""
 
     def __init__(self, breaker: Breaker, tell: Callable[[Breaker, Change | None], None]) -> None:
-        self._breaker, self._told = breaker, tell
+        self._breaker, self._report = breaker, tell
 
     @property
     def target(self) -> str:
-        """What is guarded: an origin, or an operation's target."""
+        """The origin or the operation's target that is guarded."""
         return self._breaker.target
 
     @property
     def state(self) -> State:
-        """What it is in now; an open one changes when the next call comes, not by itself."""
+        """The present state; an open circuit changes when the next call comes, not by itself."""
         return self._breaker.state
 
     @property
     def counts(self) -> Counts:
-        """What has been counted since it came into this state."""
+        """The numbers counted since the circuit entered its state."""
         return self._breaker.counts
 
     def trip(self) -> None:
         """Refuse every call until `reset`."""
-        self._told(self._breaker, self._breaker.trip())
+        self._report(self._breaker, self._breaker.trip())
 
     def reset(self) -> None:
-        """Let calls pass, with nothing counted; those under way count for nothing."""
-        self._told(self._breaker, self._breaker.reset())
+        """Let calls pass, with nothing counted; those under way will not count."""
+        self._report(self._breaker, self._breaker.reset())
 
 
 class CircuitBreaker(Circuit):
     """Refuses calls to a target that has kept failing, with `CircuitOpen`.
 
-    The service's origin is a target, whose circuit this is itself, and so is that of each
-    operation. `host.resource(service, CircuitBreaker)` gives it to the application.
+    This is itself the circuit of the service's origin; each target of an operation has one of its
+    own. An application gets it from `host.resource(service, CircuitBreaker)`.
     """
 
     Settings = CircuitBreakerSettings
@@ -79,12 +79,12 @@ class CircuitBreaker(Circuit):
         connection.provide(CircuitBreaker, self)
 
     def circuit(self, system: str, target: str) -> Circuit:
-        """The circuit of an operation's `system` and `target`, whether there was one or not."""
+        """The circuit of an operation's `system` and `target`; it is made if there is none."""
         return Circuit(self._of(system, target), self._tell)
 
     @property
     def circuits(self) -> tuple[Circuit, ...]:
-        """All there are: the origin's own, and those of operations."""
+        """All circuits: the origin's, then those of operations."""
         with self._lock:
             return (self, *[Circuit(each, self._tell) for each in self._operations.values()])
 
@@ -97,20 +97,20 @@ class CircuitBreaker(Circuit):
     ) -> Response:
         """Send, unless the circuit of the service's origin is open."""
         breaker = self._breaker
-        permit, response = await self._guarded(breaker, send, request, connection)
+        permit, response = await self._guard(breaker, send, request, connection)
         if permit is None:
             return response
         verdict = self._judge.answer(response)
         if verdict.failed:  # whatever becomes of the body
             self._tell(breaker, breaker.settle(permit, verdict), connection)
             return response
-        breaker.answered(permit)
+        breaker.mark_answered(permit)
 
-        def ended(error: BaseException | None, _: int) -> None:
-            found = self._of_error(error, connection, ", in a body") if error else verdict
-            self._tell(breaker, breaker.settle(permit, found), connection)
+        def settle(error: BaseException | None, _: int) -> None:
+            outcome = self._of_error(error, connection, ", in a body") if error else verdict
+            self._tell(breaker, breaker.settle(permit, outcome), connection)
 
-        connection.watch(response, ended)
+        connection.watch(response, settle)
         return response
 
     @hookimpl
@@ -122,19 +122,19 @@ class CircuitBreaker(Circuit):
     ) -> object:
         """Proceed, unless the circuit of the operation's target is open."""
         breaker = self._of(operation.system, operation.target)
-        permit, result = await self._guarded(breaker, proceed, operation, connection)
+        permit, result = await self._guard(breaker, proceed, operation, connection)
         if permit is not None:
             self._tell(breaker, breaker.settle(permit, SUCCESS), connection)
         return result
 
-    async def _guarded(
+    async def _guard(
         self,
         breaker: Breaker,
         go: Callable[[Any], Awaitable[M]],
         message: Any,
         connection: Connection,
     ) -> tuple[Permit | None, M]:
-        """What `go` gives, and the permit to settle if it came from the target."""
+        """Call `go`; its result, and the permit to settle if the result came from the target."""
         permit, change = breaker.admit()
         if change is not None:
             self._tell(breaker, change, connection)
@@ -157,8 +157,8 @@ class CircuitBreaker(Circuit):
 
     def _of(self, system: str, target: str) -> Breaker:
         key = system, target
-        if (found := self._operations.get(key)) is not None:
-            return found
+        if (breaker := self._operations.get(key)) is not None:
+            return breaker
         with self._lock:
             known = self._operations
             if len(known) >= MOST_TARGETS and key not in known:

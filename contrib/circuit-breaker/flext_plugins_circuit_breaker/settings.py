@@ -1,6 +1,4 @@
-"""What `[services.NAME.plugins.circuit-breaker]` may say."""
-
-from __future__ import annotations
+"""The settings in `[services.NAME.plugins.circuit-breaker]`."""
 
 import re
 from typing import Annotated, Literal, Self, TypeAlias
@@ -20,11 +18,11 @@ _WINDOW = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*s", re.ASCII)
 
 
 def _window(value: object) -> int | str:
-    found = _WINDOW.fullmatch(str(value))
-    if found is None or not float(found[1] or found[2]):
+    match = _WINDOW.fullmatch(str(value))
+    if match is None or not float(match[1] or match[2]):
         expected = "expected a number of calls, such as 100, or of seconds, such as '60s'"
         raise PydanticCustomError("window", expected)
-    return int(found[1]) if found[1] else f"{found[2]}s"
+    return int(match[1]) if match[1] else f"{match[2]}s"
 
 
 Rate: TypeAlias = Annotated[float, Field(gt=0, le=1)]
@@ -38,31 +36,31 @@ class CircuitBreakerSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     failure_threshold: PositiveInt | None = 5
-    """Consecutive failures that open the circuit; none unless asked for beside `failure_rate`."""
+    """Consecutive failures that open the circuit; off by default if `failure_rate` is set."""
     failure_rate: Rate | None = None
     """The share of failures among the calls in `window` that opens the circuit."""
     slow_rate: Rate | None = None
     """The share of slow calls among those in `window` that opens the circuit."""
     slow_call: PositiveFloat | None = None
-    """Seconds beyond which a call is slow, until the headers have come."""
+    """Seconds until the headers come, beyond which a call is slow."""
     window: Annotated[int | str, BeforeValidator(_window)] = 100
-    """What rates are of: the latest so many calls, or the calls in so many seconds (`"60s"`)."""
+    """The calls that rates look at: the latest `100`, or those of the last `"60s"`."""
     minimum_calls: PositiveInt = 20
-    """Calls in the window below which no rate is judged; unasked no more than it holds."""
+    """Calls in the window before rates are judged; by default no more than it holds."""
     failure_statuses: tuple[Status, ...] = ("5xx",)
-    """Answers that are failures. Others from 400 count for nothing, those below are successes."""
+    """Statuses that are failures. Others from 400 on do not count, those below are successes."""
     failure_kinds: tuple[Kind, ...] = ("connect", "timeout", "read", "write", "protocol")
-    """Errors on the wire that are failures. All others count for nothing."""
+    """Errors on the wire that are failures. All others do not count."""
     recovery_timeout: PositiveFloat = 60.0
-    """Seconds that it stays open before it is probed; after failed probes longer and longer."""
+    """Seconds that it stays open before a probe; after each failed probe longer."""
     max_recovery_timeout: PositiveFloat = 300.0
-    """Seconds that it stays open at most, whatever `Retry-After` says; unasked no less."""
+    """Bound of those seconds, `Retry-After` included; by default no less than the first."""
     half_open_calls: PositiveInt = 1
-    """Probes at a time, and successes of theirs that close it."""
+    """Probes at a time, and the number of successful ones that closes the circuit."""
     forced_open: bool = False
     """Refuse everything until `reset()`."""
     disabled: bool = False
-    """Count, and refuse nothing."""
+    """Count calls, and refuse none."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -86,8 +84,8 @@ class CircuitBreakerSettings(BaseModel):
             ),
             "forced_open and disabled contradict each other": self.forced_open and self.disabled,
         }
-        if found := [what for what, is_so in wrong.items() if is_so]:
-            raise PydanticCustomError("contradiction", "; ".join(found))
+        if problems := [what for what, is_so in wrong.items() if is_so]:
+            raise PydanticCustomError("contradiction", "; ".join(problems))
         return self
 
     def _unless_given(self, name: str, value: float | None) -> None:

@@ -1,4 +1,4 @@
-"""What the end of a call says about its target."""
+"""Verdicts on a target, from the end of a call."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BUSY = frozenset({429, 503})
 
 
 class Verdict(NamedTuple):
-    """What the end of a call says about its target."""
+    """The verdict on a target, from the end of one call."""
 
     failed: bool | None
-    """`None`: nothing."""
+    """`None` if the call does not count."""
     reason: str = ""
     retry_after: float | None = None
     """Seconds that the target wants to be left alone."""
@@ -30,7 +30,7 @@ SUCCESS, NEUTRAL = Verdict(failed=False), Verdict(failed=None)
 
 
 class Judge:
-    """Tells what counts, by the settings."""
+    """Judges by the settings whether a call counts as a failure."""
 
     def __init__(self, settings: CircuitBreakerSettings) -> None:
         self._kinds = frozenset(settings.failure_kinds)
@@ -41,7 +41,7 @@ class Judge:
         )
 
     def answer(self, response: Response) -> Verdict:
-        """Of an answer whose headers have come."""
+        """Judge an answer whose headers have come."""
         status = response.status_code
         failed = True if status in self._statuses else None if status >= 400 else False
         if failed is False:
@@ -50,7 +50,7 @@ class Judge:
         return Verdict(failed, f"status {status}", seconds)
 
     def failure(self, kind: Failure | None, where: str = "") -> Verdict:
-        """Of an error, by its kind."""
+        """Judge an error by its kind."""
         if kind is None or kind.value not in self._kinds:
             return NEUTRAL
         return Verdict(failed=True, reason=kind.value + where)

@@ -1,4 +1,4 @@
-"""What came of the latest calls, in memory that does not grow with their number."""
+"""Windows over the latest calls, in memory that does not grow with their number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from typing import NamedTuple, Protocol
 
 BUCKETS = 10
-"""Parts of a window of seconds; it forgets one at a time."""
+"""Parts of a window of seconds, which forgets one part at a time."""
 
 
 class Totals(NamedTuple):
@@ -24,7 +24,7 @@ class Window(Protocol):
         """Note a call that ended."""
 
     def totals(self, now: float) -> Totals:
-        """What is in the window."""
+        """Add up the calls in the window."""
 
 
 class CallWindow:
@@ -55,10 +55,10 @@ class TimeWindow:
         self._buckets: deque[tuple[int, Totals]] = deque(maxlen=BUCKETS)
 
     def add(self, now: float, *, failed: bool, slow: bool) -> None:
-        bucket, found = int(now // self._width), Totals()
+        bucket, totals = int(now // self._width), Totals()
         if self._buckets and self._buckets[-1][0] == bucket:
-            found = self._buckets.pop()[1]
-        added = Totals(found.calls + 1, found.failures + failed, found.slow + slow)
+            totals = self._buckets.pop()[1]
+        added = Totals(totals.calls + 1, totals.failures + failed, totals.slow + slow)
         self._buckets.append((bucket, added))
 
     def totals(self, now: float) -> Totals:
@@ -68,5 +68,5 @@ class TimeWindow:
 
 
 def window_of(size: int | str) -> Window:
-    """The window that the settings ask for: so many calls, or seconds with an `s`."""
+    """Make a window of `size` calls, or of seconds if it ends with an `s`."""
     return CallWindow(size) if isinstance(size, int) else TimeWindow(float(size.rstrip("s")))

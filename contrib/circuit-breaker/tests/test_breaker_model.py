@@ -64,7 +64,7 @@ class Model:
         for number in [each for each, until in self.under_way.items() if until <= now]:
             del self.under_way[number]
 
-    def answered(self, number: int, now: float) -> None:
+    def mark_answered(self, number: int, now: float) -> None:
         if number in self.under_way:
             self.under_way[number] = now + TIMEOUT
 
@@ -141,15 +141,15 @@ class Circuits(RuleBasedStateMachine):
     @rule(target=calls, call=consumes(calls))
     def answer(self, call: tuple[Permit, int, int, float]) -> object:
         permit, number, _, _ = call
-        if permit.answered is None:
-            self.breaker.answered(permit)
-            self.model.answered(number, self.now)
+        if permit.answered_at is None:
+            self.breaker.mark_answered(permit)
+            self.model.mark_answered(number, self.now)
         return call
 
     @rule(call=consumes(calls), verdict=st.sampled_from(sorted(VERDICTS)))
     def settle(self, call: tuple[Permit, int, int, float], verdict: str) -> None:
         permit, number, era, since = call
-        until = self.now if permit.answered is None else permit.answered
+        until = self.now if permit.answered_at is None else permit.answered_at
         slow = until - since > SLOW
         self.model.ends(number, era, verdict, slow=slow, now=self.now)
         self.breaker.settle(permit, VERDICTS[verdict])

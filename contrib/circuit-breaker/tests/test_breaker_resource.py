@@ -54,7 +54,7 @@ def test_the_application_sees_the_state_and_the_counts(
     with pytest.raises(CircuitOpen):
         flext_world.get(host)
     assert circuit.state is State.OPEN
-    assert circuit.counts == Counts(0, 0, 0, 0, refused=1)
+    assert circuit.counts == Counts(0, 0, 0, 0, refusals=1)
 
 
 def test_tripped_by_hand_it_refuses_until_it_is_reset(

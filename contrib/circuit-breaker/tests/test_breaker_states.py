@@ -245,12 +245,12 @@ def test_a_probe_whose_body_is_never_closed_loses_its_place(clock: Clock) -> Non
     clock.now += 10
     lost = admitted(made)
     clock.now += 2
-    made.answered(lost)
+    made.mark_answered(lost)
     clock.now += 9.99
     refusal(made)
     clock.now += 0.01
     following = admitted(made)
-    made.answered(lost)  # too late: the place is another's
+    made.mark_answered(lost)  # too late: the place is another's
     refusal(made)
     made.settle(following, NEUTRAL)
     admitted(made)
@@ -394,7 +394,7 @@ def test_what_the_application_takes_to_read_a_body_makes_no_call_slow(clock: Clo
     made = breaker(clock, slow_rate=0.5, slow_call=2, minimum_calls=1)
     permit = admitted(made)
     clock.now += 1
-    made.answered(permit)
+    made.mark_answered(permit)
     clock.now += 60
     assert made.settle(permit, SUCCESS) is None
     assert made.counts == Counts(1, 0, 0, 0, 0)
@@ -455,6 +455,6 @@ def test_it_counts_what_it_refuses(clock: Clock) -> None:
     made = opened(clock)
     for _ in range(3):
         refusal(made)
-    assert made.counts.refused == 3
+    assert made.counts.refusals == 3
     made.reset()
-    assert made.counts.refused == 0
+    assert made.counts.refusals == 0

@@ -1,4 +1,4 @@
-"""flext-auth as it answers: several tenants, RS256 tokens, validation, logout."""
+"""A stand-in for flext-auth: several tenants, RS256 tokens, validation, logout."""
 
 import json
 import math
@@ -25,7 +25,7 @@ ISSUER = "flexcore-auth"
 
 
 class TokenError(Exception):
-    """The request carries no token that is worth anything; the message says why."""
+    """The request carries no valid token; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ USERS = {
 
 
 class FlextAuth(Server):
-    """flext-auth; `token_lifetime` (seconds, may be fractions) holds for tokens yet to come."""
+    """A flext-auth server; `token_lifetime`, in seconds, applies to tokens issued from now on."""
 
     def __init__(
         self, port: int = 0, token_lifetime: float = 3600.0, default_tenant: str | None = None
@@ -103,28 +103,28 @@ class FlextAuth(Server):
         self.token_lifetime = token_lifetime
         self.default_tenant = default_tenant
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._started = rfc3339()
+        self._start_time = rfc3339()
         self._state = threading.Lock()
         self._logins = 0
-        self._issued: dict[str, _Token] = {}  # by jti
+        self._tokens: dict[str, _Token] = {}  # by jti
         self._blacklist: set[str] = set()  # of jti
         self._refreshable: dict[str, tuple[str, Profile]] = {}  # refresh token -> session, user
 
     @property
     def logins(self) -> int:
-        """How many logins succeeded."""
+        """The number of successful logins."""
         return self._logins
 
     @property
     def public_key(self) -> str:
-        """The key that tokens are checked with, as PEM; another one in each Devstack."""
+        """The key that verifies tokens, as PEM; each Devstack has its own."""
         encoding, form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         return self._key.public_key().public_bytes(encoding, form).decode()
 
     def revoke_all(self) -> None:
         """Refuse every token issued so far, refresh tokens too."""
         with self._state:
-            self._blacklist.update(self._issued)
+            self._blacklist.update(self._tokens)
             self._refreshable.clear()
 
     def authenticate(self, authorization: str | None) -> dict[str, Any]:
@@ -154,7 +154,7 @@ class FlextAuth(Server):
             if claims["jti"] in self._blacklist:
                 raise TokenError("token is blacklisted")
             # The claim `exp` is in whole seconds, lifetimes need not be.
-            if self._issued[claims["jti"]].expires <= time.time():
+            if self._tokens[claims["jti"]].expires <= time.time():
                 raise TokenError("token is expired")
         return claims
 
@@ -163,7 +163,7 @@ class FlextAuth(Server):
         with self._state:
             live = {
                 token.session
-                for jti, token in self._issued.items()
+                for jti, token in self._tokens.items()
                 if jti not in self._blacklist and token.expires > now
             }
             blacklisted = len(self._blacklist)
@@ -180,11 +180,11 @@ class FlextAuth(Server):
         )
 
     async def _login(self, request: Request) -> Response:
-        asked = await _json_object(request)
-        tenant_id = str(asked.get("tenant_id") or self.default_tenant)
+        body = await _json_object(request)
+        tenant_id = str(body.get("tenant_id") or self.default_tenant)
         if tenant_id not in TENANTS:
             return PlainTextResponse("Tenant not found or inactive\n", 401)
-        user = USERS.get((tenant_id, str(asked.get("username")), str(asked.get("password"))))
+        user = USERS.get((tenant_id, str(body.get("username")), str(body.get("password"))))
         if user is None:
             return PlainTextResponse("Invalid credentials\n", 401)
         answer = self._issue(user, uuid.uuid4().hex)
@@ -203,9 +203,9 @@ class FlextAuth(Server):
     async def _logout(self, request: Request) -> Response:
         claims = self.authenticate(request.headers.get("authorization"))
         with self._state:
-            session = self._issued[claims["jti"]].session
+            session = self._tokens[claims["jti"]].session
             self._blacklist.update(
-                jti for jti, token in self._issued.items() if token.session == session
+                jti for jti, token in self._tokens.items() if token.session == session
             )
             self._refreshable = {
                 key: value for key, value in self._refreshable.items() if value[0] != session
@@ -244,9 +244,9 @@ class FlextAuth(Server):
         }
         token = jwt.encode(claims, self._key, "RS256")
         with self._state:
-            self._issued[jti] = _Token(session, now + lifetime)
+            self._tokens[jti] = _Token(session, now + lifetime)
             self._refreshable[refresh_token] = (session, user)
-        times = {"created_at": self._started, "updated_at": self._started}
+        times = {"created_at": self._start_time, "updated_at": self._start_time}
         return {
             "token": token,
             "expires_at": rfc3339(now + lifetime),
@@ -261,12 +261,12 @@ class FlextAuth(Server):
 
 async def _json_object(request: Request) -> dict[str, Any]:
     try:
-        asked = json.loads(await request.body())
+        body = json.loads(await request.body())
     except ValueError:
-        asked = None
-    if not isinstance(asked, dict):
+        body = None
+    if not isinstance(body, dict):
         raise HTTPException(400, "Invalid request body")
-    return asked
+    return body
 
 
 async def _unauthorized(_: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""A certificate authority for servers on loopback, of which nobody else hears."""
+"""A certificate authority for servers on loopback, made anew for each use."""
 
 import datetime as dt
 import ipaddress
@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True)
 class Authority:
-    """PEM files: the CA's certificate, and certificate with key for a server and a client."""
+    """The PEM files of a CA: its certificate, and one with its key for a server and a client."""
 
     path: Path
     server: Path
@@ -21,7 +21,7 @@ class Authority:
 
 
 def authority(folder: Path) -> Authority:
-    """Make a CA with a certificate for 127.0.0.1 and one for a client, in `folder`, for a day."""
+    """Make a CA in `folder`, with certificates for 127.0.0.1 and a client that last a day."""
     folder.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("test CA")

@@ -4,7 +4,7 @@ import time
 
 
 def rfc3339(seconds: float | None = None) -> str:
-    """Write a moment (seconds since 1970, default now) as Go's RFC3339Nano does, in UTC."""
+    """Write a time (seconds since 1970, by default now) as Go's RFC3339Nano does, in UTC."""
     whole, nanos = divmod(
         time.time_ns() if seconds is None else round(seconds * 1e9), 1_000_000_000
     )

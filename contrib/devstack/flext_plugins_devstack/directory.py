@@ -1,4 +1,4 @@
-"""A real slapd on loopback: people and groups behind TLS, taken down and brought up at will."""
+"""A real slapd on loopback, with users and groups, that can be stopped and started."""
 
 import os
 import shutil
@@ -14,23 +14,23 @@ from typing import Self
 
 from .certificates import Authority
 from .certificates import authority as authority_in
-from .server import HOST, PATIENCE, bound
+from .server import HOST, PATIENCE, bind
 
 BASE = "dc=flext,dc=test"
 PEOPLE = f"ou=people,{BASE}"
 GROUPS = f"ou=groups,{BASE}"
 SERVICE = f"cn=service,{BASE}"
-"""May read, and write what is below the base."""
+"""The account that may read, and write below the base."""
 PASSWORD = "s3rvice-passw0rd"  # noqa: S105 - of a directory that anybody may ask
 USERS = {"ana": ("Ana Silva", "ana-passw0rd"), "bob": ("Bob Jones", "bob-passw0rd")}
-"""By `uid`: the name and the password."""
+"""The name and password of each `uid`."""
 MEMBERS = {"engineers": ("ana", "bob"), "admins": ("ana",), "Sales, North": ("bob",)}
-"""By group: the `uid` of each member."""
+"""The members' `uid`s of each group."""
 
 SCHEMA, MODULES = Path("/etc/ldap/schema"), Path("/usr/lib/ldap")
-"""Where Debian and Ubuntu have them."""
+"""The folders of Debian and Ubuntu."""
 ELSEWHERE = ("/usr/sbin", "/sbin")
-"""Where slapd is, besides PATH, which leads there for root alone."""
+"""Folders to search for slapd beside PATH, which has them for root alone."""
 CONFIGURATION = """
 include {schema}/core.schema
 include {schema}/cosine.schema
@@ -60,7 +60,7 @@ memberof-refint TRUE
 
 
 class NotInstalled(Exception):
-    """There is no slapd; the message names the command that installs it."""
+    """The program slapd is not installed; the message names the command that installs it."""
 
 
 def program() -> str:
@@ -69,15 +69,15 @@ def program() -> str:
     Raises:
         NotInstalled: it is not here, or not as Debian and Ubuntu have it.
     """
-    path = os.pathsep.join([os.environ.get("PATH", ""), *ELSEWHERE])
-    found = shutil.which("slapd", path=path)
-    if found is None or not (SCHEMA / "inetorgperson.schema").exists() or not MODULES.exists():
+    folders = os.pathsep.join([os.environ.get("PATH", ""), *ELSEWHERE])
+    path = shutil.which("slapd", path=folders)
+    if path is None or not (SCHEMA / "inetorgperson.schema").exists() or not MODULES.exists():
         raise NotInstalled("slapd is not installed: apt-get install slapd (Debian, Ubuntu)")
-    return found
+    return path
 
 
 def entry(dn: str, **attributes: str | Sequence[str]) -> str:
-    """Word an entry as LDIF; values are ASCII."""
+    """Write an entry as LDIF; values are ASCII."""
     lines = [f"dn: {dn}"]
     for name, values in attributes.items():
         lines += [f"{name}: {each}" for each in ([values] if isinstance(values, str) else values)]
@@ -89,7 +89,7 @@ def people(
     members: Mapping[str, Sequence[str]],
     more: Mapping[str, Mapping[str, str | Sequence[str]]] | None = None,
 ) -> Iterator[str]:
-    """Word users and groups; `more` is what single users have besides, by `uid`."""
+    """Write users and groups as LDIF; `more` has further attributes by `uid`."""
     for uid, (name, password) in users.items():
         yield entry(
             f"uid={uid},{PEOPLE}",
@@ -110,7 +110,7 @@ def people(
 
 
 def root(units: Iterable[str] = ("people", "groups"), **service: str) -> Iterator[str]:
-    """Word the base, its units and the account that asks, which has `service` besides."""
+    """Write the base, its units and the service account as LDIF; `service` adds to the account."""
     yield entry(BASE, objectClass=["dcObject", "organization"], o="Flext", dc="flext")
     for unit in units:
         yield entry(f"ou={unit},{BASE}", objectClass="organizationalUnit", ou=unit)
@@ -126,18 +126,18 @@ class DirectoryServer:
     """A slapd in a process of its own, on a port for `ldap://` and one for `ldaps://`.
 
     Args:
-        folder: for its files; a temporary one if left out.
-        authority: whose certificate it has; one of its own if left out.
-        tls: whether it can.
+        folder: for its files; a temporary one by default.
+        authority: issues its certificate; by default one of its own.
+        tls: whether it supports TLS.
         options: lines of slapd.conf before the database.
-        access: who may what, asked before the rest.
-        overlays: more lines of the database's.
+        access: rules of access, which come before the others.
+        overlays: further lines of the database's section.
 
     Attributes:
-        entries: what it holds at first, as LDIF; read by the first `up`.
+        entries: its first content as LDIF, which the first `up` loads.
 
     Raises:
-        NotInstalled: there is no slapd.
+        NotInstalled: slapd is not installed.
     """
 
     def __init__(
@@ -150,24 +150,24 @@ class DirectoryServer:
         access: str = "",
         overlays: str = "",
     ) -> None:
-        found = program()
+        path = program()
         self.entries = [*root(), *people(USERS, MEMBERS)]
-        self._opened, self._tls = ExitStack(), tls
+        self._resources, self._tls = ExitStack(), tls
         if folder is None:
-            folder = Path(self._opened.enter_context(TemporaryDirectory(prefix="slapd-")))
+            folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="slapd-")))
         self.folder = folder
         (folder / "data").mkdir(parents=True)
         # Where it is installed Ubuntu's AppArmor lets it read no folder but the system's.
-        self._program = shutil.copy(found, folder / "slapd")
+        self._program = shutil.copy(path, folder / "slapd")
         self.authority = authority or authority_in(folder / "tls")
         self.ca_file = str(self.authority.path)
         self.port, self.tls_port = (
-            self._opened.enter_context(bound()).getsockname()[1] for _ in range(2)
+            self._resources.enter_context(bind()).getsockname()[1] for _ in range(2)
         )
         self.target = f"{HOST}:{self.port}"
         self.url, self.tls_url = f"ldap://{self.target}", f"ldaps://{HOST}:{self.tls_port}"
         self._configure(options, access, overlays)
-        self._loaded = False
+        self._is_loaded = False
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -176,7 +176,7 @@ class DirectoryServer:
         return None if self._process is None else self._process.pid
 
     def settings(self, **more: object) -> dict[str, object]:
-        """Settings with which the plugin `ldap` can ask here, and `more`."""
+        """The settings of the plugin `ldap` for this directory, and `more`."""
         return {
             "url": self.url,
             "ca_file": self.ca_file,
@@ -190,13 +190,13 @@ class DirectoryServer:
         """Start until connections are accepted; does nothing when running.
 
         Raises:
-            RuntimeError: it did not start within 5 seconds; what it said is told.
+            RuntimeError: it did not start within 5 seconds; the message has its output.
         """
         if self._process is not None:
             return
-        if not self._loaded:
+        if not self._is_loaded:
             self._load()
-            self._loaded = True
+            self._is_loaded = True
         with (self.folder / "log").open("ab") as log:
             addresses = f"{self.url}/ {self.tls_url}/" if self._tls else f"{self.url}/"
             self._process = subprocess.Popen(  # noqa: S603 - the program that was found
@@ -213,16 +213,16 @@ class DirectoryServer:
             time.sleep(0.005)
 
     def down(self) -> None:
-        """Kill it, whatever it is doing: connections are refused until `up` on the same ports."""
+        """Kill it; connections are refused until `up`, which uses the same ports."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._process = None
 
     def close(self) -> None:
-        """Take it down for good and give its ports back; does nothing the second time."""
+        """Kill it and give its ports back; do nothing the second time."""
         self.down()
-        self._opened.close()
+        self._resources.close()
 
     def __enter__(self) -> Self:
         try:

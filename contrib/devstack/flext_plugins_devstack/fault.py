@@ -1,4 +1,4 @@
-"""What can go wrong on request, and how it is done to a connection."""
+"""Faults that a server commits on request."""
 
 import asyncio
 import contextlib
@@ -13,13 +13,13 @@ from starlette.types import Message, Receive, Send
 
 @dataclass(frozen=True)
 class Fault:
-    """How the next request is to go wrong.
+    """A way for coming requests to go wrong.
 
-    `delay` (seconds) comes first, then what is asked beside it; with nothing beside it, or with
-    `cut_body` alone, the application's own answer follows.
+    `delay` (seconds) comes first, then the other faults. If there are none, or `cut_body` alone,
+    the application's own answer follows.
 
     Raises:
-        ValueError: a value is of the wrong type or out of range, or nothing is asked for.
+        ValueError: a value is of the wrong type or out of range, or there is no fault in it.
     """
 
     status: int | None = None  # 200 to 599
@@ -32,8 +32,8 @@ class Fault:
     path: str | None = None  # only requests whose path begins so
 
     def __post_init__(self) -> None:
-        given: object = self.headers  # may come from JSON, as everything here, whatever its type
-        headers = given.items() if isinstance(given, Mapping) else [(None, None)]
+        raw: object = self.headers  # may come from JSON, as everything here, whatever its type
+        headers = raw.items() if isinstance(raw, Mapping) else [(None, None)]
         valid = {
             "status": _whole(self.status, 200, 599),
             "headers": all(isinstance(text, str) for pair in headers for text in pair),
@@ -70,21 +70,21 @@ class Fault:
         receive: Receive,
         send: Send,
     ) -> None:
-        """Answer one request, or fail to: `answer` would do it properly."""
+        """Spoil one request, which `answer` would answer properly."""
         if self.delay:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_gone(receive), self.delay)
+                await asyncio.wait_for(_until_disconnected(receive), self.delay)
                 return  # the client gave up, or the server is going down
         if self.reset:
             at_once = struct.pack("ii", 1, 0)
             connection = transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
             transport.abort()
-            await _gone(receive)
+            await _until_disconnected(receive)
         elif self.cut_body is not None:
             await _cut(self.cut_body, answer, send)
             transport.close()
-            await _gone(receive)
+            await _until_disconnected(receive)
         else:
             await answer(send)
 
@@ -93,20 +93,20 @@ def _whole(value: object, least: int, most: float = float("inf")) -> bool:
     return value is None or (type(value) is int and least <= value <= most)
 
 
-async def _gone(receive: Receive) -> None:
+async def _until_disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 async def _cut(length: int, answer: Callable[[Send], Awaitable[None]], send: Send) -> None:
-    sent: list[Message] = []
+    messages: list[Message] = []
 
     async def keep(message: Message) -> None:
-        sent.append(message)
+        messages.append(message)
 
     await answer(keep)
-    body = b"".join(message.get("body", b"") for message in sent)
+    body = b"".join(message.get("body", b"") for message in messages)
     declared = str(max(len(body), length + 1)).encode()
-    headers = [pair for pair in sent[0]["headers"] if pair[0] != b"content-length"]
-    await send({**sent[0], "headers": [*headers, (b"content-length", declared)]})
+    headers = [pair for pair in messages[0]["headers"] if pair[0] != b"content-length"]
+    await send({**messages[0], "headers": [*headers, (b"content-length", declared)]})
     await send({"type": "http.response.body", "body": body[:length], "more_body": True})

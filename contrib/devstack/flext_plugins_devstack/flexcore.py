@@ -1,4 +1,4 @@
-"""FlexCore as it answers: most of it says the same thing every time, and so does the original."""
+"""A stand-in for FlexCore: most of its answers are fixed, as are the original's."""
 
 import json
 import time
@@ -51,7 +51,7 @@ def _now(_: str, __: str) -> str:
 
 NODE: dict[str, Any] = {"node_id": _node}
 NODE_NOW = NODE | {"timestamp": _now}
-# Method, path, what is said there; a function makes a value of the node's id and the path's name.
+# Method, path, answer; a function in it makes a value of the node's id and the path's name.
 ALWAYS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         "GET",
@@ -121,22 +121,25 @@ ALWAYS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 
 class FlexCore(Server):
-    """FlexCore. With an `authority`, everything under /api/ demands a token that it issued."""
+    """A FlexCore server; with an `authority`, all under /api/ demands a token that it issued."""
 
     def __init__(self, port: int = 0, authority: FlextAuth | None = None) -> None:
         self._authority = authority
         self._node_id = str(uuid.uuid4())
         self._routes = Starlette(
             routes=[
-                *(Route(path, self._says(said), methods=[method]) for method, path, said in ALWAYS),
+                *(
+                    Route(path, self._endpoint(answer), methods=[method])
+                    for method, path, answer in ALWAYS
+                ),
                 Route(f"{API}/plugins/{{name}}/execute", self._execute, methods=["POST"]),
                 Route("/api/v1/plugins/{name}/execute", self._execute, methods=["POST"]),
             ],
             exception_handlers={HTTPException: _not_found},
         )
-        super().__init__("flexcore", self._guarded, port)
+        super().__init__("flexcore", self._guard, port)
 
-    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._authority is not None and scope["path"].startswith("/api/"):
             try:
                 self._authority.authenticate(Request(scope).headers.get("authorization"))
@@ -146,34 +149,34 @@ class FlexCore(Server):
                 return
         await self._routes(scope, receive, send)
 
-    def _says(self, said: dict[str, Any]) -> Callable[[Request], Awaitable[Response]]:
+    def _endpoint(self, answer: dict[str, Any]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            given = (self._node_id, request.path_params.get("name", ""))
-            answer = {
-                key: value(*given) if callable(value) else value for key, value in said.items()
+            facts = (self._node_id, request.path_params.get("name", ""))
+            body = {
+                key: value(*facts) if callable(value) else value for key, value in answer.items()
             }
-            return _GoJSON(answer, 500 if "error" in said else 200)
+            return _GoJSON(body, 500 if "error" in answer else 200)
 
         return endpoint
 
     async def _execute(self, request: Request) -> Response:
         try:
-            asked = json.loads(await request.body(), parse_constant=_refuse)
+            body = json.loads(await request.body(), parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
             return _GoJSON({"error": f"invalid request body: {error}"}, 500)
-        if not isinstance(asked, dict):
+        if not isinstance(body, dict):
             return _GoJSON({"error": "invalid request body: not an object"}, 500)
         name = request.path_params["name"]
         if name not in EXECUTABLE:
             return _GoJSON({"error": f"plugin not found: {name}"}, 500)
-        operation = _text(asked, "operation")
-        said = {
+        operation = _text(body, "operation")
+        answer = {
             "adapter": ADAPTER,
             "operation": operation,
             "status": "success",
             "timestamp": rfc3339(),
         }
-        return _GoJSON(said | _outcome(operation, asked))
+        return _GoJSON(answer | _outcome(operation, body))
 
 
 class _GoJSON(JSONResponse):
@@ -189,12 +192,12 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _text(asked: dict[str, Any], key: str) -> str:
-    value = asked.get(key)
+def _text(body: dict[str, Any], key: str) -> str:
+    value = body.get(key)
     return value if isinstance(value, str) else ""
 
 
-def _outcome(operation: str, asked: dict[str, Any]) -> dict[str, Any]:
+def _outcome(operation: str, body: dict[str, Any]) -> dict[str, Any]:
     match operation:
         case "health":
             return {
@@ -212,9 +215,9 @@ def _outcome(operation: str, asked: dict[str, Any]) -> dict[str, Any]:
             note = "Plugin data retrieved from FLEXT service running on port 8081"
             return {"count": 1, "note": note, "plugins": {"meltano": MELTANO}}
         case "execute_plugin":
-            plugin = _text(asked, "plugin_name")
+            plugin = _text(body, "plugin_name")
             result = {
-                "command": _text(asked, "command"),
+                "command": _text(body, "command"),
                 "duration": "1.234s",
                 "exit_code": 0,
                 "job_id": time.strftime("simulated-%Y%m%d%H%M%S", time.gmtime()),
@@ -228,4 +231,4 @@ def _outcome(operation: str, asked: dict[str, Any]) -> dict[str, Any]:
                 "result": result,
             }
         case _:
-            return {"note": "Operation forwarded to FLEXT service on port 8081", "params": asked}
+            return {"note": "Operation forwarded to FLEXT service on port 8081", "params": body}

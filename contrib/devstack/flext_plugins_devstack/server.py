@@ -1,4 +1,4 @@
-"""One ASGI application on one loopback port, in a thread of its own, misbehaving when told to."""
+"""Serves an ASGI application on a loopback port, in a thread, with faults on request."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ PATIENCE = 5.0  # seconds that a server gets to start, and to stop
 
 @dataclass(frozen=True)
 class Received:
-    """One request as it arrived: header names in lower case, `query` without its question mark."""
+    """A request as it arrived: header names in lower case, `query` without its question mark."""
 
     method: str
     path: str
@@ -55,7 +55,7 @@ class Server:
         self._lock = threading.Lock()
         self._faults: list[Fault] = []
         self._received: list[Received] = []
-        self._reserved: socket.socket | None = None
+        self._reservation: socket.socket | None = None
         self._running: tuple[uvicorn.Server, threading.Thread] | None = None
 
     @property
@@ -67,12 +67,12 @@ class Server:
 
     @property
     def received(self) -> list[Received]:
-        """Every request so far, oldest first, also those that met a fault; a copy."""
+        """A copy of all requests so far, oldest first, including those that met a fault."""
         with self._lock:
             return list(self._received)
 
     def fault(self, fault: Fault) -> None:
-        """Spoil coming requests; of several faults that match one, the first asked for applies."""
+        """Spoil coming requests; if several faults match one, the oldest applies."""
         with self._lock:
             self._faults.append(fault)
 
@@ -82,7 +82,7 @@ class Server:
             self._faults.clear()
 
     def up(self) -> None:
-        """Start, and return when connections are accepted; does nothing when running.
+        """Start, and return when connections are accepted; do nothing if it is running.
 
         Raises:
             PortError: the port is taken.
@@ -158,20 +158,20 @@ class Server:
         self._running = None
 
     def close(self) -> None:
-        """Stop and give the port back; does nothing the second time."""
+        """Stop and give the port back; do nothing the second time."""
         try:
             self.down()
         finally:
-            if self._reserved is not None:
-                self._reserved.close()
-                self._reserved = None
+            if self._reservation is not None:
+                self._reservation.close()
+                self._reservation = None
 
     def _listen(self) -> socket.socket:
         try:
-            if self._reserved is None:
-                self._reserved = bound(self.port)
-                self.port = self._reserved.getsockname()[1]
-            listener = bound(self.port)
+            if self._reservation is None:
+                self._reservation = bind(self.port)
+                self.port = self._reservation.getsockname()[1]
+            listener = bind(self.port)
         except OSError as error:
             raise PortError(self.name, self.port, error) from error
         try:
@@ -239,25 +239,25 @@ class Server:
 
 
 class _Connection(H11Protocol):
-    """Gives each request its transport, `scope["state"]["transport"]`, for faults to break it."""
+    """Puts the transport into `scope["state"]["transport"]`, so that faults can break it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
         self.app_state = {**self.app_state, "transport": transport}
 
 
-def bound(port: int = 0) -> socket.socket:
+def bind(port: int = 0) -> socket.socket:
     """Bind a socket to that port on loopback, or to a free one.
 
-    While it does not listen connections are refused, yet nobody else is handed the port; a server
-    that sets SO_REUSEADDR can listen there all the same.
+    While it does not listen, connections are refused and nobody else is given the port; a server
+    that sets SO_REUSEADDR can still listen there.
     """
     # asyncio sets TCP_NODELAY only where the protocol is spelled out; without: 40 ms an answer.
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((HOST, port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((HOST, port))
     except BaseException:
-        made.close()
+        sock.close()
         raise
-    return made
+    return sock

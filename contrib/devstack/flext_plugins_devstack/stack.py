@@ -1,4 +1,4 @@
-"""The servers together: all start or none does, and all stop."""
+"""Starts all servers or none, and stops them together."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -18,14 +18,16 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class Devstack:
-    """FlexCore, flext-auth and a third origin that echoes, on loopback.
+    """FlexCore, flext-auth and a third origin that echoes requests, on loopback.
 
-    `protected`: FlexCore's /api/ demands a token of this stack's flext-auth. `token_lifetime`:
-    seconds. `default_tenant`: the tenant of a login that names none. `ports`: by server name; 0,
-    the default, finds a free one.
+    Args:
+        protected: whether FlexCore's /api/ demands a token of this stack's flext-auth.
+        token_lifetime: seconds.
+        default_tenant: the tenant of a login that names none.
+        ports: by server name; 0, the default, finds a free one.
 
     Raises:
-        ValueError: there is no such server as `ports` names, or no such tenant.
+        ValueError: `ports` names an unknown server, or there is no such tenant.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Devstack:
             Starlette(routes=[Route("/{path:path}", _echo, methods=METHODS)]),
             chosen["elsewhere"],
         )
-        self._opened = ExitStack()
+        self._resources = ExitStack()
 
     def start(self) -> None:
         """Start all servers, or none.
@@ -62,17 +64,17 @@ class Devstack:
             for server in (self.auth, self.flexcore, self.elsewhere):
                 opened.callback(server.close)
                 server.up()
-            self._opened = opened.pop_all()
+            self._resources = opened.pop_all()
 
     def close(self) -> None:
-        """Stop all servers; does nothing the second time.
+        """Stop all servers; do nothing the second time.
 
         Raises:
-            RuntimeError: a server did not stop in time (the others were stopped all the same).
+            RuntimeError: a server did not stop in time; the others were stopped.
         """
         for server in (self.auth, self.flexcore, self.elsewhere):
             server.stop_soon()  # together: each takes a quarter of a second
-        self._opened.close()
+        self._resources.close()
 
     def __enter__(self) -> Self:
         self.start()

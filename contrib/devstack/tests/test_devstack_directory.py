@@ -5,8 +5,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from flext_plugins_devstack import directory
-from flext_plugins_devstack.directory import MEMBERS, PEOPLE, USERS, DirectoryServer, NotInstalled
+from flext_plugins_devstack import DirectoryServer, NotInstalled, directory
+from flext_plugins_devstack.directory import MEMBERS, PEOPLE, USERS
 from flext_plugins_ldap import Directory, DirectoryUnavailable
 
 from flext_plugins import Host

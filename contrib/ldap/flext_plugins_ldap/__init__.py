@@ -1,7 +1,10 @@
-"""A directory beside each service, and the call's user named to it."""
+"""Directories beside a service, and each call's user named to the service by headers."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .directory import AsyncDirectory
-from .entry import Entry, Upserted, User
+from .entry import Entry, UpsertResult, User
 from .errors import (
     AccountExpired,
     AccountLocked,
@@ -13,7 +16,18 @@ from .errors import (
 )
 from .plugin import Ldap
 from .settings import DirectorySettings, LdapSettings
-from .twin import Directory
+from .sync import Directory
+
+if TYPE_CHECKING:
+    from . import ldif
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Load `ldif` when it is first used."""
+        if name == "ldif":
+            return import_module(".ldif", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "AccountExpired",
@@ -28,7 +42,12 @@ __all__ = [
     "InvalidCredentials",
     "Ldap",
     "LdapSettings",
-    "Upserted",
+    "UpsertResult",
     "User",
     "UserNotFound",
+    "ldif",
 ]
+
+for _name in __all__:
+    if _name != "ldif":
+        globals()[_name].__module__ = __name__  # where it is imported from, as tracebacks say

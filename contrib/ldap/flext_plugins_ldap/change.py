@@ -1,10 +1,10 @@
-"""What is done to entries."""
+"""Changes to entries: modifications as LDAP words them, and upserts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .entry import Entry, Upserted
+from .entry import Entry, UpsertResult
 from .errors import DirectoryError, DirectoryUnavailable
 from .session import EXISTS
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .entry import Values
-    from .pool import Patience
+    from .pool import Timeouts
     from .session import Session
 
 REPLACE, ADD, DELETE = "MODIFY_REPLACE", "MODIFY_ADD", "MODIFY_DELETE"
@@ -23,35 +23,35 @@ def changes(
     add: Mapping[str, Values] | None,
     delete: Mapping[str, Values] | None,
 ) -> dict[str, list[tuple[str, Values]]]:
-    """As LDAP has them: by attribute, each with its operation."""
-    found: dict[str, list[tuple[str, Values]]] = {}
-    for operation, given in ((REPLACE, replace), (DELETE, delete), (ADD, add)):
-        for name, values in (given or {}).items():
-            found.setdefault(name, []).append((operation, values))
-    return found
+    """Sort changes by attribute, each with its operation, as LDAP words them."""
+    by_name: dict[str, list[tuple[str, Values]]] = {}
+    for operation, attributes in ((REPLACE, replace), (DELETE, delete), (ADD, add)):
+        for name, values in (attributes or {}).items():
+            by_name.setdefault(name, []).append((operation, values))
+    return by_name
 
 
 def upsert(
-    session: Session, batch: Sequence[Entry], done: list[Upserted], patience: Patience
+    session: Session, batch: Sequence[Entry], results: list[UpsertResult], timeouts: Timeouts
 ) -> None:
-    """Bring the entries of `batch` that are not `done` into the directory, and say so in `done`."""
-    for entry in batch[len(done) :]:
-        session.until = patience.until(patience.answer)  # for each, however many there are
+    """Add or modify the entries of `batch` that have no result yet, and append their results."""
+    for entry in batch[len(results) :]:
+        session.until = timeouts.until(timeouts.answer)  # for each, however many there are
         try:
-            done.append(_upserted(session, entry))
+            results.append(_upsert_one(session, entry))
         except DirectoryUnavailable:
             raise
         except DirectoryError as error:
-            done.append(Upserted(entry.dn, "failed", error))
+            results.append(UpsertResult(entry.dn, "failed", error))
 
 
-def _upserted(session: Session, entry: Entry) -> Upserted:
-    given = {name: values for name, values in entry.attributes.items() if values}
+def _upsert_one(session: Session, entry: Entry) -> UpsertResult:
+    attributes = {name: values for name, values in entry.attributes.items() if values}
     try:
-        session.add(entry.dn, given)
-        return Upserted(entry.dn, "added")
+        session.add(entry.dn, attributes)
+        return UpsertResult(entry.dn, "added")
     except DirectoryError as error:
         if error.code != EXISTS:
             raise
     session.modify(entry.dn, changes(entry.attributes, None, None))
-    return Upserted(entry.dn, "modified")
+    return UpsertResult(entry.dn, "modified")

@@ -1,18 +1,17 @@
-"""A directory as an application asks it from an event loop; the sync one drives this."""
+"""The directory for event loops; the one for threads drives it."""
 
 from __future__ import annotations
 
 import os
 from contextlib import aclosing
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .change import changes, upsert
-from .entry import Entry, Upserted, User, common_name, filled, in_dn, in_filter, is_text
-from .errors import DirectoryError, InvalidCredentials, UserNotFound
-from .ldif import Delete
+from .entry import Entry, UpsertResult, User, common_name, fill, in_dn, in_filter, is_text
+from .errors import DirectoryError, InvalidCredentials, UserNotFound, with_context
+from .failover import Failover, Job, SharedDeadline
 from .pool import Reader
-from .route import Asked, Route, leave
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -21,41 +20,41 @@ if TYPE_CHECKING:
 
     from .entry import Values
     from .ldif import Record
-    from .pool import Patience, Pool
+    from .pool import Pool, Timeouts
     from .server import Servers
     from .session import Session
     from .settings import DirectorySettings
 
-__all__ = ["AsyncDirectory", "Entry", "Upserted", "User"]
+T = TypeVar("T")
 
 
 class AsyncDirectory:
-    """People, groups and everything else in a directory.
+    """Reads and changes people, groups and everything else in a directory.
 
     Each method is one operation or several, which pass the service's plugins. All raise
-    `DirectoryUnavailable` where no server answers, `DirectoryError` where one says no, and what
-    plugins raise: `CircuitOpen` is a `Refused`, `DeadlineExceeded` ends what takes too long.
+    `DirectoryUnavailable` if no server answers, `DirectoryError` if one says no, and what plugins
+    raise: an open circuit's `CircuitOpen`, which is a `Refused`, or `DeadlineExceeded`.
     """
 
     def __init__(
         self, settings: DirectorySettings, servers: Servers, connection: Connection
     ) -> None:
-        self._settings = settings
-        self._route = Route(settings, servers, connection)
+        self._settings, self._connection = settings, connection
+        self._failover = Failover(settings, servers, connection)
 
     async def health(self) -> str:
-        """The `host:port` of the server that answers, to whom it gives the password it has."""
+        """The `host:port` of the server that answers, after a bind with the configured password."""
 
-        def work(pool: Pool, patience: Patience, _: str) -> str:
-            pool.run(lambda session: session.read("", "objectClass"), patience)
+        def work(pool: Pool, timeouts: Timeouts, _: str) -> str:
+            pool.run(lambda session: session.read("", "objectClass"), timeouts)
             return pool.address.target
 
-        return await self._route.ask("health", work, idempotent=True)
+        return await self._failover.run(Job("health", work, idempotent=True))
 
     async def authenticate(self, username: str, password: str) -> User:
-        """The user of that name, if that is the password.
+        """The user of that name, if the password is right.
 
-        A name that nobody has costs what a wrong password costs.
+        An unknown name takes as long as a wrong password.
 
         Raises:
             InvalidCredentials: the name, the password or both are wrong, or several have the name.
@@ -64,29 +63,29 @@ class AsyncDirectory:
         """
         # A bind without a password succeeds, as nobody in particular.
         if not password or not is_text(password):
-            raise self._route.told(InvalidCredentials())
-        asked = Asked()
-        found = await self._found(username, self._settings.attributes, asked)
-        is_known = len(found) == 1
-        # A DN that nobody has, so that it takes as long.
-        dn = found[0].dn if is_known else f"cn={os.urandom(8).hex()},{self._settings.search_base}"
+            raise with_context(InvalidCredentials(), self._connection)
+        deadline = SharedDeadline()
+        matches = await self._matches(username, self._settings.attributes, deadline)
+        is_known = len(matches) == 1
+        # For an unknown name a DN that nobody has, so that the answer takes as long.
+        dn = matches[0].dn if is_known else f"cn={os.urandom(8).hex()},{self._settings.search_base}"
 
-        def work(pool: Pool, patience: Patience, dn: str) -> None:
-            pool.prove(dn, password, patience)
+        def work(pool: Pool, timeouts: Timeouts, dn: str) -> None:
+            pool.prove(dn, password, timeouts)
 
-        await self._route.ask("bind", work, dn, asked=asked)
+        await self._failover.run(Job("bind", work, dn, deadline=deadline))
         if not is_known:
-            raise self._route.told(InvalidCredentials())
-        return self._spelled(username, found[0], self._settings.attributes)
+            raise with_context(InvalidCredentials(), self._connection)
+        return self._user_of(username, matches[0], self._settings.attributes)
 
     async def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
-        """The user of that name, with these attributes, or those of the settings.
+        """The user of that name, with the given attributes or those of the settings.
 
         Raises:
             UserNotFound: nobody has it, or several have.
         """
         wanted = self._settings.attributes if attributes is None else attributes
-        return await self._user(username, wanted, Asked())
+        return await self._user(username, wanted, SharedDeadline())
 
     async def groups(self, username: str) -> list[str]:
         """The common names of the user's groups, in the directory's order.
@@ -94,18 +93,18 @@ class AsyncDirectory:
         Raises:
             UserNotFound: nobody has that name, or several have.
         """
-        settings, asked = self._settings, Asked()
+        settings, deadline = self._settings, SharedDeadline()
         if settings.group_filter is None:
-            user = await self._user(username, ("memberOf",), asked)
+            user = await self._user(username, ("memberOf",), deadline)
             every = (common_name(str(dn)) for values in user.attributes.values() for dn in values)
             return [name for name in every if name is not None]
-        user = await self._user(username, ("1.1",), asked)
+        user = await self._user(username, ("1.1",), deadline)
         values = {"dn": user.dn, "username": username}
         base = settings.group_base or settings.search_base
-        wanted = self._filled(settings.group_filter, values, in_filter)
-        async with aclosing(self._paged(wanted, base, ("cn",), asked)) as pages:
-            found = [entry async for page in pages for entry in page]
-        names = (next(iter(entry.attributes.values()), ()) for entry in found)
+        wanted = self._fill(settings.group_filter, values, in_filter)
+        async with aclosing(self._pages(wanted, base, ("cn",), deadline)) as pages:
+            entries = [entry async for page in pages for entry in page]
+        names = (next(iter(entry.attributes.values()), ()) for entry in entries)
         return [str(each[0]) for each in names if each]
 
     async def search(
@@ -116,15 +115,15 @@ class AsyncDirectory:
         base: str | None = None,
         attributes: Sequence[str] = ("*",),
     ) -> AsyncGenerator[Entry, None]:
-        """All that match, as they come: each page is an operation, read when it is wanted.
+        """Yield all entries that match; each page is an operation, read when it is needed.
 
-        They come over one connection, which is held until the last page or until the iterator is
-        closed. Time runs from the first page on.
+        All pages come over one connection, which is held until the last page or until the iterator
+        is closed. The deadline runs from the first page on.
 
         Args:
-            ldap_filter: such as `(mail={mail})`; what `values` fills in is escaped.
+            ldap_filter: such as `(mail={mail})`; the values are escaped.
             values: for the placeholders in `ldap_filter` and `base`.
-            base: below which to look, in place of `search_base`.
+            base: the DN below which to look, in place of `search_base`.
             attributes: to be read.
         """
         pages = self.pages(ldap_filter, values, base=base, attributes=attributes)
@@ -141,12 +140,12 @@ class AsyncDirectory:
         base: str | None = None,
         attributes: Sequence[str] = ("*",),
     ) -> AsyncGenerator[list[Entry], None]:
-        """The same, a page at a time."""
-        wanted = self._filled(ldap_filter, values, in_filter)
+        """Search like `search`, but yield a page at a time."""
+        wanted = self._fill(ldap_filter, values, in_filter)
         where = self._settings.search_base
         if base is not None:
-            where = self._filled(base, values, in_dn)
-        return self._paged(wanted, where, attributes, Asked())
+            where = self._fill(base, values, in_dn)
+        return self._pages(wanted, where, attributes, SharedDeadline())
 
     async def add(
         self,
@@ -154,7 +153,7 @@ class AsyncDirectory:
         attributes: Mapping[str, Values],
         values: Mapping[str, str] | None = None,
     ) -> None:
-        """A new entry; `values` are for placeholders in `dn`, such as `uid={uid},ou=people`."""
+        """Add an entry; `values` fill placeholders in `dn`, such as `uid={uid},ou=people`."""
         await self._change("add", dn, values, lambda session, dn: session.add(dn, attributes))
 
     async def modify(
@@ -169,118 +168,107 @@ class AsyncDirectory:
         """Change an entry, all at once or not at all.
 
         Args:
-            dn: whose; with placeholders for `values`.
-            replace: the values that attributes have from now on; none removes the attribute.
-            add: values that join those that there are.
-            delete: values that go.
+            dn: the entry; with placeholders for `values`.
+            replace: the attributes' new values; no values remove the attribute.
+            add: values to add to those that exist.
+            delete: values to remove.
             values: for the placeholders in `dn`.
         """
-        wanted = changes(replace, add, delete)
-        is_idempotent = not (add or delete)
-        await self._change(
-            "modify",
-            dn,
-            values,
-            lambda session, dn: session.modify(dn, wanted),
-            idempotent=is_idempotent,
-        )
+        operations, is_idempotent = changes(replace, add, delete), not (add or delete)
+        await self._modify(dn, values, operations, idempotent=is_idempotent)
 
     async def delete(self, dn: str, values: Mapping[str, str] | None = None) -> None:
-        """An entry less; `values` are for placeholders in `dn`."""
+        """Delete an entry; `values` fill placeholders in `dn`."""
         await self._change("delete", dn, values, lambda session, dn: session.delete(dn))
 
     async def apply(self, record: Record) -> None:
-        """Do what a record of `ldif.read` says: an `Entry` is added."""
+        """Do what a record of `ldif.read` says; an `Entry` is added."""
         if isinstance(record, Entry):
             await self.add(record.dn, record.attributes)
-        elif isinstance(record, Delete):
+        elif record.changetype == "delete":
             await self.delete(record.dn)
         else:
-            wanted = record.by_attribute()
             is_idempotent = all(each.kind == "replace" for each in record.changes)
-            await self._change(
-                "modify",
-                record.dn,
-                None,
-                lambda session, dn: session.modify(dn, wanted),
-                idempotent=is_idempotent,
-            )
+            await self._modify(record.dn, None, record.by_attribute(), idempotent=is_idempotent)
 
-    async def upsert(self, entries: Iterable[Entry]) -> list[Upserted]:
-        """Add what is not there, and give what is there these attributes; others stay as they are.
+    async def upsert(self, entries: Iterable[Entry]) -> list[UpsertResult]:
+        """Add entries that do not exist, and replace these attributes of those that do.
 
-        Each batch of `page_size` is an operation. One entry's failure is told in its report; if the
-        directory fails, what was done until then stays done, and the same can be asked again.
+        Each batch of `page_size` is an operation. An entry's failure is in its result. If the
+        directory fails, what was done until then stays done, and the same call can be repeated.
         """
-        asked, every = Asked(), iter(entries)
-        reports: list[Upserted] = []
+        deadline, every = SharedDeadline(), iter(entries)
+        results: list[UpsertResult] = []
         while batch := [*islice(every, self._settings.page_size)]:
-            done: list[Upserted] = []  # kept from one attempt at this batch to the next
+            batch_results: list[UpsertResult] = []  # lasts from one attempt to the next
 
-            def work(pool: Pool, patience: Patience, _: str) -> None:
-                pool.run(lambda session: upsert(session, batch, done, patience), patience)  # noqa: B023
+            def work(pool: Pool, timeouts: Timeouts, _: str) -> None:
+                pool.run(
+                    lambda session: upsert(session, batch, batch_results, timeouts),  # noqa: B023
+                    timeouts,
+                )
 
-            await self._route.ask("upsert", work, idempotent=True, asked=asked, size=len(batch))
-            reports += done
-        return reports
+            await self._failover.run(
+                Job("upsert", work, idempotent=True, deadline=deadline, size=len(batch))
+            )
+            results += batch_results
+        return results
 
-    async def _user(self, username: str, attributes: Sequence[str], asked: Asked) -> User:
-        found = await self._found(username, attributes, asked)
-        if len(found) != 1:
-            raise self._route.told(UserNotFound())
-        return self._spelled(username, found[0], attributes)
+    async def _user(
+        self, username: str, attributes: Sequence[str], deadline: SharedDeadline
+    ) -> User:
+        matches = await self._matches(username, attributes, deadline)
+        if len(matches) != 1:
+            raise with_context(UserNotFound(), self._connection)
+        return self._user_of(username, matches[0], attributes)
 
-    def _spelled(self, username: str, entry: Entry, wanted: Sequence[str]) -> User:
-        """The user, under the name as the directory has it: whoever is ANA is ana."""
-        name, asked = self._settings.name_attribute, {each.lower() for each in wanted}
-        kept = dict(entry.attributes)
-        for key in [each for each in kept if each.lower() == name]:
-            folded = {str(value).casefold(): str(value) for value in kept[key]}
+    def _user_of(self, username: str, entry: Entry, wanted: Sequence[str]) -> User:
+        """The user of an entry, with the name as the directory spells it: ANA is ana."""
+        name, folded_names = self._settings.name_attribute, {each.lower() for each in wanted}
+        attributes = dict(entry.attributes)
+        for key in [each for each in attributes if each.lower() == name]:
+            folded = {str(value).casefold(): str(value) for value in attributes[key]}
             username = folded.get(username.strip().casefold(), username)
-            if not asked & {name, "*"}:
-                del kept[key]
-        return User(username, entry.dn, kept)
+            if not folded_names & {name, "*"}:
+                del attributes[key]
+        return User(username, entry.dn, attributes)
 
-    async def _found(self, username: str, attributes: Sequence[str], asked: Asked) -> list[Entry]:
-        """Who has that name; two are as good as many."""
+    async def _matches(
+        self, username: str, attributes: Sequence[str], deadline: SharedDeadline
+    ) -> list[Entry]:
+        """The users of that name, two at most, since two are already too many."""
         if not is_text(username):
             return []
         name = self._settings.name_attribute
         if name and "*" not in attributes:
             attributes = [*attributes, name]
-        wanted = self._filled(self._settings.user_filter, {"username": username}, in_filter)
+        ldap_filter = self._fill(self._settings.user_filter, {"username": username}, in_filter)
 
-        def work(pool: Pool, patience: Patience, base: str) -> list[Entry]:
-            found = pool.run(lambda each: each.search(base, wanted, attributes, most=2), patience)
-            return found.entries
+        def search(session: Session, base: str) -> list[Entry]:
+            return session.search(base, ldap_filter, attributes, most=2).entries
 
-        return await self._route.ask(
-            "search", work, self._settings.search_base, idempotent=True, asked=asked
+        base, work = self._settings.search_base, _in_session(search)
+        return await self._failover.run(
+            Job("search", work, base, idempotent=True, deadline=deadline)
         )
 
-    async def _paged(
-        self, wanted: str, base: str, attributes: Sequence[str], asked: Asked
+    async def _pages(
+        self, ldap_filter: str, base: str, attributes: Sequence[str], deadline: SharedDeadline
     ) -> AsyncGenerator[list[Entry], None]:
-        size, place = self._settings.page_size, [base]
+        size = self._settings.page_size
 
-        def read(session: Session, cookie: bytes) -> tuple[list[Entry], bytes]:
-            return session.search(place[0], wanted, attributes, size=size, cookie=cookie)
+        def search(session: Session, base: str, cookie: bytes) -> tuple[list[Entry], bytes]:
+            return session.search(base, ldap_filter, attributes, size=size, cookie=cookie)
 
-        def work(pool: Pool, patience: Patience, dn: str) -> list[Entry]:
-            place[0] = dn
-            return reader.page(pool, patience)
-
-        reader = Reader(read)
+        reader = Reader(search)
+        job = Job("search", reader.page, base, idempotent=True, deadline=deadline, reader=reader)
         try:
-            yield await self._route.ask(
-                "search", work, base, idempotent=True, asked=asked, reader=reader
-            )
+            yield await self._failover.run(job)
             while not reader.is_over:
-                yield await self._route.on(reader, "search", work, place[0], asked)
+                yield await self._failover.resume(job)
         finally:
             reader.close()
-            if reader.place is not None:
-                leave(reader.place, reader)
+            reader.leave()
 
     async def _change(
         self,
@@ -291,15 +279,31 @@ class AsyncDirectory:
         *,
         idempotent: bool = False,
     ) -> None:
-        def work(pool: Pool, patience: Patience, dn: str) -> None:
-            pool.run(lambda session: change(session, dn), patience)
+        dn = self._fill(dn, values, in_dn)
+        await self._failover.run(Job(name, _in_session(change), dn, idempotent=idempotent))
 
-        await self._route.ask(name, work, self._filled(dn, values, in_dn), idempotent=idempotent)
+    async def _modify(
+        self,
+        dn: str,
+        values: Mapping[str, str] | None,
+        operations: Mapping[str, Sequence[tuple[str, Values]]],
+        *,
+        idempotent: bool,
+    ) -> None:
+        def work(session: Session, dn: str) -> None:
+            session.modify(dn, operations)
 
-    def _filled(
+        await self._change("modify", dn, values, work, idempotent=idempotent)
+
+    def _fill(
         self, template: str, values: Mapping[str, str] | None, escape: Callable[[str], str]
     ) -> str:
         try:
-            return filled(template, values or {}, escape)
+            return fill(template, values or {}, escape)
         except DirectoryError as error:
-            raise self._route.told(error) from None
+            raise with_context(error, self._connection) from None
+
+
+def _in_session(work: Callable[[Session, str], T]) -> Callable[[Pool, Timeouts, str], T]:
+    """Wrap `work`, which takes a session, for a `Job`, which takes a server's pool."""
+    return lambda pool, timeouts, dn: pool.run(lambda session: work(session, dn), timeouts)

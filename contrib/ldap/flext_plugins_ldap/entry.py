@@ -1,21 +1,16 @@
-"""What is in a directory, and how it is named there."""
-
-from __future__ import annotations
+"""Entries and users, and the escaping of values in filters and DNs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from .errors import DirectoryError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
 Attributes: TypeAlias = Mapping[str, tuple[str | bytes, ...]]
-"""Values by attribute, as text where they are UTF-8."""
-Values: TypeAlias = "str | bytes | Sequence[str | bytes]"
+"""Values by attribute, as text if they are UTF-8."""
+Values: TypeAlias = str | bytes | Sequence[str | bytes]
 _IN_FILTER = re.compile(r"[\\*()\x00]")
 _IN_DN = re.compile(r"^[ #]|[\\,+\"<>;=\x00]| $")
 _ESCAPED = re.compile(r"((?:\\[0-9a-fA-F]{2})+)|\\(.)", re.DOTALL)
@@ -23,7 +18,7 @@ _ESCAPED = re.compile(r"((?:\\[0-9a-fA-F]{2})+)|\\(.)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry."""
+    """An entry of a directory."""
 
     dn: str
     attributes: Attributes
@@ -31,7 +26,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody in the directory."""
+    """A user in a directory."""
 
     username: str
     dn: str
@@ -39,20 +34,20 @@ class User:
 
 
 @dataclass(frozen=True, slots=True)
-class Upserted:
-    """What became of one entry of an `upsert`."""
+class UpsertResult:
+    """The result of an `upsert` for one entry."""
 
     dn: str
     outcome: Literal["added", "modified", "failed"]
     error: DirectoryError | None = None
 
 
-def _hexed(found: re.Match[str]) -> str:
-    return f"\\{ord(found[0]):02x}"
+def _hex_escape(match: re.Match[str]) -> str:
+    return f"\\{ord(match[0]):02x}"
 
 
 def is_text(value: str) -> bool:
-    """Whether `value` can be sent: what has half a surrogate pair in it cannot."""
+    """Whether `value` can be sent, which half a surrogate pair prevents."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -61,17 +56,17 @@ def is_text(value: str) -> bool:
 
 
 def in_filter(value: str) -> str:
-    """`value`, for one in a filter: it matches itself and nothing else (RFC 4515)."""
-    return _IN_FILTER.sub(_hexed, value)
+    """Escape `value` for a filter, where it then matches only itself (RFC 4515)."""
+    return _IN_FILTER.sub(_hex_escape, value)
 
 
 def in_dn(value: str) -> str:
-    """`value`, for one in a DN: it names itself and nothing else (RFC 4514)."""
-    return _IN_DN.sub(_hexed, value)
+    """Escape `value` for a DN, where it then names only itself (RFC 4514)."""
+    return _IN_DN.sub(_hex_escape, value)
 
 
-def filled(template: str, values: Mapping[str, str], escape: Callable[[str], str]) -> str:
-    """`template` with `values` in its placeholders, escaped; without values it is as it stands.
+def fill(template: str, values: Mapping[str, str], escape: Callable[[str], str]) -> str:
+    """Fill the placeholders of `template` with escaped values; without values return it unchanged.
 
     Raises:
         DirectoryError: a placeholder has no value.
@@ -80,7 +75,7 @@ def filled(template: str, values: Mapping[str, str], escape: Callable[[str], str
         return template
     try:
         parts = [*Formatter().parse(template)]
-        found = [
+        texts = [
             text + (escape(values[name]) if name is not None else "") for text, name, _, _ in parts
         ]
     except (KeyError, ValueError) as error:
@@ -88,23 +83,23 @@ def filled(template: str, values: Mapping[str, str], escape: Callable[[str], str
             f"no value for {error} in the filter or DN: "
             "braces stand around the name of a value, doubled for themselves"
         ) from None
-    return "".join(found)
+    return "".join(texts)
 
 
 def common_name(dn: str) -> str | None:
     """The value of the first `cn` in the first part of `dn`."""
-    found = re.match(r"\s*cn\s*=\s*((?:\\.|[^,+;\\])*)", dn, re.IGNORECASE | re.DOTALL)
-    return _ESCAPED.sub(_plain, found[1]) if found else None
+    match = re.match(r"\s*cn\s*=\s*((?:\\.|[^,+;\\])*)", dn, re.IGNORECASE | re.DOTALL)
+    return _ESCAPED.sub(_plain, match[1]) if match else None
 
 
-def _plain(found: re.Match[str]) -> str:
-    if found[1]:
-        return bytes.fromhex(found[1].replace("\\", "")).decode(errors="replace")
-    return found[2]
+def _plain(match: re.Match[str]) -> str:
+    if match[1]:
+        return bytes.fromhex(match[1].replace("\\", "")).decode(errors="replace")
+    return match[2]
 
 
-def decoded(raw: Mapping[str, Sequence[bytes]]) -> Attributes:
-    """What came over the wire, as text where it is."""
+def decode(raw: Mapping[str, Sequence[bytes]]) -> Attributes:
+    """Decode values from the wire to text if they are UTF-8."""
     return {name: tuple(_text(value) for value in values) for name, values in raw.items() if values}
 
 
@@ -115,6 +110,6 @@ def _text(value: bytes) -> str | bytes:
         return value
 
 
-def listed(values: Values) -> list[str | bytes]:
-    """One value or several."""
+def as_list(values: Values) -> list[str | bytes]:
+    """Make a list of one value or several."""
     return [values] if isinstance(values, (str, bytes)) else [*values]

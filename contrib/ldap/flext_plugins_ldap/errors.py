@@ -1,28 +1,35 @@
-"""What can go wrong with a directory, typed by what the caller can do about it.
+"""The errors of a directory, typed by what the caller can do about them.
 
     FlextError
     └── DirectoryError              the directory said no: see `code`
-        ├── DirectoryUnavailable    it could not be asked, or did not answer: try later
+        ├── DirectoryUnavailable    it cannot be reached, or did not answer: try later
         ├── UserNotFound            nobody has that name
-        └── AuthenticationFailed    tell them no more than that
+        └── AuthenticationFailed    tell the user no more than that
             ├── InvalidCredentials  the name, the password, or both
             ├── AccountLocked       after too many wrong passwords, or by hand
             └── AccountExpired      the password is right and has to be changed first
 
-`ldif.LdifError`, of a file, is a `FlextError` as well.
-Settings that the directory does not go along with are a `ConfigError`, as everywhere.
+`ldif.LdifError`, about a file, is a `FlextError` too.
+If the directory does not accept the settings, it is a `ConfigError`, as everywhere.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, TypeVar
+
 from flext_plugins import Failure, FlextError
+
+if TYPE_CHECKING:
+    from flext_plugins import Connection
+
+E = TypeVar("E", bound=FlextError)
 
 
 class DirectoryError(FlextError):
-    """The directory refused an operation, or it could not be put into words.
+    """The directory refused an operation, or the operation could not be encoded.
 
     Attributes:
-        code: LDAP's result code; `None` where nothing was sent.
+        code: LDAP's result code; `None` if nothing was sent.
     """
 
     def __init__(self, message: str, code: int | None = None) -> None:
@@ -34,26 +41,26 @@ class DirectoryUnavailable(DirectoryError):
     """The directory did not answer.
 
     Attributes:
-        failure: where on the wire; breaker and retry act on it.
+        failure: the place on the wire, for circuit-breaker and retry.
     """
 
     failure = Failure.READ
 
 
 class Unreachable(DirectoryUnavailable):
-    """Nothing was asked: no connection, or none that can be trusted."""
+    """Nothing was sent: there is no connection, or none that can be trusted."""
 
     failure = Failure.CONNECT
 
 
 class Late(DirectoryUnavailable):
-    """No answer in time."""
+    """No answer came in time."""
 
     failure = Failure.TIMEOUT
 
 
 class Garbled(DirectoryUnavailable):
-    """What came is not LDAP."""
+    """The answer is not LDAP."""
 
     failure = Failure.PROTOCOL
 
@@ -64,11 +71,11 @@ class Exhausted(DirectoryUnavailable):
     failure = Failure.POOL
 
 
-class Referred(DirectoryError):
-    """Other servers have the answer.
+class Referral(DirectoryError):
+    """The server refers to other servers.
 
     Attributes:
-        urls: of the servers.
+        urls: the addresses of those servers.
     """
 
     def __init__(self, urls: tuple[str, ...]) -> None:
@@ -87,7 +94,7 @@ class UserNotFound(DirectoryError):
 
 
 class AuthenticationFailed(DirectoryError):
-    """Nobody was authenticated; the kinds differ by their class's name alone."""
+    """Nobody was authenticated; the subclasses differ in their name alone."""
 
     def __init__(self) -> None:
         super().__init__("authentication failed")
@@ -106,3 +113,10 @@ class AccountLocked(AuthenticationFailed):
 
 class AccountExpired(AuthenticationFailed):
     """The password is right, and has to be changed before anything else."""
+
+
+def with_context(error: E, connection: Connection) -> E:
+    """Add the service and this plugin to `error`, unless it names others already; return it."""
+    return error.add_context(
+        service=connection.service.name, plugin="ldap", distribution="flext-plugins-ldap"
+    )

@@ -1,4 +1,4 @@
-"""Who a request is for: the user's name, department and groups, as headers."""
+"""Headers that name the user of a request, with department and groups."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from .directory import AsyncDirectory
 
 MOST_USERS = 10_000
-"""How many users' headers a service keeps at a time."""
+"""Users whose headers a service caches, at most."""
 _NAME = r"^[A-Za-z0-9!#$%&'*+.^`|~-]+$"
 
 
 class IdentitySettings(BaseModel):
-    """The part of the plugin's table that says what requests tell of their user."""
+    """The settings for the headers that name a request's user."""
 
     identity: str | None = Field(None, min_length=1)
-    """The user of calls for which the application names none."""
+    """The user of calls if the application names none."""
     user_header: str = Field("X-User", pattern=_NAME)
     department_header: str = Field("X-Department", pattern=_NAME)
     groups_header: str = Field("X-Groups", pattern=_NAME)
     department_attribute: str = Field("departmentNumber", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
-    """Where the directory has a user's department."""
+    """The attribute that holds a user's department."""
     ttl: float = Field(60.0, ge=0, allow_inf_nan=False)
-    """Seconds for which what the directory said about a user is sent without asking it again."""
+    """Seconds for which a user's headers are cached."""
     longest_header: int = Field(4096, ge=1)
     """Bytes of a header's value; a call whose user would need more is refused."""
 
     @model_validator(mode="after")
     def _headers_differ(self) -> Self:
-        if len({_folded(each) for each in self.headers}) < len(self.headers):
+        if len({_fold(each) for each in self.headers}) < len(self.headers):
             raise PydanticCustomError("headers", "each header needs a name of its own")
         return self
 
@@ -54,7 +54,7 @@ class IdentitySettings(BaseModel):
         return self.user_header, self.department_header, self.groups_header
 
 
-class _Kept(NamedTuple):
+class _CachedHeaders(NamedTuple):
     headers: Mapping[str, str]
     until: float
     """On the clock of `time.monotonic`."""
@@ -65,14 +65,14 @@ class Identity:
 
     def __init__(self, settings: IdentitySettings) -> None:
         self._settings = settings
-        self._names = frozenset(_folded(each) for each in settings.headers)
-        self._kept: dict[str, _Kept] = {}
+        self._names = frozenset(_fold(each) for each in settings.headers)
+        self._cache: dict[str, _CachedHeaders] = {}
         self._lock = threading.Lock()
 
     async def mark(
         self, request: Request, connection: Connection, directory: AsyncDirectory | None
     ) -> None:
-        """Have `request` say who it is for, and nothing of what it said itself about that.
+        """Set the headers that name the user, and remove those that the request brought itself.
 
         Args:
             request: loses these headers, whoever set them.
@@ -85,7 +85,7 @@ class Identity:
             DeadlineExceeded: the call's time is up.
             ConfigError: the directory's own settings cannot be used.
         """
-        for name in [each for each in request.headers if _folded(each) in self._names]:
+        for name in [each for each in request.headers if _fold(each) in self._names]:
             del request.headers[name]
         call = connection.call
         user = call.user if call and call.user is not None else self._settings.identity
@@ -93,35 +93,35 @@ class Identity:
             return
         headers = self._valid(user)
         if headers is None:
-            work = partial(self._fetched, user, directory)
+            work = partial(self._fetch, user, directory)
             headers = await connection.once((self, user), work)
         for name, value in headers.items():
             request.headers[name] = value
 
     def _valid(self, user: str) -> Mapping[str, str] | None:
-        kept = self._kept.get(user)
-        return kept.headers if kept is not None and time.monotonic() < kept.until else None
+        cached = self._cache.get(user)
+        return cached.headers if cached is not None and time.monotonic() < cached.until else None
 
-    async def _fetched(self, user: str, directory: AsyncDirectory) -> Mapping[str, str]:
-        if (found := self._valid(user)) is not None:  # another flight has landed since
-            return found
-        until = time.monotonic() + self._settings.ttl  # counted from before it was asked
-        headers = dict(await self._asked(user, directory))
+    async def _fetch(self, user: str, directory: AsyncDirectory) -> Mapping[str, str]:
+        if (headers := self._valid(user)) is not None:  # another flight has landed since
+            return headers
+        until = time.monotonic() + self._settings.ttl  # counted from before the question
+        headers = dict(await self._look_up(user, directory))
         with self._lock:
-            self._kept.pop(user, None)
-            if len(self._kept) >= MOST_USERS:
-                del self._kept[next(iter(self._kept))]  # the oldest
-            self._kept[user] = _Kept(headers, until)
+            self._cache.pop(user, None)
+            if len(self._cache) >= MOST_USERS:
+                del self._cache[next(iter(self._cache))]  # the oldest
+            self._cache[user] = _CachedHeaders(headers, until)
         return headers
 
-    async def _asked(self, user: str, directory: AsyncDirectory) -> Iterable[tuple[str, str]]:
-        """What the directory says.
+    async def _look_up(self, user: str, directory: AsyncDirectory) -> Iterable[tuple[str, str]]:
+        """Ask the directory for the values of the headers.
 
         What went wrong at the directory leaves as `Refused`: it is no failure of the HTTP service.
         """
         attribute = self._settings.department_attribute
         try:
-            found = await directory.user(user, (attribute,))
+            entry = await directory.user(user, (attribute,))
             groups = await directory.groups(user)
         except UserNotFound as error:
             raise Refused("the directory knows no such user") from error
@@ -130,13 +130,13 @@ class Identity:
         except Exception as error:
             why = f": {error.args[0]}" if isinstance(error, DirectoryError) else ""
             raise Refused(f"the directory cannot be asked who the user is{why}") from error
-        named = {name.lower(): values for name, values in found.attributes.items()}
+        named = {name.lower(): values for name, values in entry.attributes.items()}
         department = named.get(attribute.lower(), ())
-        return self._told((found.username,), department, sorted(set(groups)))
+        return self._headers((entry.username,), department, sorted(set(groups)))
 
-    def _told(self, *told: Iterable[str | bytes]) -> Iterator[tuple[str, str]]:
-        for header, values in zip(self._settings.headers, told, strict=True):
-            value = ",".join(_encoded(each) for each in values)
+    def _headers(self, *facts: Iterable[str | bytes]) -> Iterator[tuple[str, str]]:
+        for header, values in zip(self._settings.headers, facts, strict=True):
+            value = ",".join(_encode(each) for each in values)
             longest = self._settings.longest_header
             if len(value) > longest:
                 raise Refused(f"the user's {header} would be longer than {longest} bytes")
@@ -144,11 +144,11 @@ class Identity:
                 yield header, value
 
 
-def _encoded(value: str | bytes) -> str:
-    """Only letters, digits and `-._~@` as they are: no comma, and nothing that ends a header."""
+def _encode(value: str | bytes) -> str:
+    """Quote all but letters, digits and `-._~@`: no comma stays, and nothing that ends a header."""
     return quote(value, safe="@")
 
 
-def _folded(header: str) -> str:
-    """A header's name as CGI and WSGI servers have it, to whom `X_User` is `X-User`."""
+def _fold(header: str) -> str:
+    """Fold a header's name as CGI and WSGI servers do, which take `X_User` for `X-User`."""
     return header.lower().replace("_", "-")

@@ -1,4 +1,4 @@
-"""LDIF (RFC 2849), in and out, one record at a time."""
+"""Reads and writes LDIF (RFC 2849), one record at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, TYPE_CHECKING, Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
+from typing import (
+    IO,
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    NoReturn,
+    TypeAlias,
+    get_args,
+)
 
 from ldap3.core.exceptions import LDAPInvalidDnError
 from ldap3.protocol.rfc2849 import operation_to_ldif
@@ -26,38 +36,40 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["add", "delete", "replace", "increment"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-"""As numbered by LDAP."""
+"""In the order of LDAP's numbers for them."""
 _ATTRIBUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(;[A-Za-z0-9-]+)*")
 
 
 class Change(NamedTuple):
-    """What happens to one attribute."""
+    """A change of one attribute."""
 
     kind: Kind
     attribute: str
     values: tuple[str | bytes, ...] = ()
-    """As text where they are UTF-8; none deletes the attribute."""
+    """As text if they are UTF-8; without values the attribute is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Modify:
-    """Changes to an entry, of which all happen or none."""
+    """Changes of an entry, all of which are made or none."""
 
+    changetype: ClassVar[Literal["modify"]] = "modify"
     dn: str
     changes: tuple[Change, ...]
 
     def by_attribute(self) -> dict[str, list[tuple[str, tuple[str | bytes, ...]]]]:
-        """As ldap3 has them."""
-        found: dict[str, list[tuple[str, tuple[str | bytes, ...]]]] = {}
+        """Sort the changes by attribute, as ldap3 takes them."""
+        operations: dict[str, list[tuple[str, tuple[str | bytes, ...]]]] = {}
         for kind, attribute, values in self.changes:
-            found.setdefault(attribute, []).append((f"MODIFY_{kind.upper()}", values))
-        return found
+            operations.setdefault(attribute, []).append((f"MODIFY_{kind.upper()}", values))
+        return operations
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """The end of an entry."""
+    """The deletion of an entry."""
 
+    changetype: ClassVar[Literal["delete"]] = "delete"
     dn: str
 
 
@@ -65,7 +77,7 @@ Record: TypeAlias = Entry | Modify | Delete
 
 
 class LdifError(FlextError, ValueError):
-    """A file is no LDIF, or asks for something that is not done here.
+    """A file is not LDIF, or uses a part of it that is not supported.
 
     Attributes:
         file: its path.
@@ -81,7 +93,7 @@ class LdifError(FlextError, ValueError):
 
 
 def read(path: str | os.PathLike[str]) -> Iterator[Record]:
-    """The records of a file, read as they are asked for.
+    """Yield the records of a file, each read when it is needed.
 
     An `Entry` is what a content record or `changetype: add` says.
 
@@ -94,7 +106,7 @@ def read(path: str | os.PathLike[str]) -> Iterator[Record]:
 
 
 def entries(path: str | os.PathLike[str]) -> Iterator[Entry]:
-    """The entries of a file that has nothing else, as `Directory.upsert` takes them.
+    """Yield the entries of a file that has nothing else, for `Directory.upsert`.
 
     Raises:
         LdifError: as `read`, and at a record that modifies or deletes.
@@ -109,7 +121,7 @@ def entries(path: str | os.PathLike[str]) -> Iterator[Entry]:
 
 
 def write(path: str | os.PathLike[str], records: Iterable[Record]) -> None:
-    """Make a file of `records`, which are taken one by one; see `writing`."""
+    """Write `records` to a file, taking them one by one; see `writing`."""
     with writing(path) as put:
         for record in records:
             put(record)
@@ -117,7 +129,7 @@ def write(path: str | os.PathLike[str], records: Iterable[Record]) -> None:
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[Callable[[Record], None]]:
-    """A function that writes a record, for entries that come from an `async for`.
+    """Open a file for a `with`, which gets a function that writes one record.
 
     The file is there when the block has ended, in place of an older one; if the block raises, it
     is not. Only its owner may read it.
@@ -143,14 +155,14 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Callable[[Record], None]]:
 def _put(file: IO[bytes], record: Record) -> None:
     # ldap3 knows how lines are folded and values encoded, and trusts attributes' names.
     if isinstance(record, Entry):
-        attributes = {_checked(name): _bytes(all_) for name, all_ in record.attributes.items()}
-        found = {"type": "searchResEntry", "dn": record.dn, "raw_attributes": attributes}
-        lines = operation_to_ldif("searchResponse", [found])[:-1]  # without their number
+        attributes = {_valid_name(name): _bytes(all_) for name, all_ in record.attributes.items()}
+        entry = {"type": "searchResEntry", "dn": record.dn, "raw_attributes": attributes}
+        lines = operation_to_ldif("searchResponse", [entry])[:-1]  # without their number
     elif isinstance(record, Modify):
         changes = [
             {
                 "operation": KINDS.index(each.kind),
-                "attribute": {"type": _checked(each.attribute), "value": _bytes(each.values)},
+                "attribute": {"type": _valid_name(each.attribute), "value": _bytes(each.values)},
             }
             for each in record.changes
         ]
@@ -161,7 +173,7 @@ def _put(file: IO[bytes], record: Record) -> None:
     file.write("\n".join(lines).rstrip("\n").encode("ascii") + b"\n\n")
 
 
-def _checked(name: str) -> str:
+def _valid_name(name: str) -> str:
     if not _ATTRIBUTE.fullmatch(name):
         raise ValueError(f"{name!r} is no name of an attribute")
     return name
@@ -179,17 +191,17 @@ class _Line(NamedTuple):
 class _Field(NamedTuple):
     line: int
     name: str
-    """`-` for what ends a change."""
+    """`-` for the line that ends a change."""
     value: str | bytes
 
 
 class _Reader:
-    """Gives a file's records."""
+    """Reads the records of a file."""
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         self._file, self._name = file, name
         self.line = 0
-        """Where the latest record began."""
+        """The line on which the latest record began."""
 
     def wrong(self, line: int, problem: str) -> NoReturn:
         raise LdifError(self._name, line, problem)
@@ -219,7 +231,7 @@ class _Reader:
             yield lines
 
     def _unfolded(self) -> Iterator[_Line]:
-        """Lines without those that go on with them, and without comments; empty ones as well."""
+        """Yield lines, continuations joined to them and comments left out; empty ones too."""
         number, parts = 0, [b""]
         for count, raw in enumerate(self._file, 1):
             text = raw.removesuffix(b"\n").removesuffix(b"\r")
@@ -282,14 +294,14 @@ class _Reader:
         return Delete(dn)
 
     def _entry(self, dn: str, fields: Sequence[_Field]) -> Entry:
-        found: dict[str, tuple[str, list[str | bytes]]] = {}
+        attributes: dict[str, tuple[str, list[str | bytes]]] = {}
         for field in fields:
             if field.name.lower() in {"dn", "-"}:
                 self.wrong(field.line, "expected an attribute; an empty line ends a record")
-            found.setdefault(field.name.lower(), (field.name, []))[1].append(field.value)
-        if not found:
+            attributes.setdefault(field.name.lower(), (field.name, []))[1].append(field.value)
+        if not attributes:
             self.wrong(self.line, "the entry has no attributes")
-        return Entry(dn, {name: tuple(values) for name, values in found.values()})
+        return Entry(dn, {name: tuple(values) for name, values in attributes.values()})
 
     def _changes(self, fields: Sequence[_Field]) -> Iterator[Change]:
         if not fields:

@@ -1,8 +1,8 @@
-"""ldap3, without what pyasn1 has to say about it."""
+"""ldap3, imported without pyasn1's deprecation warnings."""
 
 import warnings
 
-with warnings.catch_warnings():  # of pyasn1, that ldap3 asks it for names which it has renamed
+with warnings.catch_warnings():  # ldap3 uses names that pyasn1 has renamed
     warnings.simplefilter("ignore", DeprecationWarning)
     import ldap3
     from ldap3.core.exceptions import (

@@ -1,4 +1,4 @@
-"""The plugin: lends directories, and names the call's user to the service."""
+"""The plugin: provides directories, and names the call's user to the service."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .directory import AsyncDirectory
 from .identity import Identity
 from .server import Servers, tls
 from .settings import LdapSettings
-from .twin import Directory
+from .sync import Directory
 
 if TYPE_CHECKING:
     import ssl
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class Ldap:
-    """Lends a `Directory` or `AsyncDirectory` for each of the settings'.
+    """Provides a `Directory` or `AsyncDirectory` for each directory in the settings.
 
-    What they are asked is an operation, which passes the service's plugins as requests do; a
-    service without `base_url` does nothing but that.
+    Each question to them is an operation, which passes the service's plugins as requests do. A
+    service without `base_url` has operations only.
     """
 
     Settings = LdapSettings
@@ -41,7 +41,7 @@ class Ldap:
 
     @hookimpl
     def flext_connect(self, connection: Connection) -> None:
-        """Lend the directories; nothing is asked before somebody asks."""
+        """Provide the directories; nothing is sent before somebody uses one."""
         for name, settings, context in self._directories:
             servers = Servers(settings, context, asynchronous=connection.asynchronous)
             directory = AsyncDirectory(settings, servers, connection)

@@ -1,4 +1,4 @@
-"""What a server says about a bind, in its result and in the password policy's control."""
+"""Reads from a bind's result and the password policy's control why it failed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"
 """The password policy's control, without which a locked account looks like a wrong password."""
 EXPIRED, LOCKED, RESET = 0, 1, 2
 WRONG = frozenset({32, 48, 49, 53})
-"""What a server may answer to a wrong name or password."""
+"""Result codes for a wrong name or password."""
 
 
 def verdict(result: Mapping[str, Any]) -> AuthenticationFailed | None:
-    """Why it was not, or may not be, that user; `None` where that is not what went wrong."""
+    """The reason why a bind authenticates nobody; `None` if it does, or failed otherwise."""
     control = (result.get("controls") or {}).get(POLICY)
-    said = _error(control["value"]) if control and control["value"] else None
-    if said == LOCKED:
+    error = _error(control["value"]) if control and control["value"] else None
+    if error == LOCKED:
         return AccountLocked()
-    if said in {EXPIRED, RESET}:
+    if error in {EXPIRED, RESET}:
         return AccountExpired()
     return InvalidCredentials() if result["result"] in WRONG else None
 

@@ -1,4 +1,4 @@
-"""The connections to one server, for one identity and for those that come to prove theirs."""
+"""A pool of connections to one server, for the configured account and for users' logins."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 IDLE_SECONDS = 60.0
-"""After which a connection is not believed to be one still: firewalls forget without a word."""
+"""After which an idle connection is dropped: firewalls forget connections silently."""
 
 
-class Patience(NamedTuple):
-    """How long something may take: seconds for each phase, `None` for ever, and the call's end."""
+class Timeouts(NamedTuple):
+    """Seconds that each phase may take, `None` for ever, and the call's deadline."""
 
     pool: float | None
     connect: float | None
@@ -34,18 +34,18 @@ class Patience(NamedTuple):
     """On the clock of `time.monotonic`."""
 
     def until(self, seconds: float | None) -> float:
-        """When a phase that begins now must be over, on that clock."""
+        """The time, on that clock, when a phase that begins now must be over."""
         end = math.inf if seconds is None else time.monotonic() + seconds
         return end if self.deadline is None else min(end, self.deadline)
 
 
 class Pool:
-    """At most `size` connections, which are opened when they are needed.
+    """Opens connections when they are needed, at most `size` at a time.
 
     Args:
-        address: of the server.
-        size: connections at most, idle ones and those of users who prove who they are included.
-        enter: makes a new session the directory's own, which it stays.
+        address: the server's.
+        size: the most connections, including idle ones and those of users who log in.
+        enter: binds a new session to the configured account.
     """
 
     def __init__(self, address: Address, size: int, enter: Callable[[Session], None]) -> None:
@@ -54,18 +54,18 @@ class Pool:
         self._schema = Schema()
         self._idle: list[Session] = []
         self._count = 0
-        self._changed = threading.Condition()
-        self._closed = False
+        self._condition = threading.Condition()
+        self._is_closed = False
 
-    def run(self, work: Callable[[Session], T], patience: Patience) -> T:
-        """What `work` gives with a session that is the directory's own.
+    def run(self, work: Callable[[Session], T], timeouts: Timeouts) -> T:
+        """Call `work` with a session of the configured account; its result.
 
         Raises:
-            Exhausted: all were busy.
-            Unreachable: the server is.
-            DirectoryError: what `work` raises.
+            Exhausted: all connections are busy.
+            Unreachable: the server cannot be reached.
+            DirectoryError: `work` raised it.
         """
-        session = self.take(patience)
+        session = self.take(timeouts)
         try:
             result = work(session)
         except BaseException as error:
@@ -74,82 +74,82 @@ class Pool:
         self.give(session)
         return result
 
-    def prove(self, dn: str, password: str, patience: Patience) -> None:
-        """Find out whether that is `dn`'s password, over a connection for nothing else.
+    def prove(self, dn: str, password: str, timeouts: Timeouts) -> None:
+        """Check the password of `dn`, over a connection for nothing else.
 
         Raises:
-            AuthenticationFailed: it is not.
+            AuthenticationFailed: it is wrong.
         """
-        idle = self._slot(patience, another=True)
+        idle = self._slot(timeouts, another=True)
         if idle is not None:
             idle.close()  # its place is wanted
-        session = self._open(patience, own=False)
+        session = self._open(timeouts, own=False)
         try:
             session.bind(dn, password)
         finally:
             self.drop(session)
 
-    def take(self, patience: Patience) -> Session:
-        """One that is the directory's own, to be given back, or dropped if it is of no more use."""
-        while (session := self._slot(patience)) is not None:
+    def take(self, timeouts: Timeouts) -> Session:
+        """Take a session of the configured account; the caller gives it back or drops it."""
+        while (session := self._slot(timeouts)) is not None:
             if not session.is_stale and time.monotonic() - session.idle_since < IDLE_SECONDS:
-                session.until = patience.until(patience.answer)
+                session.until = timeouts.until(timeouts.answer)
                 return session
             self.drop(session)
-        return self._open(patience, own=True)
+        return self._open(timeouts, own=True)
 
     def give(self, session: Session) -> None:
-        """Take back what can be lent again."""
-        with self._changed:
-            if not self._closed:
+        """Take back a session that can be used again."""
+        with self._condition:
+            if not self._is_closed:
                 session.idle_since = time.monotonic()
                 self._idle.append(session)
-                self._changed.notify()
+                self._condition.notify()
                 return
         self.drop(session)
 
     def drop(self, session: Session | None) -> None:
-        """Take back what cannot."""
+        """Take back a session that cannot be used again, or the place of one."""
         if session is not None:
             session.close()
-        with self._changed:
+        with self._condition:
             self._count -= 1
-            self._changed.notify()
+            self._condition.notify()
 
     def back(self, session: Session, error: BaseException) -> None:
-        """Take back what `error` happened to: what the server said itself left it as it was."""
+        """Take back a session after `error`, which the server's own answer does not break."""
         if isinstance(error, DirectoryError) and not isinstance(error, DirectoryUnavailable):
             self.give(session)
         else:
             self.drop(session)
 
     def check_open(self) -> None:
-        """Nothing, unless the host is closed.
+        """Check that the host is open.
 
         Raises:
-            Refused: it is.
+            Refused: it is closed.
         """
-        if self._closed:
+        if self._is_closed:
             raise Refused("the directory is closed")
 
     def exhausted(self) -> Exhausted:
-        """The error of who waited for a connection."""
-        said = f"{self.address.target}: all {self._size} connections are busy"
-        return Exhausted(f"{said}; pool_size allows no more")
+        """The error for a caller that waited for a connection in vain."""
+        problem = f"{self.address.target}: all {self._size} connections are busy"
+        return Exhausted(f"{problem}; pool_size allows no more")
 
     def close(self) -> None:
-        """Close what is idle now, and the others when they come back."""
-        with self._changed:
-            self._closed = True
+        """Close the idle sessions now, and the others when they come back."""
+        with self._condition:
+            self._is_closed = True
             idle, self._idle = self._idle, []
-            self._changed.notify_all()
+            self._condition.notify_all()
         for session in idle:
             self.drop(session)
 
-    def _slot(self, patience: Patience, *, another: bool = False) -> Session | None:
-        """An idle one, the latest used, or the right to open another, which may come first."""
-        until = patience.until(patience.pool)
-        with self._changed:
+    def _slot(self, timeouts: Timeouts, *, another: bool = False) -> Session | None:
+        """The idle session used last, or `None` with the right to open another."""
+        until = timeouts.until(timeouts.pool)
+        with self._condition:
             while True:
                 self.check_open()
                 if self._idle and not (another and self._count < self._size):
@@ -160,15 +160,15 @@ class Pool:
                 left = until - time.monotonic()
                 if left <= 0:
                     raise self.exhausted()
-                self._changed.wait(None if left == math.inf else left)
+                self._condition.wait(None if left == math.inf else left)
 
-    def _open(self, patience: Patience, *, own: bool) -> Session:
+    def _open(self, timeouts: Timeouts, *, own: bool) -> Session:
         session = None
         try:
-            session = Session(self.address, patience.until(patience.connect), self._schema)
+            session = Session(self.address, timeouts.until(timeouts.connect), self._schema)
             if own:
                 self._enter(session)
-            session.until = patience.until(patience.answer)
+            session.until = timeouts.until(timeouts.answer)
             return session
         except BaseException:
             self.drop(session)
@@ -176,56 +176,65 @@ class Pool:
 
 
 class Reader(Generic[T]):
-    """A search in pages, which keeps one connection of `pool`'s from the first to the last.
+    """Reads a search page by page, over one connection from the first page to the last.
 
-    Servers tie a page to the connection that the page before came over.
+    Servers accept the request for a page only on the connection of the page before.
     """
 
-    def __init__(self, work: Callable[[Session, bytes], tuple[T, bytes]]) -> None:
+    def __init__(self, work: Callable[[Session, str, bytes], tuple[T, bytes]]) -> None:
         self.pool: Pool | None = None
-        self.place: Server | None = None
-        """Where the application has entered and not left."""
+        self.server: Server | None = None
+        """The server that this search has entered and not left."""
+        self.dn = ""
+        """The DN below which the latest page was read."""
         self._work = work
         self._session: Session | None = None
         self._cookie = b""
         self._lock = threading.Lock()
-        self._busy = self._closed = False
+        self._is_busy = self._is_closed = False
 
     @property
     def is_over(self) -> bool:
         """Whether there is no further page."""
         return self._session is None
 
-    def page(self, pool: Pool, patience: Patience) -> T:
-        """The next page."""
+    def page(self, pool: Pool, timeouts: Timeouts, dn: str) -> T:
+        """Read the next page of what is below `dn`."""
+        self.dn = dn
         with self._lock:
-            if self._closed:
+            if self._is_closed:
                 raise Refused("the search was given up")
-            self._busy, session = True, self._session
+            self._is_busy, session = True, self._session
         try:
             if session is None:
-                session = pool.take(patience)
+                session = pool.take(timeouts)
             else:
-                session.until = patience.until(patience.answer)
-            result, cookie = self._work(session, self._cookie)
+                session.until = timeouts.until(timeouts.answer)
+            result, cookie = self._work(session, dn, self._cookie)
         except BaseException as error:
-            self._busy, self._session = False, None
+            self._is_busy, self._session = False, None
             if session is not None:
                 pool.back(session, error)
             raise
         self.pool, self._cookie = pool, cookie
         with self._lock:
-            self._busy = False
-            self._session = session if cookie and not self._closed else None
+            self._is_busy = False
+            self._session = session if cookie and not self._is_closed else None
         if self._session is None:
             (pool.drop if cookie else pool.give)(session)
         return result
 
     def close(self) -> None:
-        """Read no further; a page that is on its way in another thread is the last."""
+        """Read no further; a page that another thread is reading is the last."""
         with self._lock:
-            self._closed = True
-            if self._busy or self._session is None or self.pool is None:
+            self._is_closed = True
+            if self._is_busy or self._session is None or self.pool is None:
                 return
             session, self._session = self._session, None
         self.pool.drop(session)
+
+    def leave(self) -> None:
+        """Leave the server, if this search has entered one."""
+        if self.server is not None:
+            self.server.leave()
+            self.server = None

@@ -1,4 +1,4 @@
-"""What names a server knows."""
+"""The attribute names that a server knows."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _TYPE = re.compile(r"\(\s*(\S+)\s+(?:NAME\s+(\([^)]*\)|'[^']*'))?")
 
 
 class Schema:
-    """The names of the attributes that a server knows, which it is asked for once."""
+    """Knows a server's attribute names, after asking it once."""
 
     def __init__(self) -> None:
         self._names: frozenset[str] | None = None
 
     def check(self, session: Session, wanted: str, attributes: Sequence[str]) -> None:
-        """Nothing, if the server knows all that is searched, or does not tell what it knows.
+        """Check that the server knows all names in a search, if it tells which it knows.
 
         Raises:
-            DirectoryError: it does not; servers themselves find nothing and keep silent about it.
+            DirectoryError: it does not; the server itself would silently find nothing.
         """
-        asked = {name.partition(";")[0]: "attributes" for name in attributes}
-        asked |= dict.fromkeys(_IN_FILTER.findall(wanted), "the filter")
-        asked = {name: place for name, place in asked.items() if name not in {"*", "+", "1.1"}}
-        if asked and self._names is None:
-            self._names = frozenset(_known(session))
+        places = {name.partition(";")[0]: "attributes" for name in attributes}
+        places |= dict.fromkeys(_IN_FILTER.findall(wanted), "the filter")
+        places = {name: place for name, place in places.items() if name not in {"*", "+", "1.1"}}
+        if places and self._names is None:
+            self._names = frozenset(_attribute_types(session))
         known = self._names or frozenset()
-        for name, place in asked.items():
+        for name, place in places.items():
             if known and name.lower() not in known:
                 near = get_close_matches(name.lower(), known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -44,9 +44,9 @@ class Schema:
                 )
 
 
-def _known(session: Session) -> Iterator[str]:
+def _attribute_types(session: Session) -> Iterator[str]:
     for root in session.read("", "subschemaSubentry"):
-        for told in session.read(str(root), "attributeTypes"):
-            if found := _TYPE.match(str(told)):
-                yield found[1]
-                yield from re.findall(r"'([^']+)'", (found[2] or "").lower())
+        for definition in session.read(str(root), "attributeTypes"):
+            if match := _TYPE.match(str(definition)):
+                yield match[1]
+                yield from re.findall(r"'([^']+)'", (match[2] or "").lower())

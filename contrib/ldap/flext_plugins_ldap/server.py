@@ -1,4 +1,4 @@
-"""The servers of a directory: which are there, how they are entered, and who waits for them."""
+"""The servers of a directory, their threads, and the queue for their connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from flext_plugins import ConfigError
 
 from .errors import AuthenticationFailed, DirectoryError
-from .pool import Patience, Pool
+from .pool import Pool, Timeouts
 from .settings import PORTS
 from .wire import Address
 
@@ -27,9 +27,9 @@ T = TypeVar("T")
 
 
 class Server:
-    """One server, asked in the caller's thread, or in threads of its own for an event loop.
+    """One server, called in the caller's thread or, for an event loop, in threads of its own.
 
-    Of its own, so that one that hangs keeps nobody else waiting for a thread.
+    With its own threads a server that hangs keeps no other one waiting.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class Server:
         if asynchronous:
             self._threads = ThreadPoolExecutor(settings.pool_size, f"ldap {self.target}")
 
-    async def enter(self, patience: Patience) -> None:
-        """Wait for a connection that nobody uses, without a thread that others need to end theirs.
+    async def enter(self, timeouts: Timeouts) -> None:
+        """Wait for a free connection without holding a thread, which others need to finish.
 
         Raises:
             Exhausted: none became free in time.
@@ -51,56 +51,55 @@ class Server:
         if self._threads is None:  # the pool makes the thread wait
             return
         try:
-            async with asyncio.timeout(patience.pool):
+            async with asyncio.timeout(timeouts.pool):
                 await self._places.acquire()
         except TimeoutError:
             raise self.pool.exhausted() from None
 
     def leave(self) -> None:
-        """Let the next one have it."""
+        """Let the next caller have the connection."""
         if self._threads is not None:
             self._places.release()
 
-    async def run(self, work: Callable[[Pool, Patience], T], patience: Patience) -> T:
-        """What `work` gives, for somebody who has entered."""
+    async def run(self, work: Callable[[Pool], T]) -> T:
+        """Call `work` with the pool, for a caller that has entered; its result."""
         self.pool.check_open()  # while there are threads
         if self._threads is None:
-            return work(self.pool, patience)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, work, self.pool, patience)
+            return work(self.pool)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, self.pool)
 
     def close(self) -> None:
-        """Close what is idle now, and the rest when it is done."""
+        """Close idle connections now, and the others when they are done."""
         self.pool.close()
         if self._threads is not None:
             self._threads.shutdown(wait=False)
 
 
 class Servers:
-    """Those of a directory: its own in order, and those that they refer to."""
+    """The servers of a directory: its own in order, and those that they refer to."""
 
     def __init__(
         self, settings: DirectorySettings, tls: ssl.SSLContext | None, *, asynchronous: bool
     ) -> None:
         self._settings, self._tls, self._asynchronous = settings, tls, asynchronous
-        self._known: dict[str, Server] = {}
+        self._by_url: dict[str, Server] = {}
         self._lock = threading.Lock()
         self.own = tuple(self._of(url) for url in settings.url)
 
     def referred(self, urls: tuple[str, ...]) -> tuple[tuple[Server, str], ...]:
-        """The servers among `urls` that may be asked, each with the DN to ask it for, if any."""
-        found = []
+        """The servers among `urls` that may be used, each with the DN in its URL, if any."""
+        servers = []
         for url in urls:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
             names = {host, f"{host}:{port}", f"[{host}]:{port}"}
             if parts.scheme in PORTS and names & {*self._settings.referral_hosts}:
-                found.append((self._of(url), _dn(parts.path)))
-        return tuple(found)
+                servers.append((self._of(url), _dn(parts.path)))
+        return tuple(servers)
 
     def close(self) -> None:
-        """Close them all."""
-        for server in self._known.values():
+        """Close all servers."""
+        for server in self._by_url.values():
             server.close()
 
     def _of(self, url: str) -> Server:
@@ -111,14 +110,14 @@ class Servers:
         address = Address(host, port, self._tls if encrypted else None, at_once)
         with self._lock:
             key = f"{parts.scheme}://{address.target}"
-            if key not in self._known:
-                made = Server(address, self._settings, asynchronous=self._asynchronous)
-                self._known[key] = made
-            return self._known[key]
+            if key not in self._by_url:
+                server = Server(address, self._settings, asynchronous=self._asynchronous)
+                self._by_url[key] = server
+            return self._by_url[key]
 
 
 def tls(settings: DirectorySettings) -> ssl.SSLContext:
-    """What verifies servers.
+    """The TLS context that verifies servers.
 
     Raises:
         ConfigError: `ca_file` cannot be used.
@@ -134,7 +133,7 @@ def tls(settings: DirectorySettings) -> ssl.SSLContext:
 
 
 def _enter(settings: DirectorySettings, target: str, session: Session) -> None:
-    """Make `session` that of `bind_dn`."""
+    """Bind `session` to the configured account, if there is one."""
     if settings.bind_dn is None or settings.bind_password is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""One connection to one server: what is said over it, in ldap3's words and ours."""
+"""A session: one connection to one server, with ldap3 inside and our errors outside."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .entry import Entry, decoded, listed
+from .entry import Entry, as_list, decode
 from .errors import (
     DirectoryError,
     DirectoryUnavailable,
     Garbled,
     Late,
-    Referred,
+    Referral,
     Unreachable,
 )
 from .library import (
@@ -26,7 +26,7 @@ from .library import (
     ldap3,
 )
 from .policy import POLICY, verdict
-from .wire import Candidates, Watched
+from .wire import Candidates, TimedSocket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 PAGES = "1.2.840.113556.1.4.319"
 WITHOUT_A_FILE: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
-"""Has none of its own to open and close; Windows has but the other."""
+"""A selector without a file descriptor of its own; Windows has only the second."""
 BUSY = frozenset({51, 52})
-"""The server is there and cannot do it now: busy, unavailable."""
+"""Result codes of a server that cannot do it now: busy, unavailable."""
 SIZE_LIMIT_EXCEEDED, EXISTS = 4, 68
 _TLS = re.compile(r"\[SSL: [^\]]*\][^(\"]*[^(\"\s]")
-"""OpenSSL's words among those of Python and ldap3."""
+"""Finds OpenSSL's words among those of Python and ldap3."""
 HINTS = {
     4: "ask for less, or for pages that are smaller",
     17: "check the names of the attributes",
@@ -55,7 +55,7 @@ HINTS = {
 
 
 class Page(NamedTuple):
-    """Part of what a search found."""
+    """A page of a search's entries."""
 
     entries: list[Entry]
     cookie: bytes
@@ -63,15 +63,15 @@ class Page(NamedTuple):
 
 
 class Session:
-    """An open connection; one operation at a time.
+    """An open connection, for one operation at a time.
 
     Args:
-        address: of the server.
-        until: when it must be open, on the clock of `time.monotonic`.
-        schema: what is known of the server's.
+        address: the server's.
+        until: the time when it must be open, on the clock of `time.monotonic`.
+        schema: knows the server's attribute names.
 
     Raises:
-        Unreachable: it is not, or nobody that can be trusted answers.
+        Unreachable: the server cannot be reached, or not be trusted.
     """
 
     def __init__(self, address: Address, until: float, schema: Schema) -> None:
@@ -85,24 +85,24 @@ class Session:
         )
         try:
             self._connection.open(read_server_info=False)
-            if not isinstance(self._connection.socket, Watched):
-                self._connection.socket = Watched(self._connection.socket, self)
+            if not isinstance(self._connection.socket, TimedSocket):
+                self._connection.socket = TimedSocket(self._connection.socket, self)
             if address.tls is not None and not address.at_once:
                 self._connection.start_tls(read_server_info=False)
         except BaseException as error:
             self.close()
             if not isinstance(error, Exception):
                 raise
-            told = "the answer is not LDAP"  # which ldap3 notices in many ways
+            problem = "the answer is not LDAP"  # which ldap3 notices in many ways
             if isinstance(error, (LDAPException, OSError)):
-                told = _told(error)
-            raise Unreachable(f"{self._target} cannot be reached: {told}") from None
+                problem = _reason(error)
+            raise Unreachable(f"{self._target} cannot be reached: {problem}") from None
 
-    def left(self) -> float | None:
+    def remaining(self) -> float | None:
         """Seconds that may still be waited; `None` for ever.
 
         Raises:
-            TimeoutError: none.
+            TimeoutError: no time remains.
         """
         left = self.until - time.monotonic()
         if left <= 0:
@@ -111,13 +111,13 @@ class Session:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the server has said something since, which is that it is gone."""
+        """Whether the server has sent something unasked, which means that it is gone."""
         selector = WITHOUT_A_FILE()
         selector.register(self._connection.socket.fileno(), selectors.EVENT_READ)
         return bool(selector.select(0))
 
     def close(self) -> None:
-        """Take leave, and do not wait for it."""
+        """Unbind and close, without waiting for the server."""
         self.until = time.monotonic() + 0.5
         with suppress(Exception):
             self._connection.unbind()
@@ -126,15 +126,15 @@ class Session:
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Close the socket, which ldap3 leaves open where no connection came about."""
+        """Close the socket, which ldap3 leaves open if connecting failed."""
         with suppress(Exception):
             self._connection.socket.close()
 
     def bind(self, dn: str, password: str) -> None:
-        """Become `dn`.
+        """Bind as `dn`.
 
         Raises:
-            AuthenticationFailed: it is not, or may not.
+            AuthenticationFailed: the password is wrong, or the account may not bind.
         """
         connection = self._connection
         connection.user, connection.authentication = dn, ldap3.SIMPLE
@@ -160,7 +160,7 @@ class Session:
         cookie: bytes | None = None,
         most: int = 0,
     ) -> Page:
-        """Entries that match the filter `wanted`: a page of `size`, or `most` of them."""
+        """Search with the filter `wanted`: a page of `size` entries, or `most` of them."""
         if not cookie:
             self._schema.check(self, wanted, attributes)
         with self._speaking("search"):
@@ -176,44 +176,44 @@ class Session:
         result = self._connection.result
         if not (most and result["result"] == SIZE_LIMIT_EXCEEDED):
             self._check("search")
-        found = [
-            Entry(each["dn"], decoded(each["raw_attributes"]))
+        entries = [
+            Entry(each["dn"], decode(each["raw_attributes"]))
             for each in self._connection.response
             if each["type"] == "searchResEntry"  # the others refer to other servers
         ]
         self._connection.response = None
         control = (result.get("controls") or {}).get(PAGES)
-        return Page(found, control["value"]["cookie"] if control else b"")
+        return Page(entries, control["value"]["cookie"] if control else b"")
 
     def read(self, dn: str, attribute: str) -> tuple[str | bytes, ...]:
-        """The values of one attribute of one entry; none if there is no such thing to be seen."""
+        """Read the values of one attribute of an entry; none if it cannot be seen."""
         with self._speaking("read"):
             self._connection.search(dn, "(objectClass=*)", ldap3.BASE, attributes=[attribute])
-        found = [each for each in self._connection.response if each["type"] == "searchResEntry"]
-        return next(iter(decoded(found[0]["raw_attributes"]).values()), ()) if found else ()
+        entries = [each for each in self._connection.response if each["type"] == "searchResEntry"]
+        return next(iter(decode(entries[0]["raw_attributes"]).values()), ()) if entries else ()
 
     def add(self, dn: str, attributes: Mapping[str, Values]) -> None:
-        """A new entry."""
+        """Add an entry."""
         with self._speaking("add"):
             self._connection.add(
-                dn, attributes={name: listed(values) for name, values in attributes.items()}
+                dn, attributes={name: as_list(values) for name, values in attributes.items()}
             )
         self._check("add")
 
     def modify(self, dn: str, changes: Mapping[str, Sequence[tuple[str, Values]]]) -> None:
-        """Changes to an entry, each with its operation."""
+        """Modify an entry by changes, each with its operation."""
         with self._speaking("modify"):
             self._connection.modify(
                 dn,
                 {
-                    name: [(operation, listed(values)) for operation, values in each]
+                    name: [(operation, as_list(values)) for operation, values in each]
                     for name, each in changes.items()
                 },
             )
         self._check("modify")
 
     def delete(self, dn: str) -> None:
-        """An entry less."""
+        """Delete an entry."""
         with self._speaking("delete"):
             self._connection.delete(dn)
         self._check("delete")
@@ -230,7 +230,7 @@ class Session:
         except TimeoutError:
             raise Late(f"{self._target} did not answer in time") from None
         except (LDAPCommunicationError, OSError) as error:
-            raise DirectoryUnavailable(f"{self._target}: {what}: {_told(error)}") from None
+            raise DirectoryUnavailable(f"{self._target}: {what}: {_reason(error)}") from None
         except LDAPException as error:  # it was not sent
             kind = type(error).__name__.removeprefix("LDAP").removesuffix("Error")
             raise DirectoryError(f"{what}: ldap3 cannot send that ({kind})") from None
@@ -241,27 +241,27 @@ class Session:
             raise Garbled(f"{self._target}: {what}: the answer is not LDAP") from None
 
     def _check(self, what: str) -> None:
-        """Nothing, if that went well."""
+        """Raise the error that the latest result stands for, if any."""
         result = self._connection.result
         code = result["result"]
         if code == 0:
             return
         if code == 10:
-            raise Referred(tuple(result["referrals"] or ()))
-        told = f"{what}: {result['description']} ({code})"
+            raise Referral(tuple(result["referrals"] or ()))
+        problem = f"{what}: {result['description']} ({code})"
         if code in BUSY:
-            raise DirectoryUnavailable(f"{self._target}: {told}", code)
-        said = " ".join(str(result["message"] or "").split())
-        told += f": {said}" if said else ""
-        raise DirectoryError(told + (f"; {HINTS[code]}" if code in HINTS else ""), code)
+            raise DirectoryUnavailable(f"{self._target}: {problem}", code)
+        message = " ".join(str(result["message"] or "").split())
+        problem += f": {message}" if message else ""
+        raise DirectoryError(problem + (f"; {HINTS[code]}" if code in HINTS else ""), code)
 
 
-def _told(error: BaseException) -> str:
-    """ldap3's words, with what it puts around those of others taken off."""
+def _reason(error: BaseException) -> str:
+    """The reason in ldap3's error, without the words that it puts around those of others."""
     text = " ".join(str(error).split())
-    if found := _TLS.search(text):
+    if match := _TLS.search(text):
         hint = "; check ca_file" if "issuer" in text or "self-signed" in text else ""
-        return f"{found[0]}{hint}"
+        return f"{match[0]}{hint}"
     if isinstance(error, TimeoutError) or "timed out" in text:
         return "timed out"
     for around in ("socket connection error while opening: ", "socket ssl wrapping error: "):

@@ -1,6 +1,4 @@
-"""What `[services.NAME.plugins.ldap]` may say."""
-
-from __future__ import annotations
+"""The settings in `[services.NAME.plugins.ldap]`."""
 
 import re
 from string import Formatter
@@ -19,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from flext_plugins import Secret  # noqa: TC001 - pydantic reads it
+from flext_plugins import Secret
 
 from .identity import IdentitySettings
 from .syntax import is_dn, is_filter
@@ -44,20 +42,22 @@ def _url(value: str) -> str:
 
 
 class _Takes:
-    """The placeholders that a filter may and must have."""
+    """Checks that a filter has placeholders, and only those allowed."""
 
     def __init__(self, *names: str) -> None:
         self._names = names
 
     def __call__(self, value: str) -> str:
         try:
-            found = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
+            names = {name for _, name, _, _ in Formatter().parse(value) if name is not None}
         except ValueError:
-            found = set()
+            names = set()
         tried = re.sub(r"\{[^{}]*\}", "x", value)
-        if not found or not found <= set(self._names) or not is_filter(tried):
-            names = " or ".join(f"{{{name}}}" for name in self._names)
-            raise PydanticCustomError("filter", f"expected a filter in brackets with {names} in it")
+        if not names or not names <= set(self._names) or not is_filter(tried):
+            placeholders = " or ".join(f"{{{name}}}" for name in self._names)
+            raise PydanticCustomError(
+                "filter", f"expected a filter in brackets with {placeholders} in it"
+            )
         return value
 
 
@@ -73,48 +73,48 @@ _SEVERAL = BeforeValidator(_several)
 
 
 class DirectorySettings(BaseModel):
-    """One directory: where it is, who asks, and where people are found."""
+    """A directory: its addresses, the account to bind with, and the places of its users."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
     )
 
     url: Annotated[tuple[Url, ...], _SEVERAL] = ()
-    """One address or several, of servers with the same content: the next where one fails."""
+    """Addresses of servers with the same content; if one fails, the next is tried."""
     starttls: bool | None = None
-    """TLS over `ldap://`; on unless it says otherwise."""
+    """Whether to start TLS over `ldap://`; on by default."""
     allow_insecure: bool = False
     """Whether `starttls = false` may send passwords in the clear."""
     ca_file: str | None = None
-    """PEM certificates of the authorities to trust, in place of the system's."""
+    """A PEM file of the authorities to trust, in place of the system's."""
     bind_dn: str | None = None
-    """Who asks; nobody in particular if left out."""
+    """The account to bind with; by default none."""
     bind_password: Secret | None = None
     search_base: Dn = ""
-    """Below which people and groups are."""
+    """The DN below which users and groups are."""
     user_filter: Annotated[str, AfterValidator(_Takes("username"))] = "(uid={username})"
     group_filter: Annotated[str, AfterValidator(_Takes("dn", "username"))] | None = None
-    """Finds a user's groups; without it the user's own `memberOf` tells them."""
+    """Finds a user's groups; by default the user's own `memberOf` names them."""
     group_base: Dn | None = None
-    """Where groups are, if not below `search_base`."""
+    """The DN below which groups are, if not `search_base`."""
     attributes: Annotated[tuple[str, ...], _SEVERAL] = ("*",)
-    """What is read of a user."""
+    """The attributes to read of a user."""
     referral_hosts: Annotated[tuple[str, ...], _SEVERAL] = ()
-    """`HOST` or `HOST:PORT` of other servers that may be asked, and given `bind_password`."""
+    """`HOST` or `HOST:PORT` of servers that a referral may lead to; they get `bind_password`."""
     pool_size: PositiveInt = 4
-    """Connections to each server at most."""
+    """The most connections to each server."""
     page_size: Annotated[PositiveInt, Field(le=10_000)] = 500
     """Entries in a page of a search, and in a batch of an upsert."""
     connect_timeout: PositiveFloat | None = None
-    """Seconds for a connection with its TLS; the service's `timeout.connect` if left out."""
+    """Seconds to connect, TLS included; by default the service's `timeout.connect`."""
     timeout: PositiveFloat | None = None
-    """Seconds for an answer; the service's `timeout.read` if left out."""
+    """Seconds for an answer; by default the service's `timeout.read`."""
 
     @property
     def name_attribute(self) -> str | None:
-        """What `user_filter` compares with the name, in lower case; `None` if several or none."""
-        found = re.findall(r"\(\s*([A-Za-z0-9.-]+)\s*=\s*\{username\}\s*\)", self.user_filter)
-        names = {each.lower() for each in found}
+        """The attribute that `user_filter` compares with the name, in lower case, if it is one."""
+        matches = re.findall(r"\(\s*([A-Za-z0-9.-]+)\s*=\s*\{username\}\s*\)", self.user_filter)
+        names = {each.lower() for each in matches}
         return names.pop() if len(names) == 1 else None
 
     @model_validator(mode="after")
@@ -137,8 +137,8 @@ class DirectorySettings(BaseModel):
             "group_base is of no use without group_filter": self.group_base is not None
             and self.group_filter is None,
         }
-        if found := [what for what, is_so in wrong.items() if is_so]:
-            raise PydanticCustomError("contradiction", "; ".join(found))
+        if problems := [what for what, is_so in wrong.items() if is_so]:
+            raise PydanticCustomError("contradiction", "; ".join(problems))
         return self
 
 
@@ -146,17 +146,17 @@ _OF_A_DIRECTORY = frozenset(DirectorySettings.model_fields)
 
 
 class LdapSettings(DirectorySettings, IdentitySettings):
-    """The unnamed directory, others by their names, and what requests say of their user."""
+    """The unnamed directory, others by name, and the headers that name a request's user."""
 
     connections: dict[str, DirectorySettings] = Field(default_factory=dict)
-    """Directories that are asked for by name."""
+    """Further directories, by name."""
 
     @property
     def directories(self) -> dict[str | None, DirectorySettings]:
-        """All of them by name; the unnamed one's is `None`."""
-        found: dict[str | None, DirectorySettings] = {None: self} if self.url else {}
-        found.update(self.connections)
-        return found
+        """All directories by name; the unnamed one has `None`."""
+        directories: dict[str | None, DirectorySettings] = {None: self} if self.url else {}
+        directories.update(self.connections)
+        return directories
 
     @model_validator(mode="after")
     def _has_a_directory(self) -> Self:

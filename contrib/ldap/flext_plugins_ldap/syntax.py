@@ -1,4 +1,4 @@
-"""What has the form of a DN or of a filter, as far as ldap3 knows."""
+"""Checks the syntax of DNs and filters, as far as ldap3 can."""
 
 from __future__ import annotations
 

@@ -12,3 +12,6 @@ RULES = Path(__file__).with_name("rules.yml")
 """Alerts and recorded series for Prometheus."""
 
 __all__ = ["DASHBOARD", "NAMES", "RULES", "Metrics", "Name", "app"]
+
+for _public in (Metrics, Name, app):
+    _public.__module__ = __name__  # where it is imported from, as tracebacks say

@@ -1,4 +1,4 @@
-"""The metrics in one registry, made once for all services and hosts that use it."""
+"""The metrics of a registry, made once for all services and hosts that use it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 OTHER = "_OTHER"
-"""What stands for all values beyond those that a label may have."""
+"""Stands for all values beyond those that a label may have."""
 MOST = 100
 
 
@@ -26,12 +26,12 @@ class Collectors:
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._made: dict[str, Counter | Gauge | Histogram] = {}
+        self._by_name: dict[str, Counter | Gauge | Histogram] = {}
         for each in NAMES:
             try:
-                self._made[each.name] = _made(each, registry)
+                self._by_name[each.name] = _collector(each, registry)
             except ValueError as error:
-                for metric in self._made.values():
+                for metric in self._by_name.values():
                     registry.unregister(metric)
                 raise ConfigError(
                     f"the Prometheus registry already has a metric {each.name!r}; give the host "
@@ -39,19 +39,19 @@ class Collectors:
                 ) from error
 
     def counter(self, name: Name, *labels: str) -> Counter:
-        """The counter with these values of its labels."""
-        return cast("Counter", self._made[name.name].labels(*labels))
+        """The counter of that name for these label values."""
+        return cast("Counter", self._by_name[name.name].labels(*labels))
 
     def gauge(self, name: Name, *labels: str) -> Gauge:
-        """The gauge with these values of its labels."""
-        return cast("Gauge", self._made[name.name].labels(*labels))
+        """The gauge of that name for these label values."""
+        return cast("Gauge", self._by_name[name.name].labels(*labels))
 
     def histogram(self, name: Name, *labels: str) -> Histogram:
-        """The histogram with these values of its labels."""
-        return cast("Histogram", self._made[name.name].labels(*labels))
+        """The histogram of that name for these label values."""
+        return cast("Histogram", self._by_name[name.name].labels(*labels))
 
 
-def _made(name: Name, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+def _collector(name: Name, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
     options: dict[str, Any] = {"registry": registry}
     if name.buckets:
         options["buckets"] = name.buckets
@@ -61,31 +61,31 @@ def _made(name: Name, registry: CollectorRegistry) -> Counter | Gauge | Histogra
 
 
 _lock = threading.Lock()
-_known: WeakKeyDictionary[CollectorRegistry, Collectors] = WeakKeyDictionary()
+_by_registry: WeakKeyDictionary[CollectorRegistry, Collectors] = WeakKeyDictionary()
 
 
 def collectors(registry: CollectorRegistry) -> Collectors:
-    """Those in `registry`, made if there are none.
+    """The collectors of `registry`, made if it has none.
 
     Raises:
         ConfigError: the registry has a metric of such a name that is not ours.
     """
     with _lock:
-        if (found := _known.get(registry)) is None:
-            found = _known[registry] = Collectors(registry)
-        return found
+        if (known := _by_registry.get(registry)) is None:
+            known = _by_registry[registry] = Collectors(registry)
+        return known
 
 
-class Bounded:
+class LabelValues:
     """Keeps a label's values few: the first 100 stay what they are, the others are `_OTHER`."""
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
+        self._values: set[str] = set()
 
     def __call__(self, value: str) -> str:
-        """`value`, or what stands for it."""
-        if value not in self._known:
-            if len(self._known) >= MOST:
+        """Return `value`, or `_OTHER` if there are enough already."""
+        if value not in self._values:
+            if len(self._values) >= MOST:
                 return OTHER
-            self._known.add(value)
+            self._values.add(value)
         return value

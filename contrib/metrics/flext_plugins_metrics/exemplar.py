@@ -1,4 +1,4 @@
-"""Which attempt's trace stands for those in its bucket."""
+"""Exemplars: a trace of one attempt for each bucket of a histogram."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from flext_plugins import Request
 
 TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f][13579bdf]")
-"""W3C's header, of a trace that is sampled."""
+"""W3C's header of a sampled trace."""
 SECONDS = 1.0
-"""How long an exemplar stays before another takes its place."""
+"""Seconds before an exemplar may be replaced."""
 
 
 class Exemplars:
@@ -37,8 +37,8 @@ class Exemplars:
         if now < self._until[bucket] or "traceparent" not in request.headers:
             return None
         header: Any = request.headers["traceparent"]  # bytes, of a session of requests
-        found = TRACEPARENT.fullmatch(header) if isinstance(header, str) else None
-        if found is None:
+        match = TRACEPARENT.fullmatch(header) if isinstance(header, str) else None
+        if match is None:
             return None
         self._until[bucket] = now + SECONDS
-        return {"trace_id": found[1], "span_id": found[2]}
+        return {"trace_id": match[1], "span_id": match[2]}

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 def app(registry: CollectorRegistry | None = None) -> Callable[..., Awaitable[None]]:
     """An ASGI application that serves `registry` at whatever path it is mounted.
 
-    Where `PROMETHEUS_MULTIPROC_DIR` is set it serves what all processes have written there: what a
-    registry holds would be this process's alone.
+    If `PROMETHEUS_MULTIPROC_DIR` is set, it serves the metrics that all processes write there
+    instead, because a registry holds only those of this process.
 
     Args:
-        registry: by default prometheus-client's own.
+        registry: the one to serve, by default prometheus-client's own.
 
     Raises:
         ValueError: `PROMETHEUS_MULTIPROC_DIR` is not a directory.
@@ -39,7 +39,7 @@ def app(registry: CollectorRegistry | None = None) -> Callable[..., Awaitable[No
 
 
 async def _live(receive: Any, send: Any) -> None:
-    """Nothing is to be done, but a server that asks shall hear that it is."""
-    for said in ("startup", "shutdown"):
+    """Answer the server's lifespan messages; there is nothing to start or stop."""
+    for phase in ("startup", "shutdown"):
         await receive()
-        await send({"type": f"lifespan.{said}.complete"})
+        await send({"type": f"lifespan.{phase}.complete"})

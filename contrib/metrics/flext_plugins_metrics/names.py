@@ -1,6 +1,4 @@
-"""What is measured: the one list, which the documentation and the dashboard follow."""
-
-from __future__ import annotations
+"""The list of all metrics, which the documentation and the dashboard follow."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -13,12 +11,12 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0,
 OPERATION_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 """OpenTelemetry's boundaries for databases."""
 CALL_SECONDS = (*SECONDS, 30.0, 60.0)
-"""A call may wait between attempts."""
+"""Longer than an attempt's: a call may wait between attempts."""
 BYTES = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 
 
 class Name(NamedTuple):
-    """One metric."""
+    """A metric's name, kind, labels and help."""
 
     name: str
     kind: Kind
@@ -27,7 +25,7 @@ class Name(NamedTuple):
     buckets: tuple[float, ...] = ()
     """A histogram's upper bounds, in the unit that its name ends with."""
     processes: str = ""
-    """How the values of several processes make one gauge, in prometheus-client's words."""
+    """How a gauge combines the values of several processes: prometheus-client's mode."""
 
 
 _HTTP = ("service", "http_request_method", "server_address")

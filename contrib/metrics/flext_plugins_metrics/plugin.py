@@ -1,4 +1,4 @@
-"""The plugin: measures each attempt and operation, and counts what it is told of the rest."""
+"""The plugin: measures each attempt and operation, and counts events."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from flext_plugins import Stage, hookimpl
 
 from . import names
-from .collectors import OTHER, Bounded, collectors
+from .collectors import OTHER, LabelValues, collectors
+from .events import EventCounter, kind_of
 from .exemplar import Exemplars
-from .told import Told, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
 )
-"""RFC 9110's, PATCH and QUERY; any other is `_OTHER`, as OpenTelemetry has it."""
+"""RFC 9110's, PATCH and QUERY; OpenTelemetry calls any other `_OTHER`."""
 
 
-class _Answered(NamedTuple):
-    """Where the facts about one kind of answered or failed attempt go."""
+class _Instruments(NamedTuple):
+    """The metrics of one kind of attempt, by method, status, error and route."""
 
     duration: Histogram
     exemplars: Exemplars
@@ -41,8 +41,8 @@ class _Answered(NamedTuple):
 class Metrics:
     """Measures a service's traffic for Prometheus.
 
-    The metrics are in the registry that the application gave to `host.provide`, else in
-    prometheus-client's own.
+    The metrics are in the registry that the application gave to `host.provide`, or else in
+    prometheus-client's default one.
     """
 
     stage = Stage.ATTEMPT
@@ -53,23 +53,23 @@ class Metrics:
         self._metrics = collectors(REGISTRY if registry is None else registry)
         self._service = service.name
         self._address = urlsplit(service.base_url or "").hostname or service.name
-        self._told = Told(self._metrics, service.name)
+        self._count_event = EventCounter(self._metrics, service.name)
         self._active: dict[str, Gauge] = {}
-        self._answered: dict[tuple[str, int, str, str], _Answered] = {}
+        self._instruments: dict[tuple[str, int, str, str], _Instruments] = {}
         self._operations: dict[tuple[str, str, str, str], Histogram] = {}
-        self._bounded: defaultdict[str, Bounded] = defaultdict(Bounded)
+        self._label_values: defaultdict[str, LabelValues] = defaultdict(LabelValues)
 
     @hookimpl
     def flext_connect(self, connection: Connection) -> None:
-        """Say who takes part."""
+        """Set the info metric of each of the service's plugins."""
         for each in connection.service.plugins:
             labels = (self._service, each.name, each.distribution or "", each.version or "")
             self._metrics.gauge(names.PLUGIN_INFO, *labels).set(1)
 
     @hookimpl
     def flext_event(self, event: object, connection: Connection) -> None:
-        """Count what happens outside of the attempts."""
-        self._told(event, connection)
+        """Count an event."""
+        self._count_event(event, connection)
 
     @hookimpl
     async def flext_exchange(
@@ -78,7 +78,7 @@ class Metrics:
         send: Callable[[Request], Awaitable[Response]],
         connection: Connection,
     ) -> Response:
-        """Measure one attempt, unless another plugin answered or refused in the service's place."""
+        """Measure an attempt, unless another plugin answers or refuses in the service's place."""
         call: Any = connection.call
         method = request.method if request.method in METHODS else OTHER
         active = self._active.get(method) or self._active_of(method)
@@ -90,27 +90,31 @@ class Metrics:
             passed = perf_counter() - started
             active.dec()
             if call.answered_by is None:
-                found = self._of(method, 0, kind_of(error, connection), call.route)
-                found.duration.observe(passed, found.exemplars(passed, request))
+                instruments = self._of(method, 0, kind_of(error, connection), call.route)
+                instruments.duration.observe(passed, instruments.exemplars(passed, request))
             raise
         passed = perf_counter() - started
         active.dec()
         if call.answered_by is None:
             status = response.status_code
-            found = self._of(method, status, str(status) if status >= 400 else "", call.route)
-            found.duration.observe(passed, found.exemplars(passed, request))
-            self._sizes(found, request, response, connection)
+            instruments = self._of(method, status, str(status) if status >= 400 else "", call.route)
+            instruments.duration.observe(passed, instruments.exemplars(passed, request))
+            self._sizes(instruments, request, response, connection)
         return response
 
     def _sizes(
-        self, found: _Answered, request: Request, response: Response, connection: Connection
+        self,
+        instruments: _Instruments,
+        request: Request,
+        response: Response,
+        connection: Connection,
     ) -> None:
-        if found.request_size is not None and "Content-Length" in request.headers:
+        if instruments.request_size is not None and "Content-Length" in request.headers:
             length = request.headers["Content-Length"]
             if length.isdigit():
-                found.request_size.observe(int(length))
-        if found.response_ended is not None:
-            connection.watch(response, found.response_ended)
+                instruments.request_size.observe(int(length))
+        if instruments.response_ended is not None:
+            connection.watch(response, instruments.response_ended)
 
     @hookimpl
     async def flext_operation(
@@ -119,7 +123,7 @@ class Metrics:
         proceed: Callable[[Operation], Awaitable[object]],
         connection: Connection,
     ) -> object:
-        """Measure one operation."""
+        """Measure an operation."""
         call: Any = connection.call
         before, kind = call.answered_by, ""
         started = perf_counter()
@@ -134,33 +138,33 @@ class Metrics:
                 self._operation_of(operation, kind).observe(passed)
 
     def _active_of(self, method: str) -> Gauge:
-        made = self._metrics.gauge(names.ACTIVE, self._service, method, self._address)
-        return self._active.setdefault(method, made)
+        gauge = self._metrics.gauge(names.ACTIVE, self._service, method, self._address)
+        return self._active.setdefault(method, gauge)
 
-    def _of(self, method: str, status: int, kind: str, route: str | None) -> _Answered:
-        template = self._bounded["route"](route) if route else ""
+    def _of(self, method: str, status: int, kind: str, route: str | None) -> _Instruments:
+        template = self._label_values["route"](route) if route else ""
         key = method, status, kind, template
-        if (found := self._answered.get(key)) is not None:
-            return found
+        if (instruments := self._instruments.get(key)) is not None:
+            return instruments
         http = (self._service, method, self._address, str(status) if status else "")
         of = self._metrics.histogram
-        made = _Answered(
+        instruments = _Instruments(
             of(names.DURATION, *http, kind, template),
             Exemplars(names.SECONDS),
             of(names.REQUEST_SIZE, *http) if status else None,
-            _ended(of(names.RESPONSE_SIZE, *http)) if status else None,
+            _observer(of(names.RESPONSE_SIZE, *http)) if status else None,
         )
-        return self._answered.setdefault(key, made)
+        return self._instruments.setdefault(key, instruments)
 
     def _operation_of(self, operation: Operation, kind: str) -> Histogram:
-        system, name = self._bounded["system"], self._bounded["operation"]
-        target = self._bounded["target"](operation.target)
+        system, name = self._label_values["system"], self._label_values["operation"]
+        target = self._label_values["target"](operation.target)
         key = system(operation.system), name(operation.name), target, kind
-        if (found := self._operations.get(key)) is not None:
-            return found
-        made = self._metrics.histogram(names.OPERATION, self._service, *key)
-        return self._operations.setdefault(key, made)
+        if (histogram := self._operations.get(key)) is not None:
+            return histogram
+        histogram = self._metrics.histogram(names.OPERATION, self._service, *key)
+        return self._operations.setdefault(key, histogram)
 
 
-def _ended(sizes: Histogram) -> Callable[[BaseException | None, int], None]:
+def _observer(sizes: Histogram) -> Callable[[BaseException | None, int], None]:
     return lambda _, size: sizes.observe(size)

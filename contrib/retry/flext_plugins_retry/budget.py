@@ -1,4 +1,4 @@
-"""How many resends a service's traffic allows, so that an outage is not multiplied."""
+"""Limits resends to a share of a service's traffic, so that retries do not feed an outage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 WINDOW = 10
-"""Seconds that are looked back upon."""
+"""Seconds of traffic that count."""
 
 
 @dataclass(slots=True)
@@ -30,7 +30,7 @@ class Budget:
     Args:
         share: resends for each call.
         floor: resends beside those.
-        clock: seconds that only ever go forward.
+        clock: tells seconds, and never goes back.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class Budget:
         self._lock = threading.Lock()
         self._ring = [_Second() for _ in range(WINDOW)]
 
-    def called(self) -> None:
-        """Note a call, which is a first attempt."""
+    def note_call(self) -> None:
+        """Note a first attempt, of which a share may be resent."""
         with self._lock:
             self._now().calls += 1
 
     def take(self) -> bool:
-        """Whether one resend is allowed, which then counts as made."""
+        """Take one resend from the budget; whether it had one left."""
         with self._lock:
             now = self._now()
             recent = [each for each in self._ring if each.number > now.number - WINDOW]

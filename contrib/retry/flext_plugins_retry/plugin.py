@@ -1,4 +1,4 @@
-"""The plugin: sends again what failed, where that is safe and there is hope."""
+"""The plugin: resends what failed, if that is safe and may help."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 
 KEY = "Idempotency-Key"
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Methods that do the same when they are done twice (RFC 9110, section 9.2.2)."""
+"""Methods that do no more when they are sent twice (RFC 9110, section 9.2.2)."""
 RETRIED = frozenset(
     {Failure.CONNECT, Failure.TIMEOUT, Failure.READ, Failure.WRITE, Failure.PROTOCOL}
 )
-"""A full pool is our own congestion, and what cannot be sent as it is cannot be sent again."""
+"""Not a full pool, which is our own congestion, nor a request that no resend can mend."""
 FINAL = (Refused, DeadlineExceeded, ConfigError, PluginError)
-"""Nothing was sent, or sending again would end alike."""
+"""Errors after which nothing was sent, or a resend would end the same way."""
 LEAST_TIME = 0.05
-"""Seconds that must remain before the deadline, or an attempt is not worth making."""
+"""Seconds before the deadline that make another attempt worthwhile."""
 
 
 class Retry:
-    """Sends a request or does an operation again, up to so many attempts.
+    """Repeats a failed request or operation, up to `attempts` times in all.
 
     The caller gets the last attempt's own answer or error.
     """
@@ -62,7 +62,7 @@ class Retry:
         send: Callable[[Request], Awaitable[Response]],
         connection: Connection,
     ) -> Response:
-        """Send until the answer is good, or another attempt makes no sense."""
+        """Send until the answer is good or another attempt cannot help."""
         attempts = _Attempts(self, connection)
         repeatable = self._repeatable(request, attempts.call)
         while True:
@@ -95,7 +95,7 @@ class Retry:
         proceed: Callable[[Operation], Awaitable[object]],
         connection: Connection,
     ) -> object:
-        """Proceed, again after a failure on the wire if the operation is idempotent."""
+        """Do the operation, and repeat it after a failure on the wire if it is idempotent."""
         attempts = _Attempts(self, connection)
         while True:
             try:
@@ -107,7 +107,7 @@ class Retry:
                     raise
 
     def _repeatable(self, request: Request, call: Call) -> bool:
-        """Whether the service does no harm if it gets `request` twice."""
+        """Whether `request` may reach the service twice without harm."""
         if request.method in IDEMPOTENT:
             return True
         if self.settings.idempotency_key and not request.headers.get(KEY):
@@ -116,27 +116,27 @@ class Retry:
 
 
 class _Attempts:
-    """The attempts of one call, as far as this plugin makes them."""
+    """This plugin's attempts at one hop or operation; a redirect that is followed begins anew."""
 
-    __slots__ = ("_before", "_connection", "_ended", "_retry", "call")
+    __slots__ = ("_before", "_connection", "_end_reason", "_retry", "call")
 
     def __init__(self, retry: Retry, connection: Connection) -> None:
         self._retry, self._connection = retry, connection
         self._before: list[str] = []
         """Why each attempt so far was not the last."""
-        self._ended = ""
+        self._end_reason = ""
         self.call = cast("Call", connection.call)  # these hooks run inside one
-        retry.budget.called()
+        retry.budget.note_call()
 
     def replay(self, request: Request) -> bool:
-        """Whether all of `request` would be there again."""
+        """Whether the body of `request` can be sent once more."""
         if self._connection.replayable(request):
             return True
-        self._ended = "the body cannot be sent again"
+        self._end_reason = "the body cannot be sent again"
         return False
 
     async def again(self, reason: str, response: Response | None = None) -> bool:
-        """Wait for the next attempt, and say that it comes; or give this one up."""
+        """Wait, and announce the next attempt; `False` if there is to be none."""
         pause = self._pause(response)
         if pause is None:
             return False
@@ -149,7 +149,7 @@ class _Attempts:
         return True
 
     def _pause(self, response: Response | None) -> float | None:
-        """Seconds to wait, or `None` if there is no other attempt."""
+        """Seconds to wait, or `None` if there is no other attempt; a wait takes from the budget."""
         settings, number = self._retry.settings, len(self._before) + 1
         if number >= settings.attempts:
             return None
@@ -158,25 +158,26 @@ class _Attempts:
             wanted = asked(response.headers.get("Retry-After"), datetime.now(UTC))
         chosen = backoff(settings.backoff, settings.longest_wait, number, self._retry.uniform)
         pause, left = max(wanted, chosen), self.call.remaining()
+        # The budget comes last: asking it spends from it, and nothing may stop the resend after.
         if wanted > settings.longest_wait:
-            self._ended = "the service asks for a longer wait"
+            self._end_reason = "the service asks for a longer wait"
         elif left is not None and pause + LEAST_TIME > left:
-            self._ended = "the deadline comes first"
+            self._end_reason = "the deadline comes first"
         elif not self._retry.budget.take():
-            self._ended = "the budget is used up"
+            self._end_reason = "the budget is used up"
         else:
             return pause
         return None
 
     def note(self, error: Exception) -> None:
-        """Tell in `error` what it took, if there is something to tell."""
-        if self._before or self._ended:
-            told = f"retry: attempt {len(self._before) + 1} of {self._retry.settings.attempts}"
-            told += f", after {', '.join(self._before)}" if self._before else ""
-            error.add_note(told + (f"; {self._ended}" if self._ended else ""))
+        """Add a note about the attempts to `error`, if there was more than a plain first one."""
+        if self._before or self._end_reason:
+            note = f"retry: attempt {len(self._before) + 1} of {self._retry.settings.attempts}"
+            note += f", after {', '.join(self._before)}" if self._before else ""
+            error.add_note(note + (f"; {self._end_reason}" if self._end_reason else ""))
 
 
 def _failure(error: Exception, connection: Connection) -> Failure | None:
-    """What went wrong on the wire, where trying again may help."""
+    """The failure on the wire, if another attempt may help."""
     failure = None if isinstance(error, FINAL) else connection.failure(error)
     return failure if failure in RETRIED else None

@@ -27,9 +27,9 @@ def taken(budget: Budget, most: int = 1000) -> int:
     return count
 
 
-def called(budget: Budget, count: int) -> None:
+def note_calls(budget: Budget, count: int) -> None:
     for _ in range(count):
-        budget.called()
+        budget.note_call()
 
 
 def test_without_calls_the_floor_is_allowed() -> None:
@@ -39,28 +39,28 @@ def test_without_calls_the_floor_is_allowed() -> None:
 
 def test_calls_allow_their_share_beside_the_floor() -> None:
     budget = Budget(0.2, 3, Clock())
-    called(budget, 9)
+    note_calls(budget, 9)
     assert taken(budget) == 4
-    called(budget, 1)
+    note_calls(budget, 1)
     assert taken(budget) == 1
-    called(budget, 990)
+    note_calls(budget, 990)
     assert taken(budget) == 198
 
 
 def test_a_share_of_nothing_leaves_the_floor() -> None:
     budget = Budget(0, 1, Clock())
-    called(budget, 100)
+    note_calls(budget, 100)
     assert taken(budget) == 1
 
 
 def test_what_is_ten_seconds_old_counts_no_longer() -> None:
     clock = Clock()
     budget = Budget(0.5, 2, clock)
-    called(budget, 10)
+    note_calls(budget, 10)
     assert taken(budget) == 7
     clock.now += 9
     assert taken(budget) == 0
-    called(budget, 2)
+    note_calls(budget, 2)
     assert taken(budget) == 1
     clock.now += 1
     assert taken(budget) == 2
@@ -73,7 +73,7 @@ def test_no_ten_seconds_hold_more_than_the_floor_and_the_share_of_their_calls() 
     budget = Budget(0.1, 5, clock)
     seconds = []
     for _ in range(60):
-        called(budget, 20)
+        note_calls(budget, 20)
         seconds.append(taken(budget))
         clock.now += 1
     for start in range(50):
@@ -87,7 +87,7 @@ def test_threads_together_get_no_more_than_one_alone() -> None:
 
     def work() -> int:
         ready.wait(10)
-        called(budget, 50)
+        note_calls(budget, 50)
         return taken(budget, 50)
 
     with ThreadPoolExecutor(20) as pool:

@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK, for programs that configure nothing."""
+"""Sets up OpenTelemetry's SDK for programs that do not do so themselves."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ NEEDED = {
 
 
 class Exports:
-    """A host's providers by their targets, shared by the connections that are open."""
+    """A host's tracer providers by target, shared by its open connections."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[Target, tuple[TracerProvider, int]] = {}
 
     def acquire(self, target: Target) -> TracerProvider:
-        """The provider for `target`, made for the first that asks."""
+        """Get the provider for `target`, made for the first user."""
         with self._lock:
             provider, users = self._open.get(target) or (_provider(*target), 0)
             self._open[target] = provider, users + 1
             return provider
 
     def release(self, target: Target) -> None:
-        """Give it back; the last one sends what is left, and waits for it."""
+        """Give a provider back; the last user has it send its remaining spans, and waits."""
         with self._lock:
             provider, users = self._open.pop(target)
             if users > 1:
@@ -49,7 +49,7 @@ class Exports:
 
 
 def check_installed(exporter: Exporter) -> None:
-    """See that the SDK is there.
+    """Check that the SDK is installed.
 
     Raises:
         ConfigError: it is not.

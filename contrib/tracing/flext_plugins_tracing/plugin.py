@@ -1,4 +1,4 @@
-"""The plugin: a span for each attempt, and its trace carried on to the service."""
+"""The plugin: makes a span for each attempt, and passes its trace on to the service."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from flext_plugins import Stage, events, hookimpl
 
 from .exporter import Exports, check_installed
-from .moment import told
 from .settings import TracingSettings
-from .span import Current, answered, is_traced, of_operation, of_request, server_of
+from .span import Current, is_traced, note_status, of_operation, of_request, server_of
+from .span_events import span_event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,8 +29,8 @@ _trace_context, _baggage = TraceContextTextMapPropagator(), W3CBaggagePropagator
 class Tracing:
     """Makes a CLIENT span for each attempt and each operation, current while it lasts.
 
-    Spans go to the `TracerProvider` that the application provided to the host, else to the
-    `exporter` in the settings, whose provider it lends, else to the global provider.
+    Spans go to the `TracerProvider` that the application provided to the host; without one to the
+    `exporter` in the settings, whose provider the application can use; else to the global provider.
     """
 
     Settings = TracingSettings
@@ -40,7 +40,7 @@ class Tracing:
     def __init__(self, settings: TracingSettings, service: Service) -> None:
         self._settings, self._service = settings, service
         self._server = server_of(service.base_url or "")
-        provider = _provided(service)
+        provider = _provider_of(service)
         self._exports = settings.exporter is not None and provider is None
         if settings.exporter is not None:
             check_installed(settings.exporter)
@@ -49,7 +49,7 @@ class Tracing:
 
     @hookimpl
     def flext_connect(self, connection: Connection) -> None:
-        """Begin to export, where the settings say so; closing the connection sends what is left."""
+        """Begin to export if the settings say so; closing the connection sends what is left."""
         exporter = self._settings.exporter
         if exporter is None or not self._exports:
             return
@@ -63,7 +63,7 @@ class Tracing:
         async def close() -> None:
             await connection.run(exports.release, target)
 
-        # So that an application's own spans, and what else is to hear of these, come along.
+        # So that the application's own spans and other users of the provider come along.
         connection.provide(TracerProvider, provider, close=close)  # type: ignore[type-abstract]
 
     @hookimpl
@@ -82,7 +82,7 @@ class Tracing:
             if span.get_span_context().is_valid:
                 self._mark(request)
             response = await send(request)
-            answered(span, response.status_code)
+            note_status(span, response.status_code)
         return response
 
     @hookimpl
@@ -100,16 +100,16 @@ class Tracing:
 
     @hookimpl
     def flext_event(self, event: object, connection: Connection) -> None:
-        """Note on the current span, the caller's, what happens around attempts."""
+        """Add an event to the current span, which is the caller's."""
         match event:
             case events.CallFinished() | events.BodyEnded(error=None):
-                return  # each call has one of both, and spans tell nothing of them
+                return  # one of each comes with every call, and spans show neither
         span = trace.get_current_span()
-        if span.is_recording() and (found := told(event, connection)):
-            span.add_event(*found)
+        if span.is_recording() and (details := span_event(event, connection)):
+            span.add_event(*details)
 
     def _mark(self, request: Request) -> None:
-        """Put the current span's trace into the headers."""
+        """Put the current trace into the headers."""
         if "tracestate" in request.headers:  # of a trace that the caller named
             del request.headers["tracestate"]
         _trace_context.inject(request.headers)
@@ -117,10 +117,10 @@ class Tracing:
             _baggage.inject(request.headers)
 
 
-def _provided(service: Service) -> TracerProvider | None:
-    """What the application provided, by the interface's name or by the SDK's class."""
-    found: TracerProvider | None = service.resource(TracerProvider, None)  # type: ignore[type-abstract]
+def _provider_of(service: Service) -> TracerProvider | None:
+    """The provider from the application, given under OpenTelemetry's interface or the SDK's."""
+    provider: TracerProvider | None = service.resource(TracerProvider, None)  # type: ignore[type-abstract]
     sdk = sys.modules.get("opentelemetry.sdk.trace")
-    if found is None and sdk is not None:
-        found = service.resource(sdk.TracerProvider, None)
-    return found
+    if provider is None and sdk is not None:
+        provider = service.resource(sdk.TracerProvider, None)
+    return provider

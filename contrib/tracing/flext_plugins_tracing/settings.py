@@ -1,6 +1,4 @@
-"""What `[services.NAME.plugins.tracing]` may say."""
-
-from __future__ import annotations
+"""The settings in `[services.NAME.plugins.tracing]`."""
 
 from typing import Literal, Self, TypeAlias
 from urllib.parse import urlsplit
@@ -12,16 +10,16 @@ Exporter: TypeAlias = Literal["otlp", "console"]
 
 
 class TracingSettings(BaseModel):
-    """What is carried on to the service, and where spans go if the application does not say."""
+    """What is passed on to the service, and where spans go unless the application decides."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     baggage: bool = False
-    """Send the baggage of the current context too, which other companies then read."""
+    """Whether to send the current context's baggage too, which the service then can read."""
     exporter: Exporter | None = None
-    """Where spans go; `None` leaves it to the application."""
+    """The exporter of spans; `None` leaves it to the application."""
     endpoint: str | None = None
-    """The address of an OTLP receiver; else what OpenTelemetry's own variables say."""
+    """The address of an OTLP receiver; by default OpenTelemetry's own variables decide."""
 
     @field_validator("endpoint")
     @classmethod

@@ -1,4 +1,4 @@
-"""Spans in the words of OpenTelemetry's semantic conventions."""
+"""Spans, named and filled by OpenTelemetry's semantic conventions."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ METHODS = frozenset(
 )
 PORTS = {"http": 80, "https": 443}
 SYSTEMS = {"oracle": "oracle.db"}
-"""Systems that the conventions have another name for."""
+"""Systems that the conventions name differently."""
 OURS = "flext_plugins_tracing"
-"""Who suppressed the instrumentation of HTTP; a service that is asked meanwhile is traced."""
+"""Marks our own suppression of HTTP instrumentation, under which our spans are still made."""
 
 
 def is_traced(request: Request) -> bool:
-    """Whether an instrumentation of OpenTelemetry's makes the span of `request`, or nobody may."""
+    """Whether OpenTelemetry's own instrumentation makes a span for `request`, or none may be."""
     here = context.get_current()
     if here.get(SUPPRESSED) or here.get(HTTP_SUPPRESSED) not in {None, False, OURS}:
         return True
@@ -50,7 +50,7 @@ def is_traced(request: Request) -> bool:
 
 
 def server_of(address: str) -> dict[str, AttributeValue]:
-    """The attributes of the service at `address`, which are those of each attempt."""
+    """The attributes that name the service at `address` in each attempt's span."""
     url = urlsplit(address)
     attributes: dict[str, AttributeValue] = {"server.address": url.hostname or ""}
     if port := url.port or PORTS.get(url.scheme):
@@ -100,10 +100,10 @@ def of_operation(operation: Operation) -> tuple[str, dict[str, AttributeValue]]:
 
 
 class Current:
-    """`span` as the current one inside a `with`, which ends it whatever happens.
+    """Makes `span` the current one inside a `with`, and ends it in any case.
 
-    Meanwhile OpenTelemetry's own instrumentation of the client library makes no second one, if it
-    `is_http`.
+    If it `is_http`, OpenTelemetry's own instrumentation of the client library makes no second
+    span meanwhile.
     """
 
     __slots__ = ("_connection", "_context", "_span", "_token")
@@ -129,35 +129,35 @@ class Current:
             if not isinstance(error, GeneratorExit) or context.get_current() is self._context:
                 context.detach(self._token)
             if isinstance(error, Exception):
-                _failed(self._span, error, self._connection)
+                _note_error(self._span, error, self._connection)
             elif error is not None:
                 self._span.add_event("cancelled")
         finally:
             self._span.end()
 
 
-def answered(span: Span, status: int) -> None:
-    """Note the answer."""
+def note_status(span: Span, status: int) -> None:
+    """Set the answer's status on `span`."""
     span.set_attribute("http.response.status_code", status)
     if status >= 400:
         span.set_attribute("error.type", str(status))
         span.set_status(StatusCode.ERROR)
 
 
-def _failed(span: Span, error: Exception, connection: Connection) -> None:
-    """Note the error, without words that may hold what was sent."""
+def _note_error(span: Span, error: Exception, connection: Connection) -> None:
+    """Set the error on `span`, without words that may quote the request."""
     failure = connection.failure(error)
     name = f"{type(error).__module__}.{type(error).__qualname__}"
     span.set_attribute("error.type", failure.value if failure else name)
     span.set_status(StatusCode.ERROR)
-    recorded: dict[str, AttributeValue] = {"exception.type": name}
+    details: dict[str, AttributeValue] = {"exception.type": name}
     if message := _message(error):
-        recorded["exception.message"] = message
-    span.add_event("exception", recorded)
+        details["exception.message"] = message
+    span.add_event("exception", details)
 
 
 def _message(error: BaseException | None) -> str:
-    """Our own errors' text, which holds no secret, or the operating system's for its number."""
+    """The text of our own errors, which holds no secret, or the operating system's text."""
     if isinstance(error, FlextError):
         return redacted(str(error))
     seen = set()

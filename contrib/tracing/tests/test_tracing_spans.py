@@ -8,7 +8,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from flext_plugins_tracing import Tracing
-from flext_plugins_tracing.moment import told
+from flext_plugins_tracing.span_events import span_event
 from opentelemetry import baggage, context, trace
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
@@ -254,7 +254,7 @@ def test_a_body_that_breaks_is_an_event_on_the_span_that_reads_it(
 
 def test_a_body_that_nobody_waited_for_is_no_event() -> None:
     ended = events.BodyEnded(Call("service"), asyncio.CancelledError(), 3)
-    assert told(ended, cast("Connection", Outside())) is None
+    assert span_event(ended, cast("Connection", Outside())) is None
 
 
 async def test_a_cancelled_request_ends_its_span_and_is_no_error(

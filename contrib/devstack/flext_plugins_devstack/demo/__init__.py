@@ -1,4 +1,4 @@
-"""What flext-plugins does, shown live and checked: `flext-devstack demo`."""
+"""The demo, `flext-devstack demo`: shows live what flext-plugins does, and checks it."""
 
 from .performance import perform
 

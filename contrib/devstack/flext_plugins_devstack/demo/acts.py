@@ -1,7 +1,7 @@
-"""The acts of the demo: each does one thing with flext-plugins, and looks at what the servers saw.
+"""The acts of the demo: each does one thing with flext-plugins and checks what the servers saw.
 
-An act yields what it sees, line by line, and raises `Unmet` where that is not what it promises, or
-`Skipped` where it cannot be played here.
+An act yields lines for the reader. It raises `Unmet` if it did not see what it promises, and
+`Skipped` if it cannot be played here.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from flext_plugins_devstack.fault import Fault
 from flext_plugins_devstack.server import Received
 from flext_plugins_devstack.stack import Devstack
 
-from .checks import CALLERS, CONFIG, Since, counted, environment, expect, together
+from .checks import CALLERS, CONFIG, Since, environment, expect, summary, together
 
 PLUGINS = "/api/v1/flexcore/plugins"
 NAMES = ("auth", "circuit-breaker")
@@ -28,20 +28,20 @@ SECRET_HEADERS = ("authorization", "x-api-key")
 
 
 def discovery(_: Devstack) -> Iterator[str]:
-    """See what is installed, without importing it."""
-    found = flext_plugins.installed()
-    for each in found:
+    """List the installed plugins, without importing them."""
+    plugins = flext_plugins.installed()
+    for each in plugins:
         yield f"{each.name or '-':<16}{each.distribution} {each.version}, {each.status}"
-    ready = [each.name for each in found if each.status == "ready" and each.name in NAMES]
+    ready = [each.name for each in plugins if each.status == "ready" and each.name in NAMES]
     expect("plugins of ours that are ready", list(NAMES), ready)
-    modules = {each.target.partition(":")[0] for each in found if each.target}
+    modules = {each.target.partition(":")[0] for each in plugins if each.target}
     imported = sorted(modules & sys.modules.keys())
     yield f"in sys.modules, of {', '.join(sorted(modules))}: {', '.join(imported) or 'none'}"
     expect("modules of plugins in sys.modules", [], imported)
 
 
 def onion(_: Devstack) -> Iterator[str]:
-    """Compose flexcore and draw what came out."""
+    """Compose flexcore and draw the result."""
     with Host.from_file(CONFIG) as host:
         explanation = host.explain("flexcore")
     drawn = str(explanation).replace(str(CONFIG), CONFIG.name)
@@ -52,7 +52,7 @@ def onion(_: Devstack) -> Iterator[str]:
 
 
 def authentication(stack: Devstack) -> Iterator[str]:
-    """Call what demands a token."""
+    """Call an API that demands a token."""
     since = Since(stack)
     bare = httpx.get(stack.flexcore.url + PLUGINS, trust_env=False)
     yield f"httpx alone gets {bare.status_code}"
@@ -73,7 +73,7 @@ def authentication(stack: Devstack) -> Iterator[str]:
 
 
 def sharing(stack: Devstack) -> Iterator[str]:
-    """Call from many threads, then from many tasks, while there is no token yet."""
+    """Call from many threads at once, then from many tasks, before there is a token."""
 
     def threads() -> list[int]:
         with Host.from_file(CONFIG) as host:
@@ -90,7 +90,7 @@ def sharing(stack: Devstack) -> Iterator[str]:
         since = Since(stack)
         seen = Counter(statuses())
         yield (
-            f"{CALLERS} {kind}: {counted(seen)}; "
+            f"{CALLERS} {kind}: {summary(seen)}; "
             f"requests at flexcore: {len(since.flexcore)}, logins at flext-auth: {since.logins}"
         )
         expect(f"statuses of {kind}", {200: CALLERS}, dict(seen))
@@ -99,7 +99,7 @@ def sharing(stack: Devstack) -> Iterator[str]:
 
 
 def healing(stack: Devstack) -> Iterator[str]:
-    """Call with a token that has been revoked behind the host's back."""
+    """Call with a token that has been revoked without the host's knowledge."""
     with Host.from_file(CONFIG) as host:
         flexcore = host.connect("flexcore")
         first = flexcore.get(PLUGINS)
@@ -125,7 +125,7 @@ def _verdict(stack: Devstack, request: Received) -> str:
 
 
 def redirection(stack: Devstack) -> Iterator[str]:
-    """Follow a redirect to another origin with secrets in hand."""
+    """Follow a redirect to another origin from a request with secrets."""
     variables = {
         "FLEXT__SERVICES__FLEXCORE__HEADERS__X_API_KEY": "env:FLEXCORE_API_KEY",
         "FLEXCORE_API_KEY": API_KEY,
@@ -138,11 +138,11 @@ def redirection(stack: Devstack) -> Iterator[str]:
     hops = [*response.history, response]
     yield ", then ".join(f"{each.status_code} from {each.url}" for each in hops)
     expect("status", 200, response.status_code)
-    yield f"flexcore saw   {_carried(since.flexcore)}"
-    yield f"elsewhere saw  {_carried(since.elsewhere)}"
-    expect("secrets at flexcore", " and ".join(SECRET_HEADERS), _carried(since.flexcore))
-    expect("secrets elsewhere", "neither", _carried(since.elsewhere))
-    shown = _named([list(each.request.headers) for each in hops])
+    yield f"flexcore saw   {_secrets_in(since.flexcore)}"
+    yield f"elsewhere saw  {_secrets_in(since.elsewhere)}"
+    expect("secrets at flexcore", " and ".join(SECRET_HEADERS), _secrets_in(since.flexcore))
+    expect("secrets elsewhere", "neither", _secrets_in(since.elsewhere))
+    shown = _secret_names([list(each.request.headers) for each in hops])
     yield f"response.history and response.request show {shown}"
     expect("secrets in the requests that the caller sees", "neither", shown)
     since = Since(stack)
@@ -152,14 +152,14 @@ def redirection(stack: Devstack) -> Iterator[str]:
         follow_redirects=True,
         trust_env=False,
     )
-    yield f"with httpx alone elsewhere sees {_carried(since.elsewhere)}"
+    yield f"with httpx alone elsewhere sees {_secrets_in(since.elsewhere)}"
 
 
-def _carried(requests: list[Received]) -> str:
-    return _named([list(each.headers) for each in requests]) if requests else "no request"
+def _secrets_in(requests: list[Received]) -> str:
+    return _secret_names([list(each.headers) for each in requests]) if requests else "no request"
 
 
-def _named(headers: list[list[str]]) -> str:
-    """The secrets among the names of several requests' headers, which are in lower case."""
-    found = [name for name in SECRET_HEADERS if any(name in names for names in headers)]
-    return " and ".join(found) or "neither"
+def _secret_names(headers: list[list[str]]) -> str:
+    """The secret ones among the header names, in lower case, of several requests."""
+    names = [name for name in SECRET_HEADERS if any(name in each for each in headers)]
+    return " and ".join(names) or "neither"

@@ -1,4 +1,4 @@
-"""What the acts of the demo look with, and how they say that they did not see it."""
+"""Checks for the acts of the demo, and the errors of those that fail."""
 
 import os
 import threading
@@ -20,26 +20,26 @@ PATIENCE = 10.0  # seconds that callers wait for each other, at most
 
 
 class Unmet(Exception):
-    """What was seen is not what the act promises."""
+    """An act did not see what it promises."""
 
 
 class Skipped(Exception):
-    """What the act is about is not installed; the message says how it would be."""
+    """An act needs something that is not installed; the message says how to install it."""
 
 
-def expect(what: str, wanted: object, seen: object) -> None:
-    """Compare; neither may hold a secret, because both are told.
+def expect(what: str, expected: object, actual: object) -> None:
+    """Compare two values; neither may hold a secret, because the message shows both.
 
     Raises:
         Unmet: they differ.
     """
-    if seen != wanted:
-        raise Unmet(f"{what}: expected {wanted}, saw {seen}")
+    if actual != expected:
+        raise Unmet(f"{what}: expected {expected}, saw {actual}")
 
 
 @contextmanager
 def environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables, and in the end put back what there was."""
+    """Set environment variables, and restore the old ones at the end."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -53,7 +53,7 @@ def environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 class Since:
-    """What the servers have seen since this was made."""
+    """The requests and logins that the servers have seen since this was made."""
 
     def __init__(self, stack: Devstack) -> None:
         self._stack = stack
@@ -72,12 +72,12 @@ class Since:
 
     @property
     def logins(self) -> int:
-        """Logins that flext-auth granted, as itself counts them."""
+        """Logins that flext-auth granted, by its own count."""
         return self._stack.auth.logins - self._logins
 
 
 def together(work: Callable[[], T]) -> list[T]:
-    """What as many threads get as there are callers, all starting at once."""
+    """The results of `work` in as many threads as there are callers, all started at once."""
     ready = threading.Barrier(CALLERS)
 
     def run() -> T:
@@ -88,6 +88,6 @@ def together(work: Callable[[], T]) -> list[T]:
         return [each.result() for each in [pool.submit(run) for _ in range(CALLERS)]]
 
 
-def counted(seen: Counter[T]) -> str:
-    """How many got what, for people."""
-    return ", ".join(f"{count} x {what}" for what, count in seen.most_common())
+def summary(actual: Counter[T]) -> str:
+    """Count the outcomes, in words."""
+    return ", ".join(f"{count} x {what}" for what, count in actual.most_common())

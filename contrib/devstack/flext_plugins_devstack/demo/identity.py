@@ -1,4 +1,4 @@
-"""The act of the demo with a directory, which says who a call is for, goes away and comes back."""
+"""The act of the demo with a directory, which names a call's user, fails and recovers."""
 
 import time
 from collections.abc import Generator, Iterator
@@ -20,7 +20,7 @@ ANA = ["ana", "42", "admins,engineers"]
 
 
 def identity(stack: Devstack) -> Iterator[str]:
-    """Ask a directory, have it say who calls are for, take it away, and bring it back."""
+    """Ask a directory, name calls' users by it, kill it, and bring it back."""
     if missing := "; ".join(_missing()):
         raise Skipped(missing)
     with ExitStack() as opened:
@@ -31,13 +31,13 @@ def identity(stack: Devstack) -> Iterator[str]:
         opened.enter_context(environment(laid_over))
         host = opened.enter_context(Host.from_file(CONFIG))
         flexcore = host.connect("flexcore")
-        yield from _authenticated(host)
-        yield from _named(stack, flexcore)
-        wait = yield from _refused(stack, directory, host, flexcore)
+        yield from _authentication(host)
+        yield from _identification(stack, flexcore)
+        wait = yield from _refusals(stack, directory, host, flexcore)
         directory.up()
         yield f"slapd, process {directory.pid}, is there again"
         time.sleep(wait)
-        yield from _named(stack, flexcore)
+        yield from _identification(stack, flexcore)
         yield from _circuits(stack, directory, host, "closed")
 
 
@@ -63,7 +63,7 @@ def _variables(directory: DirectoryServer) -> dict[str, str]:
     }
 
 
-def _authenticated(host: Host) -> Iterator[str]:
+def _authentication(host: Host) -> Iterator[str]:
     # Not before: the first act shows that no plugin has been imported.
     from flext_plugins_ldap import AuthenticationFailed, Directory  # noqa: PLC0415
 
@@ -72,42 +72,42 @@ def _authenticated(host: Host) -> Iterator[str]:
     user = company.authenticate("ana", password)
     yield f"ana, with her password: {user.dn}"
     expect("who was authenticated", "ana", user.username)
-    told = []
+    answers = []
     for name in ("ana", "bob", "zoe"):  # zoe is nobody
         try:
-            told.append(f"authenticated as {company.authenticate(name, 'a guess').dn}")
+            answers.append(f"authenticated as {company.authenticate(name, 'a guess').dn}")
         except AuthenticationFailed as error:
-            told.append(str(error))
-        yield f"{name}, with a guess: {told[-1]}"
-    expect("what a guess gets", ["flexcore: ldap: authentication failed"] * 3, told)
+            answers.append(str(error))
+        yield f"{name}, with a guess: {answers[-1]}"
+    expect("what a guess gets", ["flexcore: ldap: authentication failed"] * 3, answers)
 
 
-def _named(stack: Devstack, flexcore: httpx.Client) -> Iterator[str]:
-    """Have a call say that it is for ana, whatever it says itself."""
+def _identification(stack: Devstack, flexcore: httpx.Client) -> Iterator[str]:
+    """Make a call for ana that claims to be for root."""
     since = Since(stack)
     status, _ = _outcome(flexcore, "ana")
     expect("status of a call for ana", "200", status)
     arrived = since.flexcore[-1].headers
     seen = [arrived.get(name.lower(), "nothing") for name in HEADERS]
-    told = ", ".join(f"{name}: {value}" for name, value in zip(HEADERS, seen, strict=True))
-    yield f"flexcore saw {told}"
+    headers = ", ".join(f"{name}: {value}" for name, value in zip(HEADERS, seen, strict=True))
+    yield f"flexcore saw {headers}"
     expect("who the call is for", ANA, seen)
 
 
-def _refused(
+def _refusals(
     stack: Devstack, directory: DirectoryServer, host: Host, flexcore: httpx.Client
 ) -> Generator[str, None, float]:
-    """Kill the directory; the seconds for which its circuit stays open from now on."""
+    """Kill the directory; returns the seconds for which its circuit stays open."""
     yield f"slapd, process {directory.pid}, is killed"
     directory.down()
-    since, told, wait = Since(stack), [""], None
-    while told[-1] != "CircuitOpen" and len(told) <= MOST:
+    since, answers, wait = Since(stack), [""], None
+    while answers[-1] != "CircuitOpen" and len(answers) <= MOST:
         name, error = _outcome(flexcore, "ana")
-        told.append(name)
+        answers.append(name)
         wait = error.retry_after if isinstance(error, Refused) else None
-    yield f"for ana:    {', '.join(told[1:])}; requests at flexcore: {len(since.flexcore)}"
-    expect("first calls for ana", ["Refused"] * THRESHOLD, told[1 : THRESHOLD + 1])
-    expect("the last one", "CircuitOpen", told[-1])
+    yield f"for ana:    {', '.join(answers[1:])}; requests at flexcore: {len(since.flexcore)}"
+    expect("first calls for ana", ["Refused"] * THRESHOLD, answers[1 : THRESHOLD + 1])
+    expect("the last one", "CircuitOpen", answers[-1])
     expect("requests at flexcore", 0, len(since.flexcore))
     status, _ = _outcome(flexcore, None)
     yield f"for nobody: {status}"

@@ -1,4 +1,4 @@
-"""The act of the demo in which FlexCore goes away, with the plugin that watches it."""
+"""The act of the demo in which FlexCore is down, with a plugin that watches the circuit."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ from flext_plugins import Connection, Host, Refused, Request, Response, Service,
 from flext_plugins.events import StateChanged
 from flext_plugins_devstack.stack import Devstack
 
-from .checks import CALLERS, CONFIG, PATIENCE, Since, Unmet, counted, environment, expect, together
+from .checks import CALLERS, CONFIG, PATIENCE, Since, Unmet, environment, expect, summary, together
 
 THRESHOLD = 3
 TIMEOUTS = (1, 5)  # seconds that the circuit stays open; the second for machines slower than that
@@ -20,15 +20,15 @@ TIMEOUTS = (1, 5)  # seconds that the circuit stays open; the second for machine
 
 @dataclass
 class Witness:
-    """What the plugin below shares with the act, which lends it to the host."""
+    """Shared by the act, which provides it to the host, with the plugin below."""
 
     changes: list[StateChanged] = field(default_factory=list)
     meeting: threading.Barrier | None = None
-    """Where each caller arrives, with an answer or a refusal, before any goes on."""
+    """Holds each caller, with its answer or refusal, until all have arrived."""
 
 
 class Watch:
-    """A plugin of the program's own: hears the circuit, and keeps answers until all callers met."""
+    """The program's own plugin: notes the circuit's changes, and can hold answers back."""
 
     stage = Stage.ATTEMPT
 
@@ -37,7 +37,7 @@ class Watch:
 
     @hookimpl
     def flext_event(self, event: object) -> None:
-        """Remember the circuit's changes."""
+        """Note the circuit's changes."""
         if isinstance(event, StateChanged):
             self._witness.changes.append(event)
 
@@ -48,7 +48,7 @@ class Watch:
         send: Callable[[Request], Awaitable[Response]],
         connection: Connection,
     ) -> Response:
-        """Send, and keep the answer until all callers have met, if they are to."""
+        """Send, and hold the answer until all callers have one, if they are to meet."""
         response = await send(request)
         if self._witness.meeting is not None:
             await connection.run(self._witness.meeting.wait, PATIENCE)
@@ -56,7 +56,7 @@ class Watch:
 
 
 def outage(stack: Devstack) -> Iterator[str]:
-    """Take FlexCore away, and bring it back."""
+    """Stop FlexCore, and start it again."""
     plugins = "FLEXT__SERVICES__FLEXCORE__PLUGINS__"
     for seconds in TIMEOUTS:
         witness = Witness()
@@ -73,23 +73,23 @@ def outage(stack: Devstack) -> Iterator[str]:
             flexcore = host.connect("flexcore")
             began = time.monotonic()
             try:
-                wait = yield from _refused(stack, flexcore)
+                wait = yield from _refusals(stack, flexcore)
             except Unmet:
                 if time.monotonic() - began < seconds or seconds == TIMEOUTS[-1]:
                     raise
                 yield "this machine took longer than the circuit stays open: again, with more time"
                 continue
             time.sleep(wait)
-            yield from _recovered(stack, flexcore, witness)
+            yield from _recovery(stack, flexcore, witness)
             return
 
 
-def _refused(stack: Devstack, flexcore: httpx.Client) -> Generator[str, None, float]:
+def _refusals(stack: Devstack, flexcore: httpx.Client) -> Generator[str, None, float]:
     """Open the circuit; the seconds that it stays open from now on."""
     stack.flexcore.down()
-    told = [_outcome(flexcore)[0] for _ in range(THRESHOLD + 1)]
-    yield f"flexcore is down:     {', '.join(told)}"
-    expect("calls while it is down", [*["ConnectError"] * THRESHOLD, "CircuitOpen"], told)
+    answers = [_outcome(flexcore)[0] for _ in range(THRESHOLD + 1)]
+    yield f"flexcore is down:     {', '.join(answers)}"
+    expect("calls while it is down", [*["ConnectError"] * THRESHOLD, "CircuitOpen"], answers)
     stack.flexcore.up()
     since = Since(stack)
     name, error = _outcome(flexcore)
@@ -101,8 +101,8 @@ def _refused(stack: Devstack, flexcore: httpx.Client) -> Generator[str, None, fl
     return (wait or 0.0) + 0.01
 
 
-def _recovered(stack: Devstack, flexcore: httpx.Client, witness: Witness) -> Iterator[str]:
-    """Have many call at once, twice: while the circuit is to be probed, and after."""
+def _recovery(stack: Devstack, flexcore: httpx.Client, witness: Witness) -> Iterator[str]:
+    """Call from many threads at once: while the circuit is probed, and once more after."""
     witness.meeting = meeting = threading.Barrier(CALLERS)
 
     def call() -> str:
@@ -116,7 +116,7 @@ def _recovered(stack: Devstack, flexcore: httpx.Client, witness: Witness) -> Ite
         since = Since(stack)
         seen = Counter(together(call))
         reached = len(since.flexcore)
-        yield f"{CALLERS} at once: {counted(seen)}; requests at flexcore: {reached}"
+        yield f"{CALLERS} at once: {summary(seen)}; requests at flexcore: {reached}"
         expect(f"what {CALLERS} callers get", wanted, dict(seen))
         expect("requests at flexcore", requests, reached)
     for change in witness.changes:

@@ -1,4 +1,4 @@
-"""The acts in their order, and how they are shown."""
+"""Plays the acts in their order and shows them."""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from .trace import trace
 
 
 class Act(NamedTuple):
-    """What is shown, the Python that does it, what it promises, and what plays and checks it."""
+    """An act: its title, the Python it shows, its promise, and the function that plays it."""
 
     title: str
     code: str
@@ -90,7 +90,7 @@ ACTS = (
 
 
 def perform(console: Console) -> bool:
-    """Play all acts on a stack of their own; whether each that could be played kept its promise."""
+    """Play all acts on a stack of their own; `True` if all that could be played succeeded."""
     with Devstack(protected=True) as stack:
         laid_over = variables(stack)
         console.print(Text(f'Host.from_file("{CONFIG.name}"), which is', "bold"), soft_wrap=True)
@@ -98,15 +98,15 @@ def perform(console: Console) -> bool:
         for name, value in laid_over.items():
             _say(console, f"{name}={value}" if name.startswith("FLEXT__") else f"{name}=***")
         with environment(laid_over):
-            shown = [_shown(console, number, act, stack) for number, act in enumerate(ACTS, 1)]
-    kept = [each for each in shown if each is not None]
-    skipped = f", {len(shown) - len(kept)} skipped" if len(kept) < len(shown) else ""
-    console.print(Text(f"\n{sum(kept)} of {len(kept)}{skipped}", "bold"), soft_wrap=True)
-    return all(kept)
+            shown = [_show(console, number, act, stack) for number, act in enumerate(ACTS, 1)]
+    results = [each for each in shown if each is not None]
+    skipped = f", {len(shown) - len(results)} skipped" if len(results) < len(shown) else ""
+    console.print(Text(f"\n{sum(results)} of {len(results)}{skipped}", "bold"), soft_wrap=True)
+    return all(results)
 
 
 def variables(stack: Devstack) -> dict[str, str]:
-    """What lays this stack over the file: its ports, its user, and no proxy in between."""
+    """The variables that point the file at this stack: its ports, its user, and no proxy."""
     _, username, password = next(iter(USERS))
     return {
         "FLEXT__SERVICES__FLEXCORE__BASE_URL": stack.flexcore.url,
@@ -117,8 +117,8 @@ def variables(stack: Devstack) -> dict[str, str]:
     }
 
 
-def _shown(console: Console, number: int, act: Act, stack: Devstack) -> bool | None:
-    """Whether it kept its promise; `None` where it could not be played."""
+def _show(console: Console, number: int, act: Act, stack: Devstack) -> bool | None:
+    """Play an act and show it; whether it succeeded, or `None` if it could not be played."""
     console.print(Text(f"\n{number}. {act.title}", "bold"), soft_wrap=True)
     for line in act.code.splitlines():
         _say(console, f"> {line}", "cyan")

@@ -1,4 +1,4 @@
-"""The act of the demo in which the command draws a trace, which is compared with what it was."""
+"""The act of the demo in which the command draws a trace, which is then checked."""
 
 import json
 import os
@@ -20,7 +20,7 @@ VARIABLES = {
     "FLEXT__SERVICES__FLEXCORE__PLUGINS__RETRY": "{}",
 }
 UNWANTED = re.compile("OTEL_|FORCE_COLOR|TTY_")
-"""Variables that would make another trace of it, or a coloured one."""
+"""Variables that would change or colour the trace."""
 SECONDS = 60.0  # for the command, at most
 SPANS = [  # name, status, resends
     ("flext-plugins request", None, None),
@@ -32,7 +32,7 @@ EVENTS = ["flext.token_fetched", "flext.retried"]
 
 
 class Span(NamedTuple):
-    """A span as OpenTelemetry's exporter wrote it; ids are in hexadecimal digits."""
+    """A span as OpenTelemetry's exporter writes it; ids are in hexadecimal digits."""
 
     name: str
     trace_id: str
@@ -43,7 +43,7 @@ class Span(NamedTuple):
 
 
 def trace(stack: Devstack) -> Iterator[str]:
-    """Have the command call a FlexCore that is unwell once."""
+    """Have the command call a FlexCore that fails once."""
     for name, value in VARIABLES.items():
         yield f"{name}={value}"
     stack.flexcore.fault(Fault(status=503))
@@ -54,13 +54,13 @@ def trace(stack: Devstack) -> Iterator[str]:
     yield from f"trace {tree}".splitlines() if tree else ()
     yield from done.stderr.splitlines() if done.returncode else ()
     expect("exit status of the command", 0, done.returncode)
-    spans = _exported(done.stderr)
-    expect("spans: name, status, resends", SPANS, [_told(each) for each in spans])
+    spans = _exported_spans(done.stderr)
+    expect("spans: name, status, resends", SPANS, [_facts(each) for each in spans])
     root, *inner = spans
     expect("parents", [None, *[root.id] * len(inner)], [each.parent for each in spans])
     expect("events on the root", EVENTS, root.events)
     expect("the spans' traces", {tree.partition("\n")[0]}, {each.trace_id for each in spans})
-    expect("spans that are drawn", [(each.name, each.id) for each in spans], _drawn(tree))
+    expect("spans that are drawn", [(each.name, each.id) for each in spans], _spans_in(tree))
     expect("events that are drawn", EVENTS, re.findall(r"^\W+(flext\.\w+)", tree, re.MULTILINE))
     received = [stack.auth.received[-1], *since.flexcore]
     sent = [each.headers.get("traceparent", "nothing") for each in received]
@@ -85,8 +85,8 @@ def _request() -> "subprocess.CompletedProcess[str]":
     )
 
 
-def _exported(text: str) -> list[Span]:
-    """What was written as one JSON object after the other, in the order in which it began."""
+def _exported_spans(text: str) -> list[Span]:
+    """The spans in the exporter's output, one JSON object after another, by their start."""
     decoder, written, rest = json.JSONDecoder(), [], text.strip()
     while rest:
         span, end = decoder.raw_decode(rest)
@@ -105,12 +105,12 @@ def _exported(text: str) -> list[Span]:
     ]
 
 
-def _told(span: Span) -> tuple[str, int | None, int | None]:
-    said = span.attributes.get
-    return span.name, said("http.response.status_code"), said("http.request.resend_count")
+def _facts(span: Span) -> tuple[str, int | None, int | None]:
+    attribute = span.attributes.get
+    return span.name, attribute("http.response.status_code"), attribute("http.request.resend_count")
 
 
-def _drawn(tree: str) -> list[tuple[str, str]]:
-    """The name and the id of each span in the drawing."""
+def _spans_in(tree: str) -> list[tuple[str, str]]:
+    """The name and id of each span in the drawn tree."""
     line = re.compile(r"^[│├└─ ]*(\S+(?: \S+)*)  .*  ([0-9a-f]{16})$", re.MULTILINE)
     return [(name, id_) for name, id_ in line.findall(tree)]

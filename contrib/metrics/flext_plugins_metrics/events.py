@@ -1,4 +1,4 @@
-"""What is counted of events."""
+"""Counts the events that other plugins and the host emit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flext_plugins import events
 
 from . import names
-from .collectors import Bounded
+from .collectors import LabelValues
 
 if TYPE_CHECKING:
     from prometheus_client import Counter
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from .collectors import Collectors
 
 
-class Told:
-    """Counts one service's events; records of other plugins' own are let pass."""
+class EventCounter:
+    """Counts one service's events, and ignores records that it does not know."""
 
     def __init__(self, metrics: Collectors, service: str) -> None:
         self._metrics, self._service = metrics, service
-        self._waited = metrics.histogram(names.CALL_DURATION, service)
+        self._durations = metrics.histogram(names.CALL_DURATION, service)
         self._calls: dict[str, Counter] = {}
-        self._bounded: defaultdict[str, Bounded] = defaultdict(Bounded)
+        self._label_values: defaultdict[str, LabelValues] = defaultdict(LabelValues)
 
     def __call__(self, event: object, connection: Connection) -> None:
         service, count = self._service, self._metrics.counter
@@ -35,29 +35,29 @@ class Told:
                 if calls is None:
                     calls = self._calls[outcome] = count(names.CALLS, service, outcome)
                 calls.inc()
-                self._waited.observe(duration)
+                self._durations.observe(duration)
             case events.BodyEnded(error=error):
                 if isinstance(error, Exception):  # else it was read, closed or cancelled
                     count(names.BODY_ERRORS, service, kind_of(error, connection)).inc()
             case events.CallRefused(plugin=plugin, kind=kind):
                 count(names.REFUSALS, service, plugin or "", kind).inc()
             case events.Retried(reason=reason):
-                count(names.RETRIES, service, self._bounded["reason"](reason)).inc()
+                count(names.RETRIES, service, self._label_values["reason"](reason)).inc()
             case events.StateChanged():
-                self._changed(event)
+                self._set_state(event)
             case events.TokenFetched(outcome=outcome):
                 count(names.TOKENS, service, outcome).inc()
             case events.PluginFailed(plugin=plugin, hook=hook):
                 count(names.PLUGIN_ERRORS, service, plugin, hook).inc()
 
-    def _changed(self, event: events.StateChanged) -> None:
-        origin = self._bounded["origin"](event.target)
+    def _set_state(self, event: events.StateChanged) -> None:
+        origin = self._label_values["origin"](event.target)
         self._metrics.gauge(names.BREAKER, self._service, origin, event.old).set(0)
         self._metrics.gauge(names.BREAKER, self._service, origin, event.new).set(1)
 
 
 def kind_of(error: BaseException, connection: Connection) -> str:
-    """What went wrong, in one of few words and the same for all client libraries."""
+    """The kind of an error: one of few words, the same for all client libraries."""
     if not isinstance(error, Exception):
         return "cancelled"
     failure = connection.failure(error)

@@ -1,4 +1,4 @@
-"""The tokens of a host, and what is remembered of fetching them."""
+"""Caches tokens for a whole host, and remembers failed fetches for a while."""
 
 from __future__ import annotations
 
@@ -13,60 +13,60 @@ if TYPE_CHECKING:
     from .token import Grant, Token
 
 FIRST, LONGEST = 1.0, 60.0
-"""Seconds that a failure is remembered: at first, and after any number of them in a row."""
+"""Seconds for which a failure is remembered: the first one, and any in a row at most."""
 
 
 class Backoff:
-    """A failure that is remembered for a while, after each further one for twice as long."""
+    """Remembers a failure for a while, and each further one in a row for twice as long."""
 
     def __init__(self) -> None:
-        self.said = ""
+        self.reason = ""
         self._length, self._since, self._until = 0.0, 0.0, 0.0
 
     @property
-    def left(self) -> float:
-        """Seconds for which nothing is to be tried."""
+    def remaining(self) -> float:
+        """Seconds for which nothing may be tried."""
         return max(self._until - time.monotonic(), 0.0)
 
-    def again(self, said: str = "", at_least: float | None = None) -> None:
-        """It failed; what others report of that same time counts for nothing."""
-        if not self.left:
-            self.said = said
+    def note_failure(self, reason: str = "", at_least: float | None = None) -> None:
+        """Note a failure, unless one is remembered: callers that failed together count once."""
+        if not self.remaining:
+            self.reason = reason
             self._length = min(max(self._length * 2, FIRST), LONGEST)
             self._since = time.monotonic()
             self._until = self._since + max(self._length, min(at_least or 0.0, LONGEST))
 
     def reset(self) -> None:
-        """It worked."""
+        """Forget the failures: an attempt succeeded."""
         self._length = self._until = 0.0
 
     def check(self) -> None:
-        """Nothing, unless the failure is still remembered.
+        """Refuse while the failure is remembered.
 
         Raises:
-            Refused: it is.
+            Refused: it still is.
         """
-        if left := self.left:
+        if remaining := self.remaining:
             ago = time.monotonic() - self._since
-            said = f"{self.said} ({ago:.0f} s ago; tried again in {left:.0f} s)"
-            raise Refused(said, retry_after=left)
+            message = f"{self.reason} ({ago:.0f} s ago; tried again in {remaining:.0f} s)"
+            raise Refused(message, retry_after=remaining)
 
 
-class Kept:
-    """One grant's token, whatever the number of services that use it."""
+class TokenCache:
+    """The token of one grant, shared by all services that use the grant."""
 
     def __init__(self) -> None:
         self.failures = Backoff()
-        """Of fetches without which nothing can be sent."""
+        """Failed fetches without which nothing can be sent."""
         self.renewals = Backoff()
-        """Those that failed while there was a valid token: nobody is refused for them."""
+        """Failed fetches while the old token was still valid: they refuse nobody."""
         self.refresh: Credential | None = None
         self._token: Token | None = None
         self._lock = threading.Lock()
         self._is_renewing = False
 
     def valid(self) -> Token | None:
-        """The token, if it has not ended."""
+        """The token, if it has not expired."""
         token = self._token
         return token if token is not None and time.monotonic() < token.expires else None
 
@@ -78,13 +78,13 @@ class Kept:
             self.renewals.reset()
 
     def reject(self, rejected: Token) -> None:
-        """Use `rejected` no longer; one that has taken its place meanwhile stays."""
+        """Forget `rejected`; a newer token that has replaced it stays."""
         with self._lock:
             if self._token is rejected:
                 self._token = None
 
     def begin_renewal(self) -> bool:
-        """Whether the caller is the one that renews the token, until it says `end_renewal`."""
+        """Whether the caller is to renew the token; if so, nobody else may until `end_renewal`."""
         with self._lock:
             if self._is_renewing:
                 return False
@@ -92,16 +92,16 @@ class Kept:
             return True
 
     def end_renewal(self) -> None:
-        """The next one may."""
+        """Let the next caller renew."""
         self._is_renewing = False
 
 
-class Tokens:
-    """The tokens of one host."""
+class TokenCaches:
+    """The token caches of one host."""
 
     def __init__(self) -> None:
-        self._kept: dict[Grant, Kept] = {}
+        self._caches: dict[Grant, TokenCache] = {}
 
-    def of(self, grant: Grant) -> Kept:
-        """What is kept for `grant` and its equals."""
-        return self._kept.setdefault(grant, Kept())
+    def of(self, grant: Grant) -> TokenCache:
+        """The cache for `grant` and all grants equal to it."""
+        return self._caches.setdefault(grant, TokenCache())

@@ -1,4 +1,4 @@
-"""What happens around attempts, as events on a span."""
+"""Span events for what happens around attempts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from flext_plugins import Connection
 
-Moment = tuple[str, dict[str, "AttributeValue"]]
+SpanEvent = tuple[str, dict[str, "AttributeValue"]]
 """A span event's name and attributes."""
 
 
-def told(event: object, connection: Connection) -> Moment | None:
-    """The span event for a record; `None` for one that spans tell anyway, or do not know."""
+def span_event(event: object, connection: Connection) -> SpanEvent | None:
+    """The span event for a record, or `None` if spans show it anyway or it is unknown."""
     fields: Mapping[str, object]
     match event:
         case events.Retried(call, reason, delay):

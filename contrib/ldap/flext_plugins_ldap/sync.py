@@ -1,4 +1,4 @@
-"""The directory for threads: the async one's coroutines, driven."""
+"""The directory for threads, which drives the coroutines of the async one."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ if TYPE_CHECKING:
     from flext_plugins import Connection
 
     from .directory import AsyncDirectory
-    from .entry import Entry, Upserted, User, Values
+    from .entry import Entry, UpsertResult, User, Values
     from .ldif import Record
 
 T = TypeVar("T")
 
 
 class Directory:
-    """What `AsyncDirectory` is, for threads; may be shared by any number of them."""
+    """Does for threads what `AsyncDirectory` does; any number of them may share it."""
 
     def __init__(self, directory: AsyncDirectory, connection: Connection) -> None:
-        self._asked, self._connection = directory, connection
+        self._directory, self._connection = directory, connection
 
     def health(self) -> str:
         """See `AsyncDirectory.health`."""
-        return self._driven(self._asked.health())
+        return self._drive(self._directory.health())
 
     def authenticate(self, username: str, password: str) -> User:
         """See `AsyncDirectory.authenticate`."""
-        return self._driven(self._asked.authenticate(username, password))
+        return self._drive(self._directory.authenticate(username, password))
 
     def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
         """See `AsyncDirectory.user`."""
-        return self._driven(self._asked.user(username, attributes))
+        return self._drive(self._directory.user(username, attributes))
 
     def groups(self, username: str) -> list[str]:
         """See `AsyncDirectory.groups`."""
-        return self._driven(self._asked.groups(username))
+        return self._drive(self._directory.groups(username))
 
     def search(
         self,
@@ -48,16 +48,16 @@ class Directory:
         attributes: Sequence[str] = ("*",),
     ) -> Iterator[Entry]:
         """See `AsyncDirectory.search`."""
-        pages = self._asked.pages(ldap_filter, values, base=base, attributes=attributes)
+        pages = self._directory.pages(ldap_filter, values, base=base, attributes=attributes)
 
         async def following() -> list[Entry] | None:
             return await anext(pages, None)
 
         try:
-            while (page := self._driven(following())) is not None:
+            while (page := self._drive(following())) is not None:
                 yield from page
         finally:
-            self._driven(pages.aclose())
+            self._drive(pages.aclose())
 
     def add(
         self,
@@ -66,7 +66,7 @@ class Directory:
         values: Mapping[str, str] | None = None,
     ) -> None:
         """See `AsyncDirectory.add`."""
-        self._driven(self._asked.add(dn, attributes, values))
+        self._drive(self._directory.add(dn, attributes, values))
 
     def modify(
         self,
@@ -78,19 +78,19 @@ class Directory:
         values: Mapping[str, str] | None = None,
     ) -> None:
         """See `AsyncDirectory.modify`."""
-        self._driven(self._asked.modify(dn, replace, add=add, delete=delete, values=values))
+        self._drive(self._directory.modify(dn, replace, add=add, delete=delete, values=values))
 
     def delete(self, dn: str, values: Mapping[str, str] | None = None) -> None:
         """See `AsyncDirectory.delete`."""
-        self._driven(self._asked.delete(dn, values))
+        self._drive(self._directory.delete(dn, values))
 
     def apply(self, record: Record) -> None:
         """See `AsyncDirectory.apply`."""
-        self._driven(self._asked.apply(record))
+        self._drive(self._directory.apply(record))
 
-    def upsert(self, entries: Iterable[Entry]) -> list[Upserted]:
+    def upsert(self, entries: Iterable[Entry]) -> list[UpsertResult]:
         """See `AsyncDirectory.upsert`."""
-        return self._driven(self._asked.upsert(entries))
+        return self._drive(self._directory.upsert(entries))
 
-    def _driven(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def _drive(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._connection.drive(coroutine)
