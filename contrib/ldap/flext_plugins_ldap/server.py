@@ -7,14 +7,15 @@ import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from flext_plugins import ConfigError
+from flext_plugins.http import Origin
 
 from .errors import AuthenticationFailed, DirectoryError
 from .pool import Patience, Pool
-from .settings import PORTS
+from .settings import SCHEMES
 from .wire import Address
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Servers:
         self, settings: DirectorySettings, tls: ssl.SSLContext | None, *, asynchronous: bool
     ) -> None:
         self._settings, self._tls, self._asynchronous = settings, tls, asynchronous
-        self._known: dict[str, Server] = {}
+        self._known: dict[Origin, Server] = {}
         self._lock = threading.Lock()
         self.own = tuple(self._of(url) for url in settings.url)
 
@@ -91,11 +92,14 @@ class Servers:
         """The servers among `urls` that may be asked, each with the DN to ask it for, if any."""
         found = []
         for url in urls:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
+            try:
+                origin = Origin.of(url)
+            except ValueError:  # a referral need not name a host
+                continue
+            host, port = origin.host, origin.port
             names = {host, f"{host}:{port}", f"[{host}]:{port}"}
-            if parts.scheme in PORTS and names & {*self._settings.referral_hosts}:
-                found.append((self._of(url), _dn(parts.path)))
+            if origin.scheme in SCHEMES and names & {*self._settings.referral_hosts}:
+                found.append((self._of(url), _dn(urlsplit(url).path)))
         return tuple(found)
 
     def close(self) -> None:
@@ -104,17 +108,16 @@ class Servers:
             server.close()
 
     def _of(self, url: str) -> Server:
-        parts = urlsplit(url)
-        at_once = parts.scheme == "ldaps"
+        origin = Origin.of(url)
+        at_once = origin.scheme == "ldaps"
         encrypted = at_once or self._settings.starttls is not False
-        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
-        address = Address(host, port, self._tls if encrypted else None, at_once)
+        port = cast("int", origin.port)  # both schemes have a default
+        address = Address(origin.host, port, self._tls if encrypted else None, at_once)
         with self._lock:
-            key = f"{parts.scheme}://{address.target}"
-            if key not in self._known:
+            if origin not in self._known:
                 made = Server(address, self._settings, asynchronous=self._asynchronous)
-                self._known[key] = made
-            return self._known[key]
+                self._known[origin] = made
+            return self._known[origin]
 
 
 def tls(settings: DirectorySettings) -> ssl.SSLContext:
