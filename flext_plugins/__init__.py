@@ -14,7 +14,7 @@
 #   _deadline, events       what ends in time, and what is told
 #   _config                 settings: their shape, files and variables, secrets, what is wrong
 #   _call, _service, _wire  a call, a service, and what the core needs of a client library
-#   _discovery, _messages, redaction, http, _errors    what everybody uses
+#   _discovery, _messages, _masking, _logging, redaction, http, _errors    what everybody uses
 #   hookspecs               the contract: all hooks on one page, and pluggy
 #
 # docs/explanation/life-of-a-request.md follows one request through it.

@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flext_plugins._errors import DeadlineExceeded
-from flext_plugins.redaction import logger
+from flext_plugins._logging import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

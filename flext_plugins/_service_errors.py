@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from flext_plugins._call import CORRELATION, correlation
 from flext_plugins._clients import library_for
 from flext_plugins._clients.gate import MASK
 from flext_plugins._clients.hop import CALL
 from flext_plugins._errors import ConfigError, ServiceError, native
-from flext_plugins.redaction import redact_url
+from flext_plugins.http import Origin
+from flext_plugins.redaction import redact
 
 R = TypeVar("R")
 MOST_BYTES = 65_536
@@ -53,7 +53,7 @@ def _error(answer: Any) -> ServiceError:
     members: dict[str, Any] = {}
     with suppress(ValueError, RecursionError):  # what could not be masked is not shown
         parsed = _parsed(body, answer.headers.get("Content-Type", ""))
-        members = _masked(parsed, mask or redact_url)
+        members = _masked(parsed, mask or redact)
     error = _read(members, answer.status_code, MOST_CAUSES)
     error.unread = unread
     error.service = mask.source if mask else _host(answer)
@@ -67,7 +67,7 @@ def _error(answer: Any) -> ServiceError:
 
 def _host(answer: Any) -> str | None:
     with suppress(RuntimeError, ValueError):
-        return urlsplit(str(answer.url)).hostname
+        return Origin.of(answer.url).host
     return None
 
 

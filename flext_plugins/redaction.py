@@ -1,126 +1,107 @@
-"""Keeping secrets out of what people read."""
+"""Keeping secrets out of what people read: which names are secret, and what to show instead."""
 
 from __future__ import annotations
 
-import logging
 import re
-from contextlib import suppress
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from urllib.parse import unquote_plus
 
-from flext_plugins._errors import FlextError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+__all__ = ["MASK", "is_secret", "redact", "redact_headers"]
 
 MASK = "***"
-SECRET_NAME = re.compile(
-    r"(passw|secret|token|credential|api[-_]?key|private[-_]?key|access[-_]?key|signature)"
-    r"(?!.*(path|url|type|file|lifetime)$)|^(auth|authorization|proxy-authorization|cookie|set-cookie|key|sig|code|assertion)$|x-amz-",
-    re.IGNORECASE,
+"""Stands in place of a secret."""
+
+_ANYWHERE = re.compile(
+    r"passw|passphrase|passcode|pwd|pswd|jwt|[cx]srf|credential|signature|sessid|(?<!ob)(?<!pos)session"
+    r"|secret(?!ar[iy])|token(?!i[sz][aei])"
+    r"|(api|private|access|auth|account|functions|master|shared|signing|subscription)[^a-z0-9]?key"
+    r"|x[-_](amz|goog)[-_]|saml[^a-z0-9]?(response|art)"
 )
-"""Names of headers, query parameters and settings whose values are secrets."""
-
-_RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
-"""What a log record has of its own, and lets nobody overwrite."""
-_USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
-_ESCAPED = re.compile(r"[\\'\"\x00-\x1f]+")
-"""What a `repr` shows in another way."""
-_PARAMETER = re.compile(r"(?<=[?&;#])([^=&;#\s]+)(=[^&;#\s]*)?")
-"""Names without a value too: passed over, or the time for a long one is quadratic."""
-
-
-def redact_url(text: str) -> str:
-    """`text` with user info and the values of secret-named parameters masked in any URL in it."""
-
-    def mask(found: re.Match[str]) -> str:
-        name = found[1]
-        return f"{name}={MASK}" if found[2] and SECRET_NAME.search(name) else found[0]
-
-    return _PARAMETER.sub(mask, _USERINFO.sub(f"{MASK}@", text))
-
-
-def without(text: str, secrets: Iterable[str]) -> str:
-    """`text` with each of `secrets`, and each part that a `repr` leaves as it is, masked."""
-    parts = {part for each in secrets for part in (each, *_ESCAPED.split(each)) if len(part) > 2}
-    for part in sorted(parts, key=len, reverse=True):
-        text = text.replace(part, MASK)
-    return text
+"""In any part of a name, since these are also written in one word."""
+_WORDS = re.compile(
+    r"(^|_)(creds?|jw[es]|[ht]?otp|cvv|cvc)(_|$)"
+    # The last word.
+    r"|(^|_)(authorization|assertion|pass|pin|sig)$"
+    r"|(^|_)((access|auth|authorization|device|login|mfa|recovery|user)_code|code_verifier)$"
+    # All words: beside others they are harmless, as in `status_code` and `sort_key`.
+    r"|^((x_|basic_)?auth|(set_)?cookies?2?|bearer|code|connect_sid|hmac|key|sid)$"
+)
+_HARMLESS = re.compile(
+    r"(_|credential|key|password|secret|session|token)(file|lifetime|path|timeout|ttl|type|ur[il])$"
+)
+"""Ends of names that say where a secret is, of what kind or how long: what settings are named."""
+_ALWAYS = re.compile(r"x_(amz|goog)_")
+_SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_LONGEST_KNOWN = 64
+_USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
+_NAME = re.compile(r"(?<![^?&;#])([^?&;#=\s]+)=")
+"""A parameter's name, which ends before the next may begin: the time for a text is linear."""
+_REST = re.compile(r"[^&#\s]*")
+"""A value, with any `;`: to a service that is a part of it."""
 
 
-class Mask:
-    """Masks in what a service answered the secrets that it was sent, or that are known of it.
+def is_secret(name: str) -> bool:
+    """Whether values of this name are secrets, be it a header, parameter, setting or log field.
+
+    The name may be in any case, of words joined in any way, percent-encoded too: `X-API-Key`,
+    `apiKey`, `user[api_key]`. A CSRF token counts; `state` and `nonce` do not, which are worth
+    nothing without a browser's session.
+    """
+    return (_known if len(name) <= _LONGEST_KNOWN else _judged)(name)
+
+
+def _judged(name: str) -> bool:
+    if "%" in name or "+" in name:
+        name = unquote_plus(name)
+    words = _SEPARATORS.sub("_", name).strip("_").lower()
+    if _ANYWHERE.search(name.lower()) is None and _WORDS.search(words) is None:
+        return False
+    return _HARMLESS.search(words) is None or _ALWAYS.search(words) is not None
+
+
+_known = lru_cache(1024)(_judged)  # the same few names come with every request
+
+
+def redact(text: str) -> str:
+    """`text` with the user info and the secret parameters of any URL in it masked.
+
+    A query or a form by itself is read too: `page=1&pwd=***`.
+    """
+    if "@" in text:
+        text = _USER_INFO.sub(f"{MASK}@", text)
+    shown, end = list[str](), 0
+    for found in _NAME.finditer(text) if "=" in text else ():
+        if found.start() >= end and is_secret(found[1]):
+            value = _REST.match(text, found.end())
+            shown += text[end : found.end()], MASK
+            end = value.end() if value else found.end()
+    return "".join(shown) + text[end:] if shown else text
+
+
+def redact_headers(
+    headers: Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[str | bytes, str | bytes]],
+) -> dict[str, str]:
+    """The `headers` as they may be shown, in their order and spelling.
+
+    Those of a secret name are masked, URLs in the others redacted, and the values of a name that
+    comes several times joined with commas.
 
     Args:
-        headers: those of the request that was sent.
-        source: who answered: the service, or another origin's host.
-
-    Attributes:
-        secrets: each has `get_secret_value`.
+        headers: a mapping, or pairs of names and values.
     """
-
-    __slots__ = ("_sent", "secrets", "source")
-
-    def __init__(self, headers: Mapping[str, Any], source: str) -> None:
-        from pydantic import SecretStr  # noqa: PLC0415 - `flext-plugins list` does without
-
-        # Now: a plugin may take off again what it put on. Wrapped: the response carries this.
-        self._sent = tuple(SecretStr(each) for each in _credentials(headers))
-        self.source, self.secrets = source, tuple[Any, ...]()
-
-    def __call__(self, text: str) -> str:
-        return redact_url(without(text, self._values()))
-
-    def _values(self) -> Iterator[str]:
-        for secret in (*self.secrets, *self._sent):
-            with suppress(FlextError):  # its variable or file is gone
-                yield secret.get_secret_value()
+    pairs: Iterable[tuple[str | bytes, str | bytes]]
+    pairs = headers.items() if isinstance(headers, Mapping) else headers
+    shown: dict[str, str] = {}
+    for each, value in pairs:
+        name = _text(each)
+        if is_secret(name):
+            shown[name] = MASK
+        else:
+            said = redact(_text(value))
+            shown[name] = f"{shown[name]}, {said}" if name in shown else said
+    return shown
 
 
-def _credentials(headers: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in headers.items():
-        if SECRET_NAME.search(name):
-            shown = value.decode("latin-1") if isinstance(value, bytes) else value
-            yield shown
-            yield shown.partition(" ")[2]  # the credential without its scheme
-
-
-def redact_record(record: logging.LogRecord) -> bool:
-    """A `logging` filter for client libraries that log whole URLs; never drops a record."""
-    if isinstance(record.args, tuple):
-        record.args = tuple(
-            redact_url(str(value)) if "://" in str(value) or "?" in str(value) else value
-            for value in record.args
-        )
-    return True
-
-
-@cache
-def logger(name: str = "flext_plugins") -> Any:
-    """A structlog logger over the standard library's logger `name`.
-
-    The message reads well unconfigured (`circuit opened  service=flexcore ...`); what is bound is
-    also on the record as attributes, for an application's own handlers.
-    """
-    import structlog  # noqa: PLC0415 - only a program that logs pays for it
-
-    return structlog.wrap_logger(
-        logging.getLogger(name),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[structlog.contextvars.merge_contextvars, _to_record],
-    )
-
-
-def _to_record(
-    _logger: Any, _method: str, fields: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
-    event = fields.pop("event")
-    error = fields.pop("exc_info", None)
-    shown = {
-        key: MASK if SECRET_NAME.search(key) else redact_url(str(value))
-        for key, value in fields.items()
-        if value is not None
-    }
-    message = "  ".join([str(event), " ".join(f"{key}={value}" for key, value in shown.items())])
-    extra = {key: value for key, value in shown.items() if key not in _RECORD}
-    return {"msg": message.rstrip().replace("%", "%%"), "extra": extra, "exc_info": error}
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else str(value)

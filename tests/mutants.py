@@ -450,7 +450,7 @@ MUTANTS = [
     ),
     Mutant(
         "a credential is masked without its scheme too",
-        "redaction.py",
+        "_masking.py",
         'yield shown.partition(" ")[2]',
         "pass",
         "without_its_scheme",

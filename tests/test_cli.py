@@ -546,6 +546,14 @@ def test_request_shows_status_headers_and_json_with_secrets_masked(cli, wired):
     assert '    "code": "E1"\n' in text
 
 
+@pytest.mark.parametrize("path", ["/missing", "/old"])
+def test_request_shows_no_secret_of_its_address_wherever_it_is_quoted(cli, wired, path):
+    query = "&".join(f"{name}={TYPED}" for name in ("pwd", "jwt", "session_id", "access_token"))
+    before = "import logging; logging.basicConfig(level=logging.INFO)"
+    done = cli("request", "api", "GET", f"{path}?{query}", path=wired(), before=before)
+    assert f"{path}?pwd=***&jwt=***&session_id=***&access_token=*** " in done.stderr
+
+
 def test_request_says_how_long_a_binary_body_is(cli, wired):
     assert "\n(6 bytes)\n" in cli("request", "api", "GET", "/binary", path=wired()).stdout
 

@@ -13,8 +13,8 @@ from flext_plugins._call import late, least
 from flext_plugins._chain.drive import drive
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import PluginError, Refused
+from flext_plugins._masking import Mask
 from flext_plugins._wire import Library, Messages, Wire
-from flext_plugins.redaction import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,12 +24,6 @@ if TYPE_CHECKING:
 
 MASK = "flext_plugins.mask"
 """The key in an error response's `extensions` under which its `Mask` stands."""
-_PORTS = {"http": 80, "https": 443}
-
-
-def origin(url: Any) -> tuple[str, str, int | None]:
-    """Scheme, host and port; two URLs are of one origin if these are equal."""
-    return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
 
 
 def proxy_for(url: Any, service: Service) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flext_plugins._call import Call, new_call
 from flext_plugins._clients.gate import MASK
 from flext_plugins._errors import DeadlineExceeded, FlextError, Refused, native
-from flext_plugins.redaction import Mask
+from flext_plugins._masking import Mask
 
 if TYPE_CHECKING:
     from flext_plugins._composition import Composition

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from flext_plugins._call import CORRELATION, Call, correlation
 from flext_plugins._errors import ConfigError
 from flext_plugins._wire import Messages
+from flext_plugins.http import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,14 @@ class ServiceMessages(Messages):
         self._service, self._defaults = service, defaults
         self._begun: WeakValueDictionary[int, Any] = WeakValueDictionary()
         """Bodies that can be sent once and have been, by `id`."""
+        self._home = Origin.of(service.base_url) if service.base_url else None
+
+    def _is_own(self, url: Any) -> bool:
+        """Whether `url` leads to the service's own origin, in any spelling."""
+        try:
+            return Origin.of(url) == self._home
+        except ValueError:
+            return False
 
     @abstractmethod
     def _copy(self, request: Any) -> Any:

@@ -20,7 +20,7 @@ from flext_plugins._config.validation import nearest, report, validated
 from flext_plugins._errors import ConfigError, FlextError, PluginError
 from flext_plugins._service import PluginInfo, Service, Timeout
 from flext_plugins.hookspecs import Stage
-from flext_plugins.redaction import SECRET_NAME
+from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -250,7 +250,7 @@ def _exposed(
     holders = [each for each in drafts if each.sends_secrets]
     who = [f"plugin {each.name!r}" for each in holders]
     for header, value in settings.headers.items():
-        if value.reference or SECRET_NAME.search(header):
+        if value.reference or is_secret(header):
             who.append(f"header {header!r}")
     if address_of(settings)[1]:
         who.append("the user in it")

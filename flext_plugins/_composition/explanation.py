@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flext_plugins._config.secrets import Address, Basic, Secret, leaves
 from flext_plugins._discovery import installed_version
-from flext_plugins.redaction import MASK, SECRET_NAME, redact_url
+from flext_plugins.redaction import MASK, is_secret, redact
 
 if TYPE_CHECKING:
     from flext_plugins._chain.layer import Layer
@@ -87,7 +87,7 @@ def explain(composition: Composition) -> Explanation:
             told = ("base_url",) if isinstance(value, Basic) else place
             settings.append(_setting(place, value, composition.where.source(told)))
     layers = tuple(_layer(each) for each in composition.layers)
-    base_url = redact_url(service.base_url or "")
+    base_url = redact(service.base_url or "")
     return Explanation(service.name, base_url, tuple(settings), layers)
 
 
@@ -122,8 +122,8 @@ def _note(layer: Layer) -> str:
 def _setting(place: Place, value: Any, source: str) -> Setting:
     if isinstance(value, Secret):
         shown = str(value) if isinstance(value, Address) else value.reference or MASK
-    elif value is not None and any(SECRET_NAME.search(part) for part in place):
+    elif value is not None and any(is_secret(part) for part in place):
         shown = MASK
     else:
-        shown = redact_url(str(value))
+        shown = redact(str(value))
     return Setting(".".join(place), shown, source)

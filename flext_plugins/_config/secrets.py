@@ -14,7 +14,8 @@ from pydantic import Secret as Hidden
 from pydantic_core import CoreSchema, core_schema
 
 from flext_plugins._errors import ConfigError
-from flext_plugins.redaction import redact_url
+from flext_plugins.http import Origin
+from flext_plugins.redaction import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +149,7 @@ class Address(Secret):
         return f"{scheme}://{':'.join(parts)}@{rest}"
 
     def _display(self) -> str:
-        return redact_url(self.written())
+        return redact(self.written())
 
     @classmethod
     def __get_pydantic_core_schema__(
@@ -168,8 +169,7 @@ class Address(Secret):
 
 def _is_url(text: str) -> bool:
     try:
-        parts = urlsplit(text)
-        return bool(parts.scheme and parts.hostname and parts.port != 0 and "@" not in parts.netloc)
+        return Origin.of(text).port != 0 and "@" not in urlsplit(text).netloc
     except ValueError:
         return False
 
@@ -233,9 +233,8 @@ class ServiceURL(str):
 
     @property
     def origin(self) -> ServiceURL:
-        """Scheme, host and port, which stand for the name of a service."""
-        parts = urlsplit(self)
-        return ServiceURL(f"{parts.scheme}://{parts.netloc}")
+        """Scheme, host and port, which stand for the name of a service: one for all spellings."""
+        return ServiceURL(Origin.of(self))
 
     @classmethod
     def __get_pydantic_core_schema__(

@@ -9,10 +9,10 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from flext_plugins._config.secrets import Address, Secret, leaves
 from flext_plugins._errors import ConfigError
+from flext_plugins.http import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -97,10 +97,10 @@ def _loading(key: str, load: Callable[[], None], expected: str, where: Where) ->
 
 def is_plain(settings: ServiceConfig) -> bool:
     """Whether requests could be read on a network, and this has not been allowed."""
-    parts = urlsplit(address_of(settings)[0])
-    host = parts.hostname or ""
-    if parts.scheme != "http" or settings.allow_insecure:
+    url, _ = address_of(settings)
+    if settings.allow_insecure or not url.lower().startswith("http://"):
         return False
+    host = Origin.of(url).host
     try:
         return not ip_address(host).is_loopback
     except ValueError:

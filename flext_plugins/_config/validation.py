@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails, core_schema
 from flext_plugins._config.provenance import Place, Where
 from flext_plugins._config.secrets import Secret, leaves
 from flext_plugins._errors import ConfigError
-from flext_plugins.redaction import SECRET_NAME, without
+from flext_plugins._masking import without
+from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,16 +70,16 @@ def _message(error: ErrorDetails, model: type[BaseModel], raw: Any) -> str:
         hidden = {
             key: value
             for key, value in raw.items()
-            if key not in fields or SECRET_NAME.search(key) or is_secret(fields[key].annotation)
+            if key not in fields or is_secret(key) or may_hold_secrets(fields[key].annotation)
         }
         return _without(message, hidden)
     return message.replace("Input should be", "expected")
 
 
-def is_secret(annotation: Any) -> bool:
+def may_hold_secrets(annotation: Any) -> bool:
     """Whether values of this type may be or hold secrets."""
     if args := get_args(annotation):
-        return any(is_secret(each) for each in args)
+        return any(may_hold_secrets(each) for each in args)
     return isinstance(annotation, type) and issubclass(annotation, (SecretStr, BaseModel))
 
 
@@ -143,5 +144,5 @@ def validated(model: type[BaseModel], table: dict[str, Any], where: Where) -> tu
     return {
         key: Secret(value)
         for key, value in table.items()
-        if isinstance(value, str) and key in fields and is_secret(fields[key].annotation)
+        if isinstance(value, str) and key in fields and may_hold_secrets(fields[key].annotation)
     }, told

@@ -15,6 +15,7 @@ from flext_plugins._chain import exchange_chain, operation_chain
 from flext_plugins._chain.layer import Hook, Layer, arranged, blame, cause_of
 from flext_plugins._connections.connection import Connection, Resource
 from flext_plugins._errors import ConfigError, DeadlineExceeded, FlextError, PluginError, Refused
+from flext_plugins._logging import logger
 from flext_plugins.events import (
     BodyEnded,
     CallFinished,
@@ -23,7 +24,6 @@ from flext_plugins.events import (
     PluginFailed,
     StateChanged,
 )
-from flext_plugins.redaction import logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from flext_plugins.redaction import MASK, SECRET_NAME, redact_url
+from flext_plugins.redaction import MASK, is_secret, redact, redact_headers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ def say(text: str) -> None:
 
 def complain(text: str) -> None:
     """Print `text` to stderr."""
-    _err.print(redact_url(text), soft_wrap=True)
+    _err.print(redact(text), soft_wrap=True)
 
 
 def say_json(value: Any) -> None:
@@ -88,8 +88,8 @@ def _settings(branch: Tree, settings: Iterable[Setting]) -> None:
 def answer(response: Any) -> None:
     """Print an httpx response; header values and JSON texts with secret names are masked."""
     say(f"{response.http_version} {response.status_code} {response.reason_phrase}".rstrip())
-    for name, value in response.headers.items():
-        say(f"{name}: {MASK if SECRET_NAME.search(name) else redact_url(value)}")
+    for name, value in redact_headers(response.headers).items():
+        say(f"{name}: {value}")
     if response.content:
         say("\n" + _body(response))
     say("")
@@ -105,7 +105,7 @@ def _body(response: Any) -> str:
     try:
         return json.dumps(_masked(json.loads(text)), indent=2, ensure_ascii=False)
     except ValueError:
-        return redact_url(text)
+        return redact(text)
 
 
 def _masked(value: Any, name: str = "") -> Any:
@@ -115,8 +115,8 @@ def _masked(value: Any, name: str = "") -> Any:
         return [_masked(each, name) for each in value]
     if not isinstance(value, str):
         return value
-    secret = name not in _HARMLESS and SECRET_NAME.search(name)
-    return MASK if secret else redact_url(value)
+    secret = name not in _HARMLESS and is_secret(name)
+    return MASK if secret else redact(value)
 
 
 def timeline(service: str, steps: Sequence[Step]) -> None:
@@ -129,7 +129,7 @@ def timeline(service: str, steps: Sequence[Step]) -> None:
         times = ["", ""]
         if step.total is not None:
             times = [f"{1000 * (step.total - step.inside):.1f}", f"{1000 * step.total:.1f}"]
-        start, what = f"{1000 * (step.at - steps[0].at):.1f}", redact_url(step.outcome)
+        start, what = f"{1000 * (step.at - steps[0].at):.1f}", redact(step.outcome)
         rows.append([start, *times, "  " * step.depth + who, step.hook, what])
     table(["at ms", "self ms", "total ms", "who", "hook", "what"], rows)
 
@@ -154,7 +154,7 @@ def _label(branch: Branch) -> Text:
     words = (branch.name, branch.where, branch.what, time, branch.id)
     styles = ("bold", "cyan", "", "", "dim")
     shown = [
-        (_CONTROL.sub("?", redact_url(word).replace("\n", " ")), style)
+        (_CONTROL.sub("?", redact(word).replace("\n", " ")), style)
         for word, style in zip(words, styles, strict=True)
         if word
     ]

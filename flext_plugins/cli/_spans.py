@@ -12,7 +12,7 @@ from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 
 import flext_plugins
 from flext_plugins.cli._timeline import current
-from flext_plugins.redaction import MASK, SECRET_NAME
+from flext_plugins.redaction import MASK, is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -143,5 +143,5 @@ def _attributes_text(attributes: Mapping[str, object]) -> str:
         short = name.rpartition(".")[2]
         shown = f"{value:.3f}" if isinstance(value, float) else value
         if name not in WORDY:
-            words.append(f"{short}={MASK if SECRET_NAME.search(short) else shown}")
+            words.append(f"{short}={MASK if is_secret(short) else shown}")
     return "  ".join(words)

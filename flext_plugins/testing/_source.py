@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel
 
-from flext_plugins._config.validation import is_secret
-from flext_plugins.redaction import SECRET_NAME
+from flext_plugins._config.validation import may_hold_secrets
+from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ def open_secrets(model: Any, place: str = "") -> Iterator[str]:
     for name, field in model.model_fields.items():
         where = f"{place}{name}"
         kinds = {*_parts(field.annotation)}
-        if SECRET_NAME.search(name) and not is_secret(field.annotation) and kinds & {str, bytes}:
+        if is_secret(name) and not may_hold_secrets(field.annotation) and kinds & {str, bytes}:
             yield where
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, BaseModel):

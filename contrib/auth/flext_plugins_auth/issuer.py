@@ -6,14 +6,18 @@ import time
 from typing import TYPE_CHECKING
 
 from flext_plugins import ConfigError, DeadlineExceeded, PluginError, Refused
+from flext_plugins.http import retry_after
 
 from .token import Problem
 
 if TYPE_CHECKING:
-    from flext_plugins import Call, Connection, Response
+    from flext_plugins import Call, Connection
 
     from .cache import TokenCache
     from .token import Grant, Question, Token
+
+BUSY = frozenset({429, 503})
+"""With these, `Retry-After` says how long a token service wants to be left alone."""
 
 
 async def fetch_token(grant: Grant, cache: TokenCache, connection: Connection) -> Token:
@@ -50,7 +54,7 @@ async def _post(
         try:
             return (
                 grant.answer(status, await connection.read(response), question, sent_at),
-                _retry_after(response),
+                retry_after(response.headers) if status in BUSY else None,
             )
         finally:
             await connection.close(response)  # a body that breaks leaves it open
@@ -77,9 +81,3 @@ def _is_own(error: DeadlineExceeded, call: Call | None) -> bool:
         return False
     inherited = error.call is not None and error.call.deadline == call.deadline
     return inherited or time.monotonic() >= call.deadline
-
-
-def _retry_after(response: Response) -> float | None:
-    """Seconds that a token service which has too much to do wants to be left alone."""
-    seconds = response.headers.get("Retry-After", "")
-    return float(seconds) if response.status_code in {429, 503} and seconds.isdecimal() else None

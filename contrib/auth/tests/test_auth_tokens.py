@@ -6,6 +6,8 @@ import math
 import re
 import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qs
@@ -237,12 +239,14 @@ async def test_a_failed_fetch_is_shared_with_those_waiting_and_remembered_for_a_
     assert (await client.get("/")).status_code == 200
 
 
+@pytest.mark.parametrize("as_date", [False, True], ids=["seconds", "date"])
 @both
 async def test_a_token_service_that_has_too_much_to_do_is_left_alone_as_long_as_it_wants(
-    flext_world: World, api: Api, auth: dict[str, Any]
+    flext_world: World, api: Api, auth: dict[str, Any], *, as_date: bool
 ) -> None:
     client = await flext_world.client(flext_world.host(api.services(auth)), "api")
-    api.trouble = Answer(429, {"Retry-After": "30"})
+    then = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    api.trouble = Answer(429, {"Retry-After": then if as_date else "30"})
     for _ in range(2):
         with pytest.raises(Refused) as caught:
             await client.get("/")

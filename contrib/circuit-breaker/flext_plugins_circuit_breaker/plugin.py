@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from flext_plugins import Stage, events, hookimpl
+from flext_plugins.http import Origin
 
 from .breaker import Breaker, Change, Counts, Permit, State
 from .settings import CircuitBreakerSettings
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 NAME = "circuit-breaker"
 MOST_TARGETS = 100
-_PORTS = {"http": 80, "https": 443}
 
 
 class Circuit:
@@ -66,7 +65,8 @@ class CircuitBreaker(Circuit):
 
     def __init__(self, settings: CircuitBreakerSettings, service: Service) -> None:
         self._patience = sum(seconds or 0 for seconds in service.timeout)
-        super().__init__(Breaker(_origin(service), settings, self._patience), self._tell)
+        target = str(Origin.of(service.base_url)) if service.base_url else service.name
+        super().__init__(Breaker(target, settings, self._patience), self._tell)
         self._settings, self._judge = settings, Judge(settings)
         self._operations: dict[tuple[str, str], Breaker] = {}
         self._lock = threading.Lock()
@@ -173,11 +173,3 @@ class CircuitBreaker(Circuit):
         if change is not None and connection is not None:
             old, new = change.old.value, change.new.value
             connection.emit(events.StateChanged(NAME, breaker.target, old, new, change.reason))
-
-
-def _origin(service: Service) -> str:
-    if service.base_url is None:
-        return service.name
-    url = urlsplit(service.base_url)
-    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return f"{url.scheme}://{host}:{url.port or _PORTS.get(url.scheme)}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, NamedTuple
+
+from flext_plugins.http import retry_after
 
 if TYPE_CHECKING:
     from flext_plugins import Failure, Response
@@ -46,24 +46,11 @@ class Judge:
         failed = True if status in self._statuses else None if status >= 400 else False
         if failed is False:
             return SUCCESS
-        seconds = retry_after(response.headers.get("Retry-After")) if status in _BUSY else None
-        return Verdict(failed, f"status {status}", seconds)
+        seconds = retry_after(response.headers) if status in _BUSY else None
+        return Verdict(failed, f"status {status}", seconds or None)
 
     def failure(self, kind: Failure | None, where: str = "") -> Verdict:
         """Judge an error by its kind."""
         if kind is None or kind.value not in self._kinds:
             return NEUTRAL
         return Verdict(failed=True, reason=kind.value + where)
-
-
-def retry_after(value: str | None) -> float | None:
-    """The seconds from now that a `Retry-After` means; `None` if it is past, or no such thing."""
-    text = (value or "").strip()
-    if text.isascii() and text.isdigit():
-        return float(text) or None
-    try:
-        date = parsedate_to_datetime(text)
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return seconds if seconds > 0 else None

@@ -159,7 +159,8 @@ def test_a_service_has_one_circuit_for_threads_and_event_loops(
 @pytest.mark.parametrize(
     ("base_url", "target"),
     [
-        ("https://Example.test/api/v1", "https://example.test:443"),
+        ("https://Example.test/api/v1", "https://example.test"),
+        ("https://example.test.:443", "https://example.test"),
         ("http://[::1]:8080", "http://[::1]:8080"),
     ],
 )

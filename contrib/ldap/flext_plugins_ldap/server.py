@@ -7,14 +7,15 @@ import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from flext_plugins import ConfigError
+from flext_plugins.http import Origin
 
 from .errors import AuthenticationFailed, DirectoryError
 from .pool import Pool, Timeouts
-from .settings import PORTS
+from .settings import SCHEMES
 from .wire import Address
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Servers:
         self, settings: DirectorySettings, tls: ssl.SSLContext | None, *, asynchronous: bool
     ) -> None:
         self._settings, self._tls, self._asynchronous = settings, tls, asynchronous
-        self._by_url: dict[str, Server] = {}
+        self._by_origin: dict[Origin, Server] = {}
         self._lock = threading.Lock()
         self.own = tuple(self._of(url) for url in settings.url)
 
@@ -90,30 +91,32 @@ class Servers:
         """The servers among `urls` that may be used, each with the DN in its URL, if any."""
         servers = []
         for url in urls:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port or PORTS.get(parts.scheme)
+            try:
+                origin = Origin.of(url)
+            except ValueError:  # a referral need not name a host
+                continue
+            host, port = origin.host, origin.port
             names = {host, f"{host}:{port}", f"[{host}]:{port}"}
-            if parts.scheme in PORTS and names & {*self._settings.referral_hosts}:
-                servers.append((self._of(url), _dn(parts.path)))
+            if origin.scheme in SCHEMES and names & {*self._settings.referral_hosts}:
+                servers.append((self._of(url), _dn(urlsplit(url).path)))
         return tuple(servers)
 
     def close(self) -> None:
         """Close all servers."""
-        for server in self._by_url.values():
+        for server in self._by_origin.values():
             server.close()
 
     def _of(self, url: str) -> Server:
-        parts = urlsplit(url)
-        at_once = parts.scheme == "ldaps"
+        origin = Origin.of(url)
+        at_once = origin.scheme == "ldaps"
         encrypted = at_once or self._settings.starttls is not False
-        host, port = parts.hostname or "", parts.port or PORTS[parts.scheme]
-        address = Address(host, port, self._tls if encrypted else None, at_once)
+        port = cast("int", origin.port)  # both schemes have a default
+        address = Address(origin.host, port, self._tls if encrypted else None, at_once)
         with self._lock:
-            key = f"{parts.scheme}://{address.target}"
-            if key not in self._by_url:
+            if origin not in self._by_origin:
                 server = Server(address, self._settings, asynchronous=self._asynchronous)
-                self._by_url[key] = server
-            return self._by_url[key]
+                self._by_origin[origin] = server
+            return self._by_origin[origin]
 
 
 def tls(settings: DirectorySettings) -> ssl.SSLContext:

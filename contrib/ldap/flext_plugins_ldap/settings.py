@@ -18,11 +18,12 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from flext_plugins import Secret
+from flext_plugins.http import Origin
 
 from .identity import IdentitySettings
 from .syntax import is_dn, is_filter
 
-PORTS = {"ldap": 389, "ldaps": 636}
+SCHEMES = frozenset({"ldap", "ldaps"})
 
 
 def _several(value: Any) -> Any:
@@ -32,10 +33,10 @@ def _several(value: Any) -> Any:
 def _url(value: str) -> str:
     expected = "expected ldap://HOST, ldaps://HOST or either with :PORT, and nothing after it"
     try:
-        url = urlsplit(value)
-        is_one = url.scheme in PORTS and url.hostname and url.port != 0
+        origin, url = Origin.of(value), urlsplit(value)
+        is_one = origin.scheme in SCHEMES and origin.port != 0
     except ValueError:
-        is_one = None
+        is_one = False
     if not is_one or value.rstrip("/") != f"{url.scheme}://{url.netloc}" or "@" in value:
         raise PydanticCustomError("url", expected)
     return value

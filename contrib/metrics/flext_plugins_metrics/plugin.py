@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from flext_plugins import Stage, hookimpl
+from flext_plugins.http import IDEMPOTENT, Origin
 
 from . import names
 from .collectors import OTHER, LabelValues, collectors
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
     from flext_plugins import Connection, Operation, Request, Response, Service
 
-METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
-)
+METHODS = IDEMPOTENT | {"CONNECT", "PATCH", "POST", "QUERY"}
 """RFC 9110's, PATCH and QUERY; OpenTelemetry calls any other `_OTHER`."""
 
 
@@ -52,7 +50,7 @@ class Metrics:
         registry = service.resource(CollectorRegistry, None)
         self._metrics = collectors(REGISTRY if registry is None else registry)
         self._service = service.name
-        self._address = urlsplit(service.base_url or "").hostname or service.name
+        self._address = Origin.of(service.base_url).host if service.base_url else service.name
         self._count_event = EventCounter(self._metrics, service.name)
         self._active: dict[str, Gauge] = {}
         self._instruments: dict[tuple[str, int, str, str], _Instruments] = {}

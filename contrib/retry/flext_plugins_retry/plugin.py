@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from flext_plugins import (
@@ -16,10 +15,11 @@ from flext_plugins import (
     events,
     hookimpl,
 )
+from flext_plugins.http import IDEMPOTENT, retry_after
 
 from .budget import Budget
 from .settings import RetrySettings
-from .wait import asked, backoff
+from .wait import backoff
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from flext_plugins import Call, Connection, Operation, Request, Response
 
 KEY = "Idempotency-Key"
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Methods that do no more when they are sent twice (RFC 9110, section 9.2.2)."""
 RETRIED = frozenset(
     {Failure.CONNECT, Failure.TIMEOUT, Failure.READ, Failure.WRITE, Failure.PROTOCOL}
 )
@@ -155,7 +153,7 @@ class _Attempts:
             return None
         wanted = 0.0
         if response is not None:
-            wanted = asked(response.headers.get("Retry-After"), datetime.now(UTC))
+            wanted = retry_after(response.headers) or 0.0
         chosen = backoff(settings.backoff, settings.longest_wait, number, self._retry.uniform)
         pause, left = max(wanted, chosen), self.call.remaining()
         # The budget comes last: asking it spends from it, and nothing may stop the resend after.

@@ -39,7 +39,7 @@ class Tracing:
 
     def __init__(self, settings: TracingSettings, service: Service) -> None:
         self._settings, self._service = settings, service
-        self._server = server_of(service.base_url or "")
+        self._server = server_of(service.base_url)
         provider = _provider_of(service)
         self._exports = settings.exporter is not None and provider is None
         if settings.exporter is not None:

@@ -14,6 +14,7 @@ from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY as SUPPRESSED
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id
 
 from flext_plugins import FlextError
+from flext_plugins.http import IDEMPOTENT, Origin
 
 from .redaction import redacted
 
@@ -26,10 +27,7 @@ if TYPE_CHECKING:
 
     from flext_plugins import Call, Connection, Operation, Request
 
-METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"}
-)
-PORTS = {"http": 80, "https": 443}
+METHODS = IDEMPOTENT | {"CONNECT", "PATCH", "POST", "QUERY"}
 SYSTEMS = {"oracle": "oracle.db"}
 """Systems that the conventions name differently."""
 OURS = "flext_plugins_tracing"
@@ -49,12 +47,14 @@ def is_traced(request: Request) -> bool:
     return is_client and f"-{format_span_id(span.get_span_context().span_id)}-" in sent
 
 
-def server_of(address: str) -> dict[str, AttributeValue]:
+def server_of(address: str | None) -> dict[str, AttributeValue]:
     """The attributes that name the service at `address` in each attempt's span."""
-    url = urlsplit(address)
-    attributes: dict[str, AttributeValue] = {"server.address": url.hostname or ""}
-    if port := url.port or PORTS.get(url.scheme):
-        attributes["server.port"] = port
+    if not address:
+        return {"server.address": ""}
+    origin = Origin.of(address)
+    attributes: dict[str, AttributeValue] = {"server.address": origin.host}
+    if origin.port is not None:
+        attributes["server.port"] = origin.port
     return attributes
 
 

@@ -87,10 +87,15 @@ def test_what_a_library_says_of_a_request_is_left_out(
     ("text", "expected"),
     [
         ("http://ana:pw@a.example/", "http://REDACTED:REDACTED@a.example/"),
-        ("http://ana@a.example/", "http://REDACTED@a.example/"),
+        ("http://ana@a.example/", "http://REDACTED:REDACTED@a.example/"),
         ("http://a.example/?sig=1&q=2", "http://a.example/?sig=REDACTED&q=2"),
         ("http://a.example/#access_token=1", "http://a.example/#access_token=REDACTED"),
         ("http://a.example/?p%61ssword=1", "http://a.example/?p%61ssword=REDACTED"),
+        (
+            "http://a.example/?session_id=1&pwd=2",
+            "http://a.example/?session_id=REDACTED&pwd=REDACTED",
+        ),
+        ("http://a.example/?client_assertion=1", "http://a.example/?client_assertion=REDACTED"),
         ("http://a.example/?design=1&monkey=2", "http://a.example/?design=1&monkey=2"),
     ],
 )

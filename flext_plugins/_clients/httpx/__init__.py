@@ -14,7 +14,7 @@ from flext_plugins._clients.httpx.client import AsyncTransport, Transport, clien
 from flext_plugins._clients.httpx.messages import FAILURES, HttpxMessages
 from flext_plugins._clients.httpx.wire import HttpxWire
 from flext_plugins._errors import ConfigError
-from flext_plugins.redaction import redact_record
+from flext_plugins._logging import redact_record
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flext_plugins._chain.drive import drive
 from flext_plugins._clients.hop import CALL, hop
-from flext_plugins.redaction import SECRET_NAME
+from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -73,7 +73,7 @@ class Prepared:
 
     def __init__(self, client: Any) -> None:
         self._base_url, self._headers = client.base_url, client.headers.raw
-        self._is_secret = any(SECRET_NAME.search(name) for name in client.headers)
+        self._is_secret = any(is_secret(name) for name in client.headers)
         if self._is_secret:  # what is taken off the client must not stay here
             self._headers = []
         base = self._base_url

@@ -43,7 +43,7 @@ class HttpxMessages(ServiceMessages):
 
     def owns(self, request: Any) -> bool:
         url = request.url
-        return (url.raw_scheme, url.raw_host, url.port) == self._origin
+        return (url.raw_scheme, url.raw_host, url.port) == self._origin or self._is_own(url)
 
     def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
         target = self._lib.URL(url)

@@ -17,7 +17,7 @@ from flext_plugins._clients.requests.client import Adapter, session_class
 from flext_plugins._clients.requests.messages import RequestsMessages, beginning
 from flext_plugins._clients.requests.wire import RequestsWire
 from flext_plugins._errors import ConfigError
-from flext_plugins.redaction import redact_record
+from flext_plugins._logging import redact_record
 
 if TYPE_CHECKING:
     from types import ModuleType

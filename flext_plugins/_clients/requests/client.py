@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from flext_plugins._chain.drive import drive
 from flext_plugins._clients.hop import CALL, hop
 from flext_plugins._clients.requests.messages import OPTIONS, RequestView
-from flext_plugins.redaction import SECRET_NAME
+from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
     from flext_plugins._clients.requests import RequestsLibrary
@@ -128,7 +128,7 @@ def prepare_request(self: Any, request: Any) -> Any:
     state = (self.trust_env, list(self.headers.items()))
     known = vars(self).get("_flext_prepared")
     if known is None or known[0] != state:
-        if any(SECRET_NAME.search(name) for name, _ in state[1]):
+        if any(is_secret(name) for name, _ in state[1]):
             return prepare()  # what is taken off the session must not stay here
         self._flext_prepared = known = state, {}, {}
     _, methods, urls = known

@@ -10,7 +10,6 @@ from urllib3 import exceptions
 from urllib3.util import parse_url
 
 from flext_plugins._clients.bodies import Upload
-from flext_plugins._clients.gate import origin
 from flext_plugins._clients.messages import ServiceMessages
 from flext_plugins._clients.requests.bodies import Raw, whole
 from flext_plugins._clients.requests.failures import failure_of
@@ -112,14 +111,13 @@ class RequestsMessages(ServiceMessages):
         defaults = {name.lower(): value for name, value in default_headers().items()}
         super().__init__(service, defaults)
         base = service.base_url
-        self._origin = origin(parse_url(base)) if base else None
         self._beginning = beginning(base) if base else ()
 
     def owns(self, request: Any) -> bool:
         if request.native.url.startswith(self._beginning):
             return True
         try:
-            return origin(request.url) == self._origin
+            return self._is_own(request.url)
         except exceptions.LocationParseError:
             return False  # a redirect to nowhere: requests has an error of its own for it
 
