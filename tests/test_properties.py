@@ -81,7 +81,7 @@ def same(script: Script, worlds, names, services) -> None:
 
 @bounded(180)
 @given(script=scripts())
-@pytest.mark.contract("all-worlds-alike")
+@pytest.mark.contract("all-worlds-alike", "body-end-is-told-once")
 def test_all_worlds_see_the_same(worlds, services, script):
     """What each hook, the service and the application saw, call by call.
 
