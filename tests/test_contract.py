@@ -5,6 +5,8 @@ import re
 import pytest
 from contract import PAGE, ROOT, marked_tests, rules
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("rule", rules())
 def test_a_rule_has_a_test(rule):

@@ -5,6 +5,8 @@ from contract import rules
 from mutants.mutant import Mutant, Unresolved, broken, chosen_tests
 from mutants.table import MUTANTS
 
+pytestmark = pytest.mark.once
+
 SOURCE = '''
 class Gate:
     """Admits so many."""
