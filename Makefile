@@ -36,7 +36,7 @@ lint: .venv/test
 	@set -e; for folder in contrib/*/; do (cd $$folder && ../../.venv/bin/mypy --config-file ../../pyproject.toml .); done
 
 mutants: .venv/test
-	.venv/bin/python tests/mutants.py
+	PYTHONPATH=tests .venv/bin/python -m mutants
 
 $(OIDC)/node_modules/.package-lock.json: $(OIDC)/package-lock.json
 	@sh tools/oidc-server.sh $(OIDC)

@@ -1,4 +1,4 @@
-"""What a connection offers to plugins, and what they lend (DESIGN section 4)."""
+"""What a connection offers to plugins, and what they lend."""
 
 from __future__ import annotations
 
@@ -71,6 +71,7 @@ def logging_in(url, **services):
 # request
 
 
+@pytest.mark.contract("request-runs-its-plugins", "correlation-id-is-shared")
 def test_a_plugin_sends_to_another_service_through_that_services_plugins(
     flext_service, flext_elsewhere, flext_world
 ):
@@ -99,6 +100,7 @@ def test_a_plugin_sends_to_another_service_through_that_services_plugins(
     assert seen == [("tokens", "c-1")]
 
 
+@pytest.mark.contract("no-part-in-its-own")
 def test_a_service_may_log_in_at_itself(flext_service, flext_world):
     flext_service.answer = token_or_echo
     host = flext_world.host(logging_in(flext_service.url, service="service"), login=Login)
@@ -108,6 +110,7 @@ def test_a_service_may_log_in_at_itself(flext_service, flext_world):
     assert "authorization" not in flext_service.received[0].headers
 
 
+@pytest.mark.contract("no-login-loops")
 def test_services_that_log_in_at_each_other_are_a_loop_that_is_named(flext_service, flext_world):
     host = flext_world.host(
         logging_in(flext_service.url, service="b", b="c", c="service"), login=Login
@@ -117,6 +120,7 @@ def test_services_that_log_in_at_each_other_are_a_loop_that_is_named(flext_servi
         flext_world.get(host)
 
 
+@pytest.mark.contract("request-named-services-only")
 def test_only_a_service_that_the_settings_name_can_be_sent_to(flext_service, flext_world):
     class Nosy:
         @hookimpl
@@ -133,6 +137,7 @@ def test_only_a_service_that_the_settings_name_can_be_sent_to(flext_service, fle
     assert flext_service.received == []
 
 
+@pytest.mark.contract("request-named-services-only")
 def test_and_only_at_that_services_own_origin(flext_service, flext_elsewhere, flext_world):
     class Strays(Login):
         @hookimpl
@@ -146,6 +151,7 @@ def test_and_only_at_that_services_own_origin(flext_service, flext_elsewhere, fl
     assert flext_elsewhere.received == []
 
 
+@pytest.mark.contract("only-its-own-send-passes")
 def test_the_failure_of_another_service_is_not_the_targets(
     flext_service, flext_elsewhere, flext_world
 ):
@@ -174,6 +180,7 @@ def test_the_failure_of_another_service_is_not_the_targets(
     assert judged == [None]
 
 
+@pytest.mark.contract("request-runs-its-plugins")
 def test_respond_and_request_work_outside_an_exchange(flext_service, flext_world):
     made = []
 
@@ -197,6 +204,7 @@ def test_respond_and_request_work_outside_an_exchange(flext_service, flext_world
     assert made[1] == b"token-1"
 
 
+@pytest.mark.contract("broken-for-all")
 def test_a_body_that_breaks_while_it_is_read_gives_its_permit_back(flext_service, flext_world):
     class Reads(Login):
         @hookimpl
@@ -238,6 +246,7 @@ def at(url, server, **more):
     return {"services": {"service": {"base_url": server.url, "plugins": plugins}}, **more}
 
 
+@pytest.mark.contract("request-runs-its-plugins")
 def test_an_address_in_the_settings_is_sent_to_with_the_defaults_and_past_observers_alone(
     flext_service, flext_elsewhere, flext_world
 ):
@@ -275,6 +284,7 @@ def test_an_address_in_the_settings_is_sent_to_with_the_defaults_and_past_observ
     assert host.services == ("service",)
 
 
+@pytest.mark.contract("request-named-services-only")
 def test_only_that_origin_can_be_sent_to_and_nobody_else_gets_there(
     flext_service, flext_elsewhere, flext_world
 ):
@@ -332,6 +342,7 @@ def test_secrets_do_not_go_to_an_address_over_plain_http_unless_it_is_this_machi
     host.check()
 
 
+@pytest.mark.contract("deadline-reaches-further")
 def test_a_request_of_a_plugins_own_ends_with_the_calls_deadline(
     flext_service, flext_elsewhere, flext_world
 ):
@@ -348,6 +359,7 @@ def test_a_request_of_a_plugins_own_ends_with_the_calls_deadline(
 
 
 @pytest.mark.parametrize("failing", ["wire", "opening", "origin"])
+@pytest.mark.contract("errors-show-no-secret")
 def test_what_a_plugin_sends_is_in_no_frame_of_ours_and_on_no_error(
     flext_service, flext_elsewhere, flext_world, failing
 ):
@@ -392,6 +404,7 @@ def test_what_a_plugin_sends_is_in_no_frame_of_ours_and_on_no_error(
 # sleep, run, deadlines
 
 
+@pytest.mark.contract("operation-work")
 def test_run_leaves_the_event_loop_free(flext_service, flext_world):
     threads = []
 
@@ -412,6 +425,7 @@ def test_run_leaves_the_event_loop_free(flext_service, flext_world):
 
 
 @pytest.mark.parametrize("waiting", ["sleep", "run", "gate"])
+@pytest.mark.contract("deadline-covers-the-call")
 def test_waiting_ends_with_the_calls_deadline(flext_service, flext_world, waiting):
     class Waits:
         @hookimpl
@@ -454,6 +468,7 @@ def test_waiting_ends_with_the_calls_deadline(flext_service, flext_world, waitin
     assert "/" not in flext_service.paths()
 
 
+@pytest.mark.contract("deadline-covers-the-call")
 def test_a_service_has_a_deadline_of_its_own_and_the_earlier_one_counts(flext_service, flext_world):
     host = flext_world.serve(flext_service, deadline=3)
     assert 2 < flext_world.get(host).extensions["flext_plugins.call"].remaining() <= 3
@@ -463,6 +478,7 @@ def test_a_service_has_a_deadline_of_its_own_and_the_earlier_one_counts(flext_se
         assert 2 < flext_world.get(host).extensions["flext_plugins.call"].remaining() <= 3
 
 
+@pytest.mark.contract("deadline-reaches-further")
 def test_what_a_plugin_causes_ends_with_the_call_that_causes_it(
     flext_service, flext_elsewhere, flext_world
 ):
@@ -482,6 +498,7 @@ def test_what_a_plugin_causes_ends_with_the_call_that_causes_it(
     assert 1 < seen[0] <= 2
 
 
+@pytest.mark.contract("permits-bound-exchanges")
 def test_a_gate_that_stays_full_is_the_librarys_own_pool_time_out(flext_service, flext_world):
     judged = []
 
@@ -537,6 +554,7 @@ def look_up(flext_world, host, *given):
     return directory.look_up(*given)
 
 
+@pytest.mark.contract("operation-onion")
 def test_an_operation_runs_inside_the_services_plugins_in_their_order(flext_service, flext_world):
     seen = []
 
@@ -565,6 +583,7 @@ def test_an_operation_runs_inside_the_services_plugins_in_their_order(flext_serv
     ]
 
 
+@pytest.mark.contract("operation-onion", "failure-kinds")
 def test_an_operation_tells_its_failure_and_may_be_tried_again(flext_service, flext_world):
     judged = []
 
@@ -591,6 +610,7 @@ def test_an_operation_tells_its_failure_and_may_be_tried_again(flext_service, fl
     assert caught.value.service == "service"
 
 
+@pytest.mark.contract("operation-onion", "observer-hurts-nobody")
 def test_an_observer_of_operations_hurts_nobody(flext_service, flext_world):
     class Observes:
         observer = True
@@ -604,6 +624,7 @@ def test_an_observer_of_operations_hurts_nobody(flext_service, flext_world):
     )
 
 
+@pytest.mark.contract("operation-onion")
 def test_a_guard_may_refuse_an_operation(flext_service, flext_world):
     class Guards:
         stage = Stage.GUARD
@@ -617,6 +638,7 @@ def test_a_guard_may_refuse_an_operation(flext_service, flext_world):
     assert (caught.value.plugin, caught.value.call.answered_by) == ("guards", "guards")
 
 
+@pytest.mark.contract("no-part-in-its-own")
 def test_a_plugin_takes_no_part_in_operations_of_its_own(flext_service, flext_world):
     class Both(Lends):
         @hookimpl
@@ -626,6 +648,7 @@ def test_a_plugin_takes_no_part_in_operations_of_its_own(flext_service, flext_wo
     assert look_up(flext_world, flext_world.serve(flext_service, Both), "ana") == "cn=ana"
 
 
+@pytest.mark.contract("operation-work")
 def test_an_async_function_is_awaited_as_an_operation(flext_service, flext_world):
     class Performs:
         @hookimpl
@@ -658,6 +681,7 @@ def test_a_resource_of_a_service_that_cannot_be_composed_leaves_no_coroutine_beh
     gc.collect()
 
 
+@pytest.mark.contract("resources-by-type-and-name")
 def test_resources_are_found_by_type_and_name(flext_service, flext_world):
     class Numbers:
         @hookimpl
@@ -677,6 +701,7 @@ def test_resources_are_found_by_type_and_name(flext_service, flext_world):
         flext_world.resource(host, int, "three")
 
 
+@pytest.mark.contract("resources-by-type-and-name")
 def test_providing_the_same_twice_is_an_error(flext_service, flext_world):
     class Twice:
         @hookimpl
@@ -688,6 +713,7 @@ def test_providing_the_same_twice_is_an_error(flext_service, flext_world):
         flext_world.get(flext_world.serve(flext_service, Twice))
 
 
+@pytest.mark.contract("resources-by-type-and-name")
 def test_a_service_without_an_address_only_lends(flext_world):
     config = {"services": {"service": {"plugins": {"lends": {}}}}}
     host = flext_world.host(config, lends=Lends)
@@ -700,6 +726,7 @@ def test_a_service_without_an_address_only_lends(flext_world):
 # what the host and the application give
 
 
+@pytest.mark.contract("shared-by-the-host")
 def test_the_applications_own_objects_reach_plugins_by_type(flext_service, flext_world):
     class Registry:
         """The application's."""
@@ -721,6 +748,7 @@ def test_the_applications_own_objects_reach_plugins_by_type(flext_service, flext
     assert flext_world.get(host).json()["headers"]["x-registry"] == "True"
 
 
+@pytest.mark.contract("shared-by-the-host")
 def test_shared_gives_one_object_per_host(flext_service, flext_world):
     made = []
 
@@ -758,6 +786,7 @@ def test_the_connection_knows_its_service_and_plugins(flext_service, flext_world
     assert seen == [("asks", None, None), flext_world.asynchronous]
 
 
+@pytest.mark.contract("one-instance-per-service")
 def test_one_plugin_instance_serves_all_connections_of_a_service(flext_service):
     from flext_plugins.testing import World
 
@@ -781,6 +810,7 @@ def test_one_plugin_instance_serves_all_connections_of_a_service(flext_service):
     sync.end()
 
 
+@pytest.mark.contract("events-reach-every-receiver")
 def test_an_event_of_a_nested_call_goes_to_its_own_service(
     flext_service, flext_elsewhere, flext_world
 ):

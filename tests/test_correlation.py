@@ -25,6 +25,7 @@ def call_of(response):
     return response.extensions["flext_plugins.call"]
 
 
+@pytest.mark.contract("correlation-id-is-sent")
 def test_each_call_has_an_id_of_its_own_which_the_service_is_told(flext_service, flext_world):
     host = flext_world.serve(flext_service)
     one, two = (flext_world.get(host) for _ in range(2))
@@ -34,6 +35,7 @@ def test_each_call_has_an_id_of_its_own_which_the_service_is_told(flext_service,
     assert HEADER not in {name.lower() for name in one.request.headers}
 
 
+@pytest.mark.contract("correlation-id-is-sent")
 def test_the_application_says_it_by_options_or_else_by_structlogs_context(
     flext_service, flext_world
 ):
@@ -48,6 +50,7 @@ def test_the_application_says_it_by_options_or_else_by_structlogs_context(
     assert ids(flext_service) == ["bound", "said", str(uuid.UUID(int=7))]
 
 
+@pytest.mark.contract("correlation-id-is-sent")
 def test_the_callers_own_header_wins_and_becomes_the_calls_id(flext_service, flext_world):
     host = flext_world.serve(flext_service, headers={"X-Correlation-ID": "the-services"})
     with options(correlation_id="said"):
@@ -58,6 +61,7 @@ def test_the_callers_own_header_wins_and_becomes_the_calls_id(flext_service, fle
 
 
 @pytest.mark.parametrize("wrong", ["with blank", "x" * 129])
+@pytest.mark.contract("correlation-id-is-checked")
 def test_a_header_that_is_none_is_replaced(flext_service, flext_world, wrong):
     host = flext_world.serve(flext_service)
     response = flext_world.get(host, headers={"X-Correlation-ID": wrong})
@@ -66,6 +70,7 @@ def test_a_header_that_is_none_is_replaced(flext_service, flext_world, wrong):
 
 
 @pytest.mark.parametrize("wrong", CANNOT_BE_SENT)
+@pytest.mark.contract("correlation-id-is-checked")
 def test_what_the_application_says_wrong_is_its_error(wrong):
     with pytest.raises(ValueError, match="1 to 128 characters of visible ASCII") as caught:
         with options(correlation_id=wrong):
@@ -74,6 +79,7 @@ def test_what_the_application_says_wrong_is_its_error(wrong):
 
 
 @pytest.mark.parametrize("wrong", CANNOT_BE_SENT)
+@pytest.mark.contract("correlation-id-is-checked")
 def test_what_came_from_outside_wrong_is_replaced_which_is_said_once(
     flext_service, flext_world, caplog, wrong
 ):
@@ -88,6 +94,7 @@ def test_what_came_from_outside_wrong_is_replaced_which_is_said_once(
     assert "such ones are replaced" in record.getMessage()
 
 
+@pytest.mark.contract("correlation-id-is-shared")
 def test_hops_and_attempts_share_it(flext_service, flext_world):
     class Resends:
         stage = Stage.RETRY
@@ -107,6 +114,7 @@ def test_hops_and_attempts_share_it(flext_service, flext_world):
     assert len(set(ids(flext_service))) == 1
 
 
+@pytest.mark.contract("own-origin-only")
 def test_another_origin_is_told_nothing(flext_service, flext_elsewhere, flext_world):
     flext_world.get(flext_world.serve(flext_service), flext_elsewhere.url)
 
@@ -128,6 +136,7 @@ class Asks:
         return await send(request)
 
 
+@pytest.mark.contract("correlation-id-is-shared")
 def test_what_a_plugin_asks_another_service_carries_it(flext_service, flext_elsewhere, flext_world):
     services = {
         "service": {"base_url": flext_service.url, "plugins": {"asks": {"service": "tokens"}}},
@@ -141,6 +150,7 @@ def test_what_a_plugin_asks_another_service_carries_it(flext_service, flext_else
     assert (ids(flext_service), ids(flext_elsewhere)) == (expected, expected)
 
 
+@pytest.mark.contract("correlation-id-is-shared")
 def test_events_log_lines_and_errors_carry_it(flext_service, flext_world, caplog):
     caplog.set_level(logging.INFO)
     told = []
@@ -174,6 +184,7 @@ def test_events_log_lines_and_errors_carry_it(flext_service, flext_world, caplog
     assert {told_id for told_id, _ in told} == {"c-1"}
 
 
+@pytest.mark.contract("correlation-id-is-shared", "call-on-everything")
 def test_a_wire_error_carries_it(flext_service, flext_world):
     flext_service.refuse()
     with options(correlation_id="c-1"), pytest.raises(flext_world.lib.ConnectError) as caught:

@@ -86,6 +86,7 @@ def late(world, host, path="/", *, deadline=0.3, **given):
     return caught.value
 
 
+@pytest.mark.contract("deadline-is-nobodys-failure", "deadline-covers-the-call")
 def test_a_slow_answer_ends_with_the_deadline_which_is_no_failure_of_the_service(
     flext_service, flext_world
 ):
@@ -101,6 +102,7 @@ def test_a_slow_answer_ends_with_the_deadline_which_is_no_failure_of_the_service
     assert finishes.outcomes == ["timed out"]
 
 
+@pytest.mark.contract("deadline-covers-the-call")
 def test_a_services_own_deadline_does_so_too(flext_service, flext_world):
     flext_service.answer = Answer(delay=2)
 
@@ -108,6 +110,7 @@ def test_a_services_own_deadline_does_so_too(flext_service, flext_world):
         flext_world.get(flext_world.serve(flext_service, deadline=0.1))
 
 
+@pytest.mark.contract("timeouts-stay-their-own")
 def test_a_time_out_before_the_deadline_is_the_librarys_own(flext_service, flext_world):
     flext_service.answer = Answer(delay=2)
     sees = Sees.fresh()
@@ -132,6 +135,7 @@ def test_an_answer_before_the_deadline_is_an_answer(flext_service, flext_world):
 @pytest.mark.parametrize(
     "parts", [(HEAD,), (HEAD, *[b"1\r\nx\r\n"] * 400)], ids=["stalls", "trickles"]
 )
+@pytest.mark.contract("deadline-ends-a-body")
 def test_a_body_that_is_still_read_ends_with_the_deadline(flext_world, parts):
     ended = []
 
@@ -150,6 +154,7 @@ def test_a_body_that_is_still_read_ends_with_the_deadline(flext_world, parts):
     assert ended == [None]
 
 
+@pytest.mark.contract("sync-deadline-shortens", "deadline-frees")
 def test_a_head_that_trickles_in_ends_with_the_deadline_or_when_it_is_there(flext_world):
     head = [bytes([each]) for each in HEAD[:-2]]
     with saying(*head, b"\r\n0\r\n\r\n", pause=0.01) as port:
@@ -160,6 +165,7 @@ def test_a_head_that_trickles_in_ends_with_the_deadline_or_when_it_is_there(flex
             assert "the answer of service" in str(late(flext_world, host))
 
 
+@pytest.mark.contract("deadline-covers-the-call")
 def test_the_hops_of_a_call_share_its_deadline(flext_service, flext_world):
     flext_service.answer = Answer(302, {"Location": "/again"}, delay=0.1)
     host = flext_world.serve(flext_service)
@@ -170,6 +176,7 @@ def test_the_hops_of_a_call_share_its_deadline(flext_service, flext_world):
     assert error.call.attempt - len(flext_service.received) in {0, 1}  # one may not have left
 
 
+@pytest.mark.contract("deadline-covers-the-call")
 def test_attempts_share_the_deadline(flext_service, flext_world):
     class Resends:
         stage = Stage.RETRY
@@ -185,6 +192,7 @@ def test_attempts_share_the_deadline(flext_service, flext_world):
     assert error.call.attempt > 1
 
 
+@pytest.mark.contract("deadline-reaches-further")
 def test_another_origins_answer_ends_with_it_too(flext_service, flext_elsewhere, flext_world):
     flext_elsewhere.answer = Answer(delay=2)
     error = late(flext_world, flext_world.serve(flext_service), f"{flext_elsewhere.url}/x")
@@ -193,6 +201,7 @@ def test_another_origins_answer_ends_with_it_too(flext_service, flext_elsewhere,
 
 
 @pytest.mark.parametrize("slow", ["head", "body"])
+@pytest.mark.contract("deadline-reaches-further")
 def test_what_a_plugin_asks_another_service_ends_with_it(flext_service, flext_world, slow):
     parts = () if slow == "head" else (HEAD,)
     with saying(*parts) as port:
@@ -208,6 +217,7 @@ def test_what_a_plugin_asks_another_service_ends_with_it(flext_service, flext_wo
     assert flext_service.received == []
 
 
+@pytest.mark.contract("deadline-frees")
 def test_a_call_that_ended_so_leaves_no_connection_and_no_permit_behind(flext_service, flext_world):
     flext_service.answer = lambda received: Answer(delay=2 if received.path == "/slow" else 0)
     host = flext_world.serve(flext_service, max_connections=1, timeout=5)
@@ -217,6 +227,7 @@ def test_a_call_that_ended_so_leaves_no_connection_and_no_permit_behind(flext_se
         assert flext_world.get(host, "/fast").status_code == 200
 
 
+@pytest.mark.contract("deadline-frees")
 def test_many_at_a_time_that_end_so_leave_no_connection_behind(flext_service, flext_async_world):
     world = flext_async_world
     host = world.serve(flext_service, max_connections=3, timeout=5)
@@ -235,6 +246,7 @@ def test_many_at_a_time_that_end_so_leave_no_connection_behind(flext_service, fl
         assert [each.status_code for each in answers] == [200] * 6
 
 
+@pytest.mark.contract("timeouts-stay-their-own")
 def test_plugins_see_the_time_outs_as_the_application_set_them(flext_service, flext_httpx_world):
     seen = []
 
@@ -253,6 +265,7 @@ def test_plugins_see_the_time_outs_as_the_application_set_them(flext_service, fl
 
 
 @pytest.mark.parametrize("timeout", [None, 9, (9, 9), "urllib3"])
+@pytest.mark.contract("sync-deadline-shortens")
 def test_a_sessions_own_time_outs_are_shortened(flext_service, timeout):
     import requests
     from urllib3.util import Timeout
@@ -265,6 +278,7 @@ def test_a_sessions_own_time_outs_are_shortened(flext_service, timeout):
             session.get("/", timeout=own)
 
 
+@pytest.mark.contract("deadline-ends-a-body")
 def test_a_sessions_response_that_ended_so_is_closed_at_once():
     import requests
 
@@ -281,6 +295,7 @@ def test_a_sessions_response_that_ended_so_is_closed_at_once():
             assert response.raw.closed, caught  # which still holds all that led to it
 
 
+@pytest.mark.contract("deadline-covers-the-call")
 def test_an_operation_that_is_async_ends_with_it_too(flext_service, flext_async_world):
     class Operates:
         @hookimpl
@@ -293,6 +308,7 @@ def test_an_operation_that_is_async_ends_with_it_too(flext_service, flext_async_
 
 
 @pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.contract("cancellation-is-put-off")
 def test_a_cancellation_that_was_put_off_lands_where_the_deadline_is(flext_async_world, broken):
     """httpcore turns once round the loop inside a lock; `steady` lets nothing be cancelled there."""
 
@@ -320,6 +336,7 @@ def test_a_cancellation_that_was_put_off_lands_where_the_deadline_is(flext_async
     flext_async_world.run(survives)
 
 
+@pytest.mark.contract("cancellation-is-put-off")
 def test_a_cancellation_of_anyios_inside_stays_there(flext_async_world):
     """Connecting cancels its other attempts; a cancellation of ours would outlive them."""
 
@@ -337,6 +354,7 @@ def test_a_cancellation_of_anyios_inside_stays_there(flext_async_world):
     flext_async_world.run(main)
 
 
+@pytest.mark.contract("cancellation-is-put-off")
 def test_an_answer_that_comes_with_a_put_off_cancellation_is_given_up(flext_async_world):
     given_up = []
 
@@ -359,6 +377,7 @@ def test_an_answer_that_comes_with_a_put_off_cancellation_is_given_up(flext_asyn
     assert given_up == ["answer"]
 
 
+@pytest.mark.contract("cancellation-is-put-off")
 def test_an_applications_own_time_out_around_what_fails_ends_nothing_else(
     flext_service, flext_async_world
 ):
@@ -377,6 +396,7 @@ def test_an_applications_own_time_out_around_what_fails_ends_nothing_else(
     assert flext_async_world.run(main) == [None] * 30
 
 
+@pytest.mark.contract("body-end-is-told-once")
 def test_a_read_whose_coroutine_is_closed_ends_quietly():
     """Nobody may wait there any more, and nothing has gone wrong with the body."""
     told = []

@@ -1,4 +1,4 @@
-"""What happens to a request (DESIGN section 6, point by point)."""
+"""What happens to a request, from the client to the wire and back."""
 
 from __future__ import annotations
 
@@ -47,10 +47,11 @@ def redirect_to(url, status=307):
     )
 
 
-# 1: the chain is the client's transport
+# the chain is the client's transport
 
 
-def test_1_the_chain_runs_once_for_each_hop_of_one_call(flext_service, flext_world):
+@pytest.mark.contract("chain-is-the-transport", "hops-share-a-call")
+def test_the_chain_runs_once_for_each_hop_of_one_call(flext_service, flext_world):
     seen, finished = [], []
 
     class Sees:
@@ -77,7 +78,8 @@ def test_1_the_chain_runs_once_for_each_hop_of_one_call(flext_service, flext_wor
     assert finished == [call.id, call.id]
 
 
-def test_1_sending_the_same_request_object_again_is_another_call(flext_service, flext_httpx_world):
+@pytest.mark.contract("hops-share-a-call")
+def test_sending_the_same_request_object_again_is_another_call(flext_service, flext_httpx_world):
     calls = []
 
     class Sees:
@@ -104,7 +106,8 @@ def test_1_sending_the_same_request_object_again_is_another_call(flext_service, 
     assert [call.attempt for call in calls] == [1, 1]
 
 
-def test_1_the_clients_own_auth_stays_outside(flext_service, flext_httpx_world):
+@pytest.mark.contract("chain-is-the-transport")
+def test_the_clients_own_auth_stays_outside(flext_service, flext_httpx_world):
     attempts = []
 
     class Sees:
@@ -128,7 +131,8 @@ def test_1_the_clients_own_auth_stays_outside(flext_service, flext_httpx_world):
     assert attempts == [(False, 1), (True, 2)]
 
 
-def test_1_environment_proxies_are_chosen_for_each_origin(
+@pytest.mark.contract("proxy-for-each-origin")
+def test_environment_proxies_are_chosen_for_each_origin(
     flext_service, flext_elsewhere, flext_world, monkeypatch
 ):
     monkeypatch.setenv("http_proxy", flext_elsewhere.url)
@@ -143,7 +147,8 @@ def test_1_environment_proxies_are_chosen_for_each_origin(
 
 
 @pytest.mark.parametrize("proxy", [True, False])
-def test_1_a_services_own_proxy_setting_wins_over_the_environment(
+@pytest.mark.contract("proxy-for-each-origin")
+def test_a_services_own_proxy_setting_wins_over_the_environment(
     flext_service, flext_elsewhere, flext_world, monkeypatch, proxy
 ):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
@@ -160,10 +165,11 @@ def test_1_a_services_own_proxy_setting_wins_over_the_environment(
     ]
 
 
-# 2: plugins get a clone
+# plugins get a clone
 
 
-def test_2_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(
+@pytest.mark.contract("plugins-get-a-clone", "client-keeps-its-request")
+def test_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(
     flext_service, flext_elsewhere, flext_httpx_world
 ):
     inside = []
@@ -196,7 +202,8 @@ def test_2_what_a_plugin_adds_is_sent_and_shows_up_nowhere_else(
     assert set(request.extensions) == {"timeout", "flext_plugins.call"}
 
 
-def test_2_nor_in_an_error(flext_service, flext_world):
+@pytest.mark.contract("plugins-get-a-clone", "errors-show-no-secret")
+def test_nor_in_an_error(flext_service, flext_world):
     host = flext_world.serve(flext_service, Marks)
     flext_service.answer = lambda _: Answer(reset=True)
 
@@ -207,7 +214,8 @@ def test_2_nor_in_an_error(flext_service, flext_world):
     assert "x-api-key" not in caught.value.request.headers
 
 
-def test_2_the_client_gets_its_own_request_back_timed_and_unread(flext_service, flext_httpx_world):
+@pytest.mark.contract("client-keeps-its-request")
+def test_the_client_gets_its_own_request_back_timed_and_unread(flext_service, flext_httpx_world):
     host = flext_httpx_world.serve(flext_service, Marks)
 
     def stream():
@@ -229,7 +237,8 @@ def test_2_the_client_gets_its_own_request_back_timed_and_unread(flext_service, 
     assert response.elapsed.total_seconds() > 0
 
 
-def test_2_each_attempt_of_an_outer_plugin_starts_from_the_unmarked_message(
+@pytest.mark.contract("attempts-start-unmarked")
+def test_each_attempt_of_an_outer_plugin_starts_from_the_unmarked_message(
     flext_service, flext_world
 ):
     class Adds:
@@ -250,7 +259,8 @@ def test_2_each_attempt_of_an_outer_plugin_starts_from_the_unmarked_message(
     assert [each.headers["x-seen"] for each in flext_service.received] == ["x", "x"]
 
 
-def test_2_what_is_done_further_in_does_not_come_back_with_the_response(flext_service, flext_world):
+@pytest.mark.contract("attempts-start-unmarked")
+def test_what_is_done_further_in_does_not_come_back_with_the_response(flext_service, flext_world):
     seen = []
 
     class Inner:
@@ -279,7 +289,8 @@ def test_2_what_is_done_further_in_does_not_come_back_with_the_response(flext_se
     assert seen == [(False, True)]
 
 
-def test_2_from_guard_inward_the_message_is_shared(flext_service, flext_world):
+@pytest.mark.contract("guard-inward-shares")
+def test_from_guard_inward_the_message_is_shared(flext_service, flext_world):
     seen = []
 
     class Guard:
@@ -296,13 +307,14 @@ def test_2_from_guard_inward_the_message_is_shared(flext_service, flext_world):
     assert seen == [SECRET]
 
 
-# 3: own origin only
+# own origin only
 
 
 @pytest.mark.parametrize(
     "other", ["http://a.invalid.evil.invalid/", "http://a.invalid:81/", "https://a.invalid/"]
 )
-def test_3_another_origin_gets_a_bare_request(flext_elsewhere, flext_world, other):
+@pytest.mark.contract("own-origin-only", "origins-are-compared-whole")
+def test_another_origin_gets_a_bare_request(flext_elsewhere, flext_world, other):
     """All names are reached through a proxy, which notes what it is asked."""
     seen = []
 
@@ -330,7 +342,8 @@ def test_3_another_origin_gets_a_bare_request(flext_elsewhere, flext_world, othe
     assert seen == []
 
 
-def test_3_a_plugin_cannot_take_the_services_secrets_elsewhere(
+@pytest.mark.contract("no-turning-elsewhere")
+def test_a_plugin_cannot_take_the_services_secrets_elsewhere(
     flext_service, flext_elsewhere, flext_httpx_world
 ):
     world = flext_httpx_world
@@ -345,7 +358,8 @@ def test_3_a_plugin_cannot_take_the_services_secrets_elsewhere(
     assert flext_elsewhere.received == []
 
 
-def test_3_the_callers_headers_win_over_the_services(flext_service, flext_world):
+@pytest.mark.contract("callers-headers-win")
+def test_the_callers_headers_win_over_the_services(flext_service, flext_world):
     host = flext_world.serve(flext_service, headers={"X-Mine": "service", "User-Agent": "flext"})
 
     assert flext_world.get(host).json()["headers"]["x-mine"] == "service"
@@ -355,7 +369,8 @@ def test_3_the_callers_headers_win_over_the_services(flext_service, flext_world)
     )
 
 
-def test_3_the_client_certificate_is_for_the_own_origin_only(flext_world, tmp_path):
+@pytest.mark.contract("own-origin-only")
+def test_the_client_certificate_is_for_the_own_origin_only(flext_world, tmp_path):
     """A TLS server of another origin asks for a certificate and is shown none."""
     from flext_plugins_devstack.certificates import authority
 
@@ -394,7 +409,7 @@ def test_3_the_client_certificate_is_for_the_own_origin_only(flext_world, tmp_pa
     assert not shown["other"]
 
 
-# 4: answering, replacing, sending again
+# answering, replacing, sending again
 
 
 class Streams:
@@ -423,7 +438,8 @@ class Streams:
 
 
 @pytest.mark.parametrize("hook", ["flext_response", "flext_exchange", "again"])
-def test_4_a_superseded_or_replaced_response_is_closed(flext_service, flext_world, hook):
+@pytest.mark.contract("superseded-is-closed")
+def test_a_superseded_or_replaced_response_is_closed(flext_service, flext_world, hook):
     streams = Streams()
 
     class Replaces:
@@ -459,7 +475,8 @@ def test_4_a_superseded_or_replaced_response_is_closed(flext_service, flext_worl
     assert streams.closed
 
 
-def test_4_a_response_that_an_error_leaves_behind_is_closed(flext_service, flext_world):
+@pytest.mark.contract("superseded-is-closed")
+def test_a_response_that_an_error_leaves_behind_is_closed(flext_service, flext_world):
     streams = Streams()
 
     class Raises:
@@ -484,7 +501,8 @@ def test_4_a_response_that_an_error_leaves_behind_is_closed(flext_service, flext
     assert streams.closed == [True, True]
 
 
-def test_4_a_pool_of_one_can_send_again(flext_service, flext_world):
+@pytest.mark.contract("superseded-is-closed", "attempts-are-counted")
+def test_a_pool_of_one_can_send_again(flext_service, flext_world):
     class Heals:
         stage = Stage.AUTH
 
@@ -509,7 +527,8 @@ def test_4_a_pool_of_one_can_send_again(flext_service, flext_world):
     assert flext_service.most_sockets == 1
 
 
-def test_4_send_is_not_called_again_before_it_has_returned(flext_service, flext_async_world):
+@pytest.mark.contract("sending-again")
+def test_send_is_not_called_again_before_it_has_returned(flext_service, flext_async_world):
     world = flext_async_world
 
     class Hedges:
@@ -552,7 +571,8 @@ def bodies():
 
 
 @pytest.mark.parametrize("body", bodies())
-def test_4_only_a_body_that_can_be_replayed_is_sent_again(flext_service, flext_world, body):
+@pytest.mark.contract("sending-again")
+def test_only_a_body_that_can_be_replayed_is_sent_again(flext_service, flext_world, body):
     make, can = bodies()[body]
     can = can or (
         flext_world.name == "requests" and "multipart" in body
@@ -584,9 +604,8 @@ def test_4_only_a_body_that_can_be_replayed_is_sent_again(flext_service, flext_w
     assert told == [True, can]
 
 
-def test_4_a_file_that_was_sent_is_not_sent_empty_after_a_redirect(
-    flext_service, flext_httpx_world
-):
+@pytest.mark.contract("sent-once")
+def test_a_file_that_was_sent_is_not_sent_empty_after_a_redirect(flext_service, flext_httpx_world):
     """httpx alone follows the redirect with an empty body."""
     if flext_httpx_world.asynchronous:
         pytest.skip("an AsyncClient takes no file")
@@ -602,10 +621,11 @@ def test_4_a_file_that_was_sent_is_not_sent_empty_after_a_redirect(
         )
 
 
-# 5: whose failure
+# whose failure
 
 
-def test_5_what_a_plugin_raises_becomes_a_plugin_error_that_names_it(flext_service, flext_world):
+@pytest.mark.contract("plugin-errors-name-the-plugin")
+def test_what_a_plugin_raises_becomes_a_plugin_error_that_names_it(flext_service, flext_world):
     class Broken:
         @hookimpl
         def flext_request(self, request):
@@ -620,7 +640,8 @@ def test_5_what_a_plugin_raises_becomes_a_plugin_error_that_names_it(flext_servi
     assert SECRET not in str(error)
 
 
-def test_5_and_the_line_where_it_happened(flext_service, flext_world):
+@pytest.mark.contract("plugin-errors-name-the-plugin")
+def test_and_the_line_where_it_happened(flext_service, flext_world):
     class Broken:
         @hookimpl
         def flext_request(self, request):
@@ -639,7 +660,8 @@ def test_5_and_the_line_where_it_happened(flext_service, flext_world):
         flext_world.get(flext_world.serve(flext_service, Parses))
 
 
-def test_5_a_url_that_a_plugin_put_there_as_text_is_its_mistake(flext_service, flext_world):
+@pytest.mark.contract("plugin-errors-name-the-plugin")
+def test_a_url_that_a_plugin_put_there_as_text_is_its_mistake(flext_service, flext_world):
     class Replaces:
         @hookimpl
         def flext_request(self, request):
@@ -650,7 +672,8 @@ def test_5_a_url_that_a_plugin_put_there_as_text_is_its_mistake(flext_service, f
     assert flext_service.received == []
 
 
-def test_5_a_wire_error_passes_every_layer_as_it_is(flext_service, flext_world):
+@pytest.mark.contract("wire-errors-pass")
+def test_a_wire_error_passes_every_layer_as_it_is(flext_service, flext_world):
     seen = []
 
     class Passes:
@@ -675,7 +698,8 @@ def test_5_a_wire_error_passes_every_layer_as_it_is(flext_service, flext_world):
     assert seen == [caught.value, caught.value]
 
 
-def test_5_a_wire_error_that_is_not_from_its_send_is_the_plugins_own(flext_service, flext_world):
+@pytest.mark.contract("only-its-own-send-passes")
+def test_a_wire_error_that_is_not_from_its_send_is_the_plugins_own(flext_service, flext_world):
     class Own:
         stage = Stage.AUTH
 
@@ -702,7 +726,8 @@ def test_5_a_wire_error_that_is_not_from_its_send_is_the_plugins_own(flext_servi
     assert judged == [None]
 
 
-def test_5_a_layer_may_recover(flext_service, flext_world):
+@pytest.mark.contract("wire-errors-pass")
+def test_a_layer_may_recover(flext_service, flext_world):
     class Recovers:
         stage = Stage.CALL
 
@@ -720,7 +745,8 @@ def test_5_a_layer_may_recover(flext_service, flext_world):
 
 
 @pytest.mark.parametrize("returned", [None, "text"])
-def test_5_returning_no_response_is_the_plugins_error(flext_service, flext_world, returned):
+@pytest.mark.contract("plugin-errors-name-the-plugin")
+def test_returning_no_response_is_the_plugins_error(flext_service, flext_world, returned):
     class Forgets:
         @hookimpl
         async def flext_exchange(self, request, send):
@@ -731,7 +757,8 @@ def test_5_returning_no_response_is_the_plugins_error(flext_service, flext_world
         flext_world.get(flext_world.serve(flext_service, Forgets))
 
 
-def test_5_cancellation_unwinds_every_layer(flext_service, flext_async_world):
+@pytest.mark.contract("cancellation-unwinds")
+def test_cancellation_unwinds_every_layer(flext_service, flext_async_world):
     """At every await of the chain: layers unwind, and the one permit comes back."""
     world = flext_async_world
     unwound = []
@@ -778,11 +805,12 @@ def test_5_cancellation_unwinds_every_layer(flext_service, flext_async_world):
     assert world.get(host).status_code == 200
 
 
-# 6: observers
+# observers
 
 
 @pytest.mark.parametrize("when", ["before", "after", "small before", "small after"])
-def test_6_an_observer_that_raises_hurts_nobody(flext_service, flext_world, when, caplog):
+@pytest.mark.contract("observer-hurts-nobody")
+def test_an_observer_that_raises_hurts_nobody(flext_service, flext_world, when, caplog):
     failed = []
 
     class Observes:
@@ -824,7 +852,8 @@ def test_6_an_observer_that_raises_hurts_nobody(flext_service, flext_world, when
     assert SECRET not in caplog.text
 
 
-def test_6_an_observer_cannot_change_an_outcome(flext_service, flext_world):
+@pytest.mark.contract("observer-changes-nothing")
+def test_an_observer_cannot_change_an_outcome(flext_service, flext_world):
     class Meddles:
         observer = True
         stage = Stage.CALL
@@ -853,7 +882,8 @@ def test_6_an_observer_cannot_change_an_outcome(flext_service, flext_world):
         flext_world.get(host)
 
 
-def test_6_an_observer_cannot_send_twice(flext_service, flext_world):
+@pytest.mark.contract("observer-changes-nothing")
+def test_an_observer_cannot_send_twice(flext_service, flext_world):
     class Twice:
         observer = True
 
@@ -866,7 +896,8 @@ def test_6_an_observer_cannot_send_twice(flext_service, flext_world):
     assert len(flext_service.received) == 1
 
 
-def test_6_everything_else_fails_closed(flext_service, flext_world):
+@pytest.mark.contract("others-fail-closed")
+def test_everything_else_fails_closed(flext_service, flext_world):
     class Fails:
         @hookimpl
         def flext_request(self):
@@ -877,7 +908,8 @@ def test_6_everything_else_fails_closed(flext_service, flext_world):
     assert flext_service.received == []
 
 
-def test_6_a_configuration_makes_a_plugin_an_observer_unless_it_fails_closed(
+@pytest.mark.contract("others-fail-closed")
+def test_a_configuration_makes_a_plugin_an_observer_unless_it_fails_closed(
     flext_service, flext_world
 ):
     class Fails:
@@ -900,7 +932,8 @@ def test_6_a_configuration_makes_a_plugin_an_observer_unless_it_fails_closed(
         flext_world.get(flext_world.host({"services": {"service": service}}, closed=Closed))
 
 
-def test_6_event_receivers_are_observers(flext_service, flext_world):
+@pytest.mark.contract("events-reach-every-receiver")
+def test_event_receivers_are_observers(flext_service, flext_world):
     class Deaf:
         @hookimpl
         def flext_event(self, event):
@@ -912,7 +945,7 @@ def test_6_event_receivers_are_observers(flext_service, flext_world):
     assert flext_world.get(flext_world.serve(flext_service, Deaf, DeafToo)).status_code == 200
 
 
-# 7: refusals
+# refusals
 
 
 class Opens:
@@ -923,7 +956,8 @@ class Opens:
         raise Refused("maintenance", retry_after=30)
 
 
-def test_7_a_refusal_is_also_the_client_librarys_transport_error(flext_service, flext_world):
+@pytest.mark.contract("refusal-is-native", "refusal-keeps-its-class")
+def test_a_refusal_is_also_the_client_librarys_transport_error(flext_service, flext_world):
     host = flext_world.serve(flext_service, Opens)
 
     for kind in (Refused, flext_world.lib.TransportError, FlextError):
@@ -943,7 +977,8 @@ def test_7_a_refusal_is_also_the_client_librarys_transport_error(flext_service, 
     assert flext_service.received == []
 
 
-def test_7_a_refusal_that_says_nothing_is_still_a_refusal(flext_service, flext_world):
+@pytest.mark.contract("refusal-keeps-its-class")
+def test_a_refusal_that_says_nothing_is_still_a_refusal(flext_service, flext_world):
     class Mute(Refused):
         def __init__(self, *, limit):
             self.limit = limit
@@ -958,7 +993,8 @@ def test_7_a_refusal_that_says_nothing_is_still_a_refusal(flext_service, flext_w
     assert (caught.value.limit, caught.value.retry_after) == (3, None)
 
 
-def test_7_a_deadline_is_also_the_client_librarys_time_out(flext_service, flext_world):
+@pytest.mark.contract("deadline-is-nobodys-failure")
+def test_a_deadline_is_also_the_client_librarys_time_out(flext_service, flext_world):
     class Waits:
         @hookimpl
         async def flext_request(self, connection):
@@ -971,7 +1007,8 @@ def test_7_a_deadline_is_also_the_client_librarys_time_out(flext_service, flext_
     assert isinstance(caught.value, flext_world.lib.TimeoutException)
 
 
-def test_7_a_subclass_keeps_its_name_and_facts(flext_service, flext_world):
+@pytest.mark.contract("refusal-keeps-its-class")
+def test_a_subclass_keeps_its_name_and_facts(flext_service, flext_world):
     from flext_plugins import Refused
 
     class Raises:
@@ -995,10 +1032,11 @@ class FullHouse(Refused):
         self.guests = guests
 
 
-# 8: streaming
+# streaming
 
 
-def test_8_the_chain_returns_at_the_headers_and_buffers_nothing(flext_service, flext_httpx_world):
+@pytest.mark.contract("answers-stream")
+def test_the_chain_returns_at_the_headers_and_buffers_nothing(flext_service, flext_httpx_world):
     class Passes:
         @hookimpl
         async def flext_exchange(self, request, send):
@@ -1023,7 +1061,7 @@ def test_8_the_chain_returns_at_the_headers_and_buffers_nothing(flext_service, f
     )
 
 
-# 9: opening is all or nothing
+# opening is all or nothing
 
 
 def provider(name, closed, *, fails=False, close_fails=False):
@@ -1050,7 +1088,8 @@ def provider(name, closed, *, fails=False, close_fails=False):
     return Provides
 
 
-def test_9_if_the_third_plugin_fails_what_the_first_two_provided_is_closed(
+@pytest.mark.contract("opening-is-all-or-nothing")
+def test_if_the_third_plugin_fails_what_the_first_two_provided_is_closed(
     flext_service, flext_world
 ):
     closed = []
@@ -1065,7 +1104,8 @@ def test_9_if_the_third_plugin_fails_what_the_first_two_provided_is_closed(
     assert flext_service.received == []
 
 
-def test_9_close_runs_everything_in_reverse_and_reports_all_failures(flext_service, flext_world):
+@pytest.mark.contract("closing-runs-everything")
+def test_close_runs_everything_in_reverse_and_reports_all_failures(flext_service, flext_world):
     closed = []
     plugins = [
         provider("a", closed, close_fails=True),
@@ -1085,7 +1125,8 @@ def test_9_close_runs_everything_in_reverse_and_reports_all_failures(flext_servi
     assert closed == ["c", "b", "a"]
 
 
-def test_9_a_connection_opens_once_for_all_who_come_at_the_same_time(flext_service, flext_world):
+@pytest.mark.contract("opens-once")
+def test_a_connection_opens_once_for_all_who_come_at_the_same_time(flext_service, flext_world):
     opened = []
 
     class Opens:
@@ -1100,7 +1141,8 @@ def test_9_a_connection_opens_once_for_all_who_come_at_the_same_time(flext_servi
     assert len(opened) == 1
 
 
-def test_9_what_is_opened_while_the_host_closes_is_closed_too(flext_service, flext_world):
+@pytest.mark.contract("closed-host-refuses")
+def test_what_is_opened_while_the_host_closes_is_closed_too(flext_service, flext_world):
     opened, closed = threading.Event(), []
 
     class Slow:
@@ -1133,7 +1175,8 @@ def test_9_what_is_opened_while_the_host_closes_is_closed_too(flext_service, fle
     assert closed == ["resource"]
 
 
-def test_9_a_request_under_way_brings_no_pool_back(flext_service, flext_world):
+@pytest.mark.contract("closed-host-refuses")
+def test_a_request_under_way_brings_no_pool_back(flext_service, flext_world):
     sent = threading.Event()
 
     class Again:
@@ -1166,7 +1209,8 @@ def test_9_a_request_under_way_brings_no_pool_back(flext_service, flext_world):
     assert len(flext_service.received) == 1
 
 
-def test_9_a_closed_host_refuses(flext_service, flext_httpx_world):
+@pytest.mark.contract("closed-host-refuses")
+def test_a_closed_host_refuses(flext_service, flext_httpx_world):
     host = flext_httpx_world.serve(flext_service)
     transport = host.transport(
         "service",
@@ -1186,10 +1230,11 @@ def test_9_a_closed_host_refuses(flext_service, flext_httpx_world):
         flext_httpx_world.run(asend if flext_httpx_world.asynchronous else send)
 
 
-# 10: every response and error carries the call
+# every response and error carries the call
 
 
-def test_10_every_response_and_every_error_carries_the_call(flext_service, flext_world):
+@pytest.mark.contract("call-on-everything", "refusal-is-told")
+def test_every_response_and_every_error_carries_the_call(flext_service, flext_world):
     host = flext_world.serve(flext_service, Marks)
     with options(route="/orders/{id}", user="ana", correlation_id="c-1", deadline=20):
         call = flext_world.get(host, "/orders/7").extensions["flext_plugins.call"]
@@ -1209,20 +1254,23 @@ def test_10_every_response_and_every_error_carries_the_call(flext_service, flext
     assert ours.value.call.answered_by == "opens"
 
 
-def test_10_options_nest_and_refuse_what_they_do_not_know():
+@pytest.mark.contract("options-nest")
+def test_options_nest_and_refuse_what_they_do_not_know():
     with pytest.raises(TypeError, match="tenant"):
         options(tenant="x")
     with pytest.raises(ValueError, match="positive"), options(deadline=0):
         pass
 
 
-def test_10_options_nest_key_by_key(flext_service, flext_world):
+@pytest.mark.contract("options-nest")
+def test_options_nest_key_by_key(flext_service, flext_world):
     host = flext_world.serve(flext_service)
     with options(user="ana", route="/a"), options(route="/b"):
         call = flext_world.get(host).extensions["flext_plugins.call"]
     assert (call.user, call.route) == ("ana", "/b")
 
 
+@pytest.mark.contract("chain-is-the-transport")
 def test_a_transport_goes_into_a_client_of_ones_own(flext_service, flext_httpx_world):
     host = flext_httpx_world.serve(flext_service, Marks)
 
@@ -1253,6 +1301,7 @@ def test_a_transport_class_is_known_also_when_somebody_renamed_its_module(
         assert isinstance(host.transport("service", kind), kind)
 
 
+@pytest.mark.contract("client-keeps-its-request")
 def test_a_transport_alone_gives_the_callers_request_back(flext_service, flext_httpx_world):
     host = flext_httpx_world.serve(flext_service, Marks)
     request = flext_httpx_world.lib.Request("GET", flext_service.url)
@@ -1288,6 +1337,7 @@ def test_a_wrong_client_class_is_told_what_to_call(flext_service, flext_httpx_wo
         host.transport("service", flext_httpx_world.lib.Client)
 
 
+@pytest.mark.contract("errors-show-no-secret")
 def test_tracebacks_show_no_credential(flext_service, flext_world):
     host = flext_world.serve(flext_service, Marks, headers={"X-Other": SECRET})
     flext_service.answer = lambda _: Answer(reset=True)

@@ -80,6 +80,7 @@ def broken_tls(ca):
     listener.close()
 
 
+@pytest.mark.contract("connect-means-unsent")
 def test_tls_that_breaks_after_the_request_was_written_is_no_failure_to_connect(
     judged, broken_tls, ca
 ):
@@ -88,6 +89,7 @@ def test_tls_that_breaks_after_the_request_was_written_is_no_failure_to_connect(
     assert received[0].startswith(b"POST / ")
 
 
+@pytest.mark.contract("connect-means-unsent")
 def test_a_certificate_that_is_not_trusted_is_a_failure_to_connect(judged, broken_tls):
     url, received = broken_tls
     assert judged(base_url=url) is Failure.CONNECT
@@ -95,6 +97,7 @@ def test_a_certificate_that_is_not_trusted_is_a_failure_to_connect(judged, broke
 
 
 @pytest.mark.parametrize("answer", [Answer(reset=True), Answer(raw=b"")], ids=["reset", "nothing"])
+@pytest.mark.contract("connect-means-unsent")
 def test_a_proxy_that_breaks_after_the_request_was_written_is_no_failure_to_connect(
     judged, flext_service, answer
 ):
@@ -106,12 +109,14 @@ def test_a_proxy_that_breaks_after_the_request_was_written_is_no_failure_to_conn
     assert [each.body for each in flext_service.received] == [b"x"]
 
 
+@pytest.mark.contract("connect-means-unsent")
 def test_a_proxy_that_is_not_there_is_a_failure_to_connect(judged, flext_service):
     flext_service.refuse()
     at = {"base_url": "http://example.invalid", "allow_insecure": True}
     assert judged(**at, proxy=flext_service.url) is Failure.CONNECT
 
 
+@pytest.mark.contract("connect-means-unsent")
 def test_a_proxy_that_makes_no_tunnel_is_a_failure_to_connect(judged, flext_service):
     flext_service.answer = Answer(407)
     failure = judged(base_url="https://example.invalid", proxy=flext_service.url)
@@ -143,6 +148,7 @@ def read_later(world, host, deadline, wait):
 
 
 @pytest.mark.parametrize(("deadline", "wait"), [(None, 0), (0.2, 0.3)])
+@pytest.mark.contract("broken-for-all")
 def test_a_body_that_broke_or_came_too_late_gives_its_permit_back_though_nobody_closes_it(
     flext_service, flext_world, deadline, wait
 ):

@@ -1,4 +1,4 @@
-"""What each hook may do, and in which order (DESIGN sections 3 and 5)."""
+"""What each hook may do, and in which order."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize("form", ["small", "around"])
+@pytest.mark.contract("stages-order")
 def test_stages_order_plugins_and_responses_come_back_in_reverse(flext_service, flext_world, form):
     recorder = Recorder()
     make = getattr(recorder, form)
@@ -65,6 +66,7 @@ def test_stages_order_plugins_and_responses_come_back_in_reverse(flext_service, 
     ]
 
 
+@pytest.mark.contract("order-within-a-stage")
 def test_within_a_stage_the_first_in_the_configuration_is_outermost_global_ones_first(
     flext_service, flext_world
 ):
@@ -87,6 +89,7 @@ def test_within_a_stage_the_first_in_the_configuration_is_outermost_global_ones_
     ]
 
 
+@pytest.mark.contract("order-within-a-stage")
 def test_an_explicit_order_overrules_the_stages(flext_service, flext_world):
     recorder = Recorder()
     sign, call = recorder.small("sign", Stage.SIGN), recorder.around("call", Stage.CALL)
@@ -96,6 +99,7 @@ def test_an_explicit_order_overrules_the_stages(flext_service, flext_world):
     assert recorder.seen[:2] == ["sign request", "call request"]
 
 
+@pytest.mark.contract("arguments-by-name")
 def test_a_hook_takes_only_the_arguments_it_names_in_any_order(flext_service, flext_world):
     seen = []
 
@@ -117,6 +121,7 @@ def test_a_hook_takes_only_the_arguments_it_names_in_any_order(flext_service, fl
     assert seen == ["connected", ("service", "GET"), ("GET", 200)]
 
 
+@pytest.mark.contract("arguments-by-name")
 def test_small_hooks_may_be_async(flext_service, flext_world):
     class Waits:
         @hookimpl
@@ -138,6 +143,7 @@ def test_small_hooks_may_be_async(flext_service, flext_world):
 @pytest.mark.parametrize("hook", ["flext_request", "flext_response"])
 @pytest.mark.parametrize("awaits", [False, True], ids=["plain", "async def"])
 @pytest.mark.parametrize("culprit", [0, 1, 2])
+@pytest.mark.contract("plugin-errors-name-the-plugin")
 def test_among_neighbours_the_one_that_raised_is_named(
     flext_service, flext_world, hook, awaits, culprit
 ):
@@ -187,6 +193,7 @@ def test_a_traceback_shows_the_line_that_called_a_small_hook(flext_service):
     assert text == "".join(traceback.format_exception(raised.value.__cause__))
 
 
+@pytest.mark.contract("answer-without-sending")
 def test_a_request_hook_that_answers_spares_the_service(flext_service, flext_world):
     recorder = Recorder()
 
@@ -208,6 +215,7 @@ def test_a_request_hook_that_answers_spares_the_service(flext_service, flext_wor
     assert response.extensions["flext_plugins.call"].answered_by == "cache"
 
 
+@pytest.mark.contract("attempts-are-counted")
 def test_who_answered_an_attempt_is_not_told_of_the_next(flext_service, flext_world):
     class Again:
         stage = Stage.RETRY
@@ -229,6 +237,7 @@ def test_who_answered_an_attempt_is_not_told_of_the_next(flext_service, flext_wo
     assert response.extensions["flext_plugins.call"].answered_by is None
 
 
+@pytest.mark.contract("failure-kinds")
 def test_an_exchange_sees_what_came_of_it(flext_service, flext_world):
     seen = []
 
@@ -261,6 +270,7 @@ def test_an_exchange_sees_what_came_of_it(flext_service, flext_world):
         (Answer(raw=b"not HTTP at all\r\n\r\n"), Failure.PROTOCOL, {}),
     ],
 )
+@pytest.mark.contract("failure-kinds")
 def test_failures_are_told_apart(flext_service, flext_world, answer, failure, options):
     seen = []
 
@@ -280,6 +290,7 @@ def test_failures_are_told_apart(flext_service, flext_world, answer, failure, op
     assert seen == [failure]
 
 
+@pytest.mark.contract("failure-kinds")
 def test_only_the_wires_errors_have_a_failure(flext_service, flext_world):
     seen = []
 
@@ -298,6 +309,7 @@ def test_only_the_wires_errors_have_a_failure(flext_service, flext_world):
     assert seen == [None, None, Failure.TIMEOUT]
 
 
+@pytest.mark.contract("failure-kinds")
 def test_what_a_plugin_makes_unsendable_is_the_callers_failure(flext_service, flext_world):
     seen = []
 
@@ -336,6 +348,7 @@ def test_what_a_plugin_makes_unsendable_is_the_callers_failure(flext_service, fl
     assert flext_service.received == []
 
 
+@pytest.mark.contract("broken-for-all")
 def test_a_request_body_that_broke_for_an_observer_is_not_empty_for_the_next(
     flext_service, flext_world
 ):
@@ -368,6 +381,7 @@ async def _aending():
         yield part
 
 
+@pytest.mark.contract("answer-without-sending")
 def test_an_answer_made_by_a_plugin_has_its_request_for_all_who_see_it(flext_service, flext_world):
     seen = []
 
@@ -398,6 +412,7 @@ def test_an_answer_made_by_a_plugin_has_its_request_for_all_who_see_it(flext_ser
     assert seen == ["Request", "Response", "Exchange"]
 
 
+@pytest.mark.contract("events-reach-every-receiver")
 def test_events_reach_every_receiver_and_plugins_emit_their_own(flext_service, flext_world):
     heard = []
 
@@ -427,6 +442,7 @@ def test_events_reach_every_receiver_and_plugins_emit_their_own(flext_service, f
     ]
 
 
+@pytest.mark.contract("hop-end-is-told")
 def test_the_end_of_a_call_is_told_with_its_outcome(flext_service, flext_world):
     finished = []
 
@@ -461,6 +477,7 @@ def test_the_end_of_a_call_is_told_with_its_outcome(flext_service, flext_world):
     assert finished == [("answered", 1), ("refused", 1), ("error", 1), ("failed", 1)]
 
 
+@pytest.mark.contract("refusal-is-told")
 def test_a_refusal_is_an_event(flext_service, flext_world):
     from flext_plugins import Refused
 
@@ -486,6 +503,7 @@ def test_a_refusal_is_an_event(flext_service, flext_world):
     assert refusals == [("refuses", "maintenance until noon", 30, "Maintained")]
 
 
+@pytest.mark.contract("attempts-are-counted")
 def test_the_service_has_answered_where_a_plugin_did_without_a_refused_operation(
     flext_service, flext_world
 ):
@@ -510,6 +528,7 @@ def test_the_service_has_answered_where_a_plugin_did_without_a_refused_operation
     assert call.answered_by is None
 
 
+@pytest.mark.contract("body-end-is-told-once")
 def test_how_a_body_ended_is_told_once(flext_service, flext_world):
     ended, told = [], []
 
@@ -543,6 +562,7 @@ BREAKING = {
 
 
 @pytest.mark.parametrize("answer", BREAKING.values(), ids=BREAKING)
+@pytest.mark.contract("watcher-keeps-its-exchange")
 def test_who_watches_a_body_finds_the_exchange_as_it_was(flext_service, flext_world, answer):
     """The application reads it outside the exchange, and each library has failures of its own."""
     told = []
@@ -564,6 +584,7 @@ def test_who_watches_a_body_finds_the_exchange_as_it_was(flext_service, flext_wo
     assert told == [(Failure.PROTOCOL, True)]
 
 
+@pytest.mark.contract("body-end-is-told-once")
 async def test_who_watches_a_body_is_told_that_the_read_was_cancelled(flext_async_world):
     told = []
 
@@ -599,6 +620,7 @@ async def test_who_watches_a_body_is_told_that_the_read_was_cancelled(flext_asyn
     assert told == [(asyncio.CancelledError, 3)]
 
 
+@pytest.mark.contract("watcher-keeps-its-exchange")
 def test_who_is_told_of_a_bodys_end_can_tell_its_failure(flext_service, flext_world):
     seen = []
 
@@ -635,6 +657,7 @@ class Reads:
 
 
 @pytest.mark.parametrize(("method", "size"), [("GET", 10), ("HEAD", 0)])
+@pytest.mark.contract("body-end-is-told-once")
 def test_the_end_of_a_body_that_a_plugin_read_is_told(flext_service, flext_world, method, size):
     kind = type("Reads", (Reads,), {"ended": []})
     flext_service.answer = Answer(body=b"0123456789")
@@ -644,6 +667,7 @@ def test_the_end_of_a_body_that_a_plugin_read_is_told(flext_service, flext_world
     assert kind.ended == [(True, size)]
 
 
+@pytest.mark.contract("broken-for-all")
 def test_a_body_that_broke_for_an_observer_is_broken_for_all(flext_service, flext_world):
     kind = type("Reads", (Reads,), {"ended": [], "observer": True})
     flext_service.answer = Answer(body=b"0123456789", cut=4)
@@ -653,6 +677,7 @@ def test_a_body_that_broke_for_an_observer_is_broken_for_all(flext_service, flex
     assert kind.ended == [(False, 4)]
 
 
+@pytest.mark.contract("read-leaves-readable")
 def test_a_plugin_reads_a_body_and_everybody_else_still_can(flext_service, flext_world):
     read = []
 
@@ -678,6 +703,7 @@ def test_a_plugin_reads_a_body_and_everybody_else_still_can(flext_service, flext
 
 
 @pytest.mark.parametrize("hook", ["flext_request", "flext_exchange"])
+@pytest.mark.contract("sync-awaits-the-connection-only")
 def test_awaiting_something_foreign_in_a_sync_connection_names_plugin_and_awaited(
     flext_service, hook, flext_sync_world
 ):
@@ -726,6 +752,7 @@ def test_awaiting_something_foreign_in_a_sync_connection_names_plugin_and_awaite
     assert any(entry.name == "_wait" for entry in caught.traceback)
 
 
+@pytest.mark.contract("sync-awaits-the-connection-only")
 def test_a_sync_plugin_that_will_not_stop_awaiting_is_closed(flext_service, flext_sync_world):
     world = flext_sync_world
     closed = []
@@ -752,6 +779,7 @@ def test_a_sync_plugin_that_will_not_stop_awaiting_is_closed(flext_service, flex
     assert closed == ["told", "closed"]
 
 
+@pytest.mark.contract("sync-awaits-the-connection-only")
 def test_asyncio_inside_a_plugin_works_in_the_async_world_only(flext_service, flext_world):
     class Sleeps:
         @hookimpl
@@ -766,6 +794,7 @@ def test_asyncio_inside_a_plugin_works_in_the_async_world_only(flext_service, fl
             flext_world.get(host)
 
 
+@pytest.mark.contract("plugin-errors-name-the-plugin")
 def test_an_error_that_two_services_raise_at_once_is_each_ones_own(
     flext_service, flext_async_world
 ):

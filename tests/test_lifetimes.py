@@ -1,4 +1,4 @@
-"""Pools, loops, threads and forks (DESIGN section 4, Lifetimes)."""
+"""Connections and pools live as long as their loop, thread or process."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def host_for(flext_service, *, plugin=None, **service):
     return made
 
 
+@pytest.mark.contract("connections-end-with-their-loop")
 def test_three_asyncio_runs_in_a_row_work_on_one_host(flext_service):
     plugin = Counted.fresh()
     closed = []
@@ -76,6 +77,7 @@ def test_three_asyncio_runs_in_a_row_work_on_one_host(flext_service):
     assert flext_service.most_sockets == 1
 
 
+@pytest.mark.contract("connections-end-with-their-loop")
 def test_a_pool_whose_loop_was_closed_without_ceremony_is_dropped(flext_service):
     host = host_for(flext_service)
 
@@ -93,6 +95,7 @@ def test_a_pool_whose_loop_was_closed_without_ceremony_is_dropped(flext_service)
         gc.collect()
 
 
+@pytest.mark.contract("clients-are-light")
 def test_clients_are_light_and_closing_one_closes_only_it(flext_service, flext_world):
     host = flext_world.serve(flext_service)
     for _ in range(5):
@@ -101,6 +104,7 @@ def test_clients_are_light_and_closing_one_closes_only_it(flext_service, flext_w
     assert {each.socket for each in flext_service.received} == {1}
 
 
+@pytest.mark.contract("tls-context-per-setting")
 def test_one_tls_context_for_each_distinct_setting(tmp_path):
     from flext_plugins_devstack.certificates import authority
 
@@ -118,6 +122,7 @@ def test_one_tls_context_for_each_distinct_setting(tmp_path):
         assert len(host._runtime.tls) == 3
 
 
+@pytest.mark.contract("one-connection-per-loop", "one-instance-per-service")
 def test_sync_threads_and_async_loops_share_one_host(flext_service):
     host = host_for(flext_service, plugin=(plugin := Counted.fresh()))
     results = []
@@ -142,6 +147,7 @@ def test_sync_threads_and_async_loops_share_one_host(flext_service):
     assert len(plugin.made) == 1
 
 
+@pytest.mark.contract("closing-from-elsewhere")
 def test_closing_from_outside_closes_the_connections_of_a_running_loop(flext_service):
     host = host_for(flext_service)
     ready, stop = threading.Event(), None
@@ -170,6 +176,7 @@ def test_closing_from_outside_closes_the_connections_of_a_running_loop(flext_ser
     loop.close()
 
 
+@pytest.mark.contract("closing-from-elsewhere")
 def test_close_inside_a_running_loop_says_what_to_call(flext_service):
     host = host_for(flext_service)
 
@@ -187,6 +194,7 @@ def test_close_inside_a_running_loop_says_what_to_call(flext_service):
     asyncio.run(main())
 
 
+@pytest.mark.contract("closing-from-elsewhere")
 def test_closing_waits_so_long_for_a_busy_loop_and_says_so(flext_service, monkeypatch):
     monkeypatch.setattr("flext_plugins._connections.channels.LOOP_SECONDS", 0.05)
     host = host_for(flext_service)
@@ -209,6 +217,7 @@ def test_closing_waits_so_long_for_a_busy_loop_and_says_so(flext_service, monkey
     assert str(caught.value.exceptions[0]).startswith("'service': its event loop is busy")
 
 
+@pytest.mark.contract("permits-bound-exchanges", "cancellation-unwinds")
 def test_a_thousand_concurrent_requests_get_a_thousand_answers(flext_service, flext_async_world):
     host = flext_async_world.serve(flext_service, max_connections=10, timeout=30)
     cancelled = set(range(0, 1000, 10))
@@ -240,6 +249,7 @@ def test_a_thousand_concurrent_requests_get_a_thousand_answers(flext_service, fl
         assert flext_service.most_active <= (20 if cancel else 10)
 
 
+@pytest.mark.contract("permits-bound-exchanges")
 def test_sixteen_threads_share_a_small_pool(flext_service, flext_sync_world):
     host = flext_sync_world.serve(flext_service, max_connections=4)
     flext_service.answer = lambda received: Answer(delay=0.01, body=received.path.encode())
@@ -252,6 +262,7 @@ def test_sixteen_threads_share_a_small_pool(flext_service, flext_sync_world):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.contract("fork-starts-afresh")
 def test_four_forked_children_under_load_start_afresh(flext_service):
     """Children are forked while threads hold every lock there is, and all go on."""
     plugin = Counted.fresh()
@@ -301,6 +312,7 @@ def test_four_forked_children_under_load_start_afresh(flext_service):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.contract("fork-starts-afresh")
 def test_a_host_closed_before_a_fork_stays_closed_in_the_child(flext_service):
     host = host_for(flext_service)
     client = host.connect("service")

@@ -1,4 +1,4 @@
-"""`once`: single flight across threads, loops and services (DESIGN section 4)."""
+"""`once`: single flight across threads, loops and services."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def once_plugin(work, key="key"):
     return Once
 
 
+@pytest.mark.contract("once-for-all-who-ask")
 def test_one_caller_works_for_all_that_ask_at_the_same_time(flext_service, flext_world):
     asked, worked = [], []
 
@@ -52,6 +53,7 @@ def test_one_caller_works_for_all_that_ask_at_the_same_time(flext_service, flext
     assert len(worked) == 1
 
 
+@pytest.mark.contract("once-for-all-who-ask")
 def test_work_is_done_again_for_who_asks_later(flext_service, flext_world):
     worked = []
 
@@ -65,6 +67,7 @@ def test_work_is_done_again_for_who_asks_later(flext_service, flext_world):
     assert len(worked) == 2
 
 
+@pytest.mark.contract("once-shares-errors")
 def test_waiters_share_the_error_and_each_gets_its_own_call(flext_service, flext_world):
     worked = []
 
@@ -82,6 +85,7 @@ def test_waiters_share_the_error_and_each_gets_its_own_call(flext_service, flext
     assert len({each.call.id for each in errors}) == 10
 
 
+@pytest.mark.contract("once-key")
 def test_keys_belong_to_the_plugin_class_across_services(flext_service, flext_world):
     worked = []
 
@@ -100,6 +104,7 @@ def test_keys_belong_to_the_plugin_class_across_services(flext_service, flext_wo
     assert len(worked) == 2  # one for each class, not for each service
 
 
+@pytest.mark.contract("once-key")
 def test_threads_and_loops_share_one_flight(flext_service):
     from flext_plugins.testing import World
 
@@ -129,6 +134,7 @@ def test_threads_and_loops_share_one_flight(flext_service):
         world.end()
 
 
+@pytest.mark.contract("once-survives-its-leader")
 def test_if_the_leader_is_cancelled_one_waiter_runs_its_own_work(flext_service, flext_async_world):
     world, worked = flext_async_world, []
 
@@ -155,6 +161,7 @@ def test_if_the_leader_is_cancelled_one_waiter_runs_its_own_work(flext_service, 
     assert {each.json()["headers"]["x-got"] for each in results} == {"/0"}
 
 
+@pytest.mark.contract("once-survives-its-leader")
 def test_a_leader_whose_own_deadline_passes_leaves_the_work_to_a_waiter(flext_service, flext_world):
     worked = []
 
@@ -192,6 +199,7 @@ def test_a_leader_whose_own_deadline_passes_leaves_the_work_to_a_waiter(flext_se
     assert worked == ["/hasty", "/patient"]
 
 
+@pytest.mark.contract("once-survives-its-leader")
 def test_a_cancelled_waiter_harms_only_itself(flext_service, flext_async_world):
     world, worked = flext_async_world, []
 
@@ -218,6 +226,7 @@ def test_a_cancelled_waiter_harms_only_itself(flext_service, flext_async_world):
     assert isinstance(results[3], asyncio.CancelledError)
 
 
+@pytest.mark.contract("once-ends-with-the-deadline")
 def test_waiting_ends_with_the_deadline(flext_service, flext_world):
     release = threading.Event()
 
@@ -250,6 +259,7 @@ def test_waiting_ends_with_the_deadline(flext_service, flext_world):
     assert isinstance(failed, DeadlineExceeded)
 
 
+@pytest.mark.contract("once-never-deadlocks")
 def test_a_sync_caller_on_the_leaders_own_loop_thread_runs_the_work_itself(
     flext_service, flext_async_world
 ):
@@ -278,6 +288,7 @@ def test_a_sync_caller_on_the_leaders_own_loop_thread_runs_the_work_itself(
 
 
 @pytest.mark.parametrize("order", ["the thread waits first", "the loop's thread waits first"])
+@pytest.mark.contract("once-never-deadlocks")
 def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
     flext_service, flext_async_world, order
 ):
@@ -330,6 +341,7 @@ def test_a_sync_caller_is_not_made_to_wait_for_the_loop_it_blocks_at_one_remove(
 
 
 @pytest.mark.parametrize("remove", [1, 2, 3])
+@pytest.mark.contract("once-never-deadlocks")
 def test_work_that_would_wait_for_itself_runs_by_itself(flext_service, flext_world, remove):
     """`a` needs `b`, which needs `c`, which needs `a`."""
     keys = ["a", "b", "c"][:remove]
@@ -351,6 +363,7 @@ def test_work_that_would_wait_for_itself_runs_by_itself(flext_service, flext_wor
     assert flext_world.get(flext_world.serve(flext_service, Nested)).status_code == 200
 
 
+@pytest.mark.contract("once-never-deadlocks")
 def test_two_flights_that_would_wait_for_each_other_are_found(flext_service, flext_world):
     """Two plugins log in at their own service, each leading its own flight and needing the other's.
 

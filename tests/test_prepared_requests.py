@@ -75,6 +75,7 @@ def made(client, method, path, options):
 @LIBRARIES
 @given(base=st.sampled_from(BASES), steps=st.lists(STEP, min_size=2, max_size=12))
 @settings(max_examples=300, deadline=None, derandomize=True)
+@pytest.mark.contract("plain-without-plugins")
 def test_requests_are_the_librarys_own_whatever_the_client_goes_through(library, base, steps):
     host, ours = connected(library, base)
     nowhere = library.MockTransport(print)  # spares a TLS context
@@ -90,6 +91,7 @@ def test_requests_are_the_librarys_own_whatever_the_client_goes_through(library,
 
 @LIBRARIES
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.contract("plain-without-plugins")
 def test_a_change_of_the_client_holds_from_the_next_request_on(library, change):
     host, ours = connected(library)
     nowhere = library.MockTransport(print)
@@ -105,6 +107,7 @@ def test_a_change_of_the_client_holds_from_the_next_request_on(library, change):
 
 
 @LIBRARIES
+@pytest.mark.contract("plain-without-plugins")
 def test_what_is_done_to_one_request_does_not_show_in_the_next(library):
     host, client = connected(library)
     with host, client:
@@ -139,6 +142,7 @@ def test_an_option_that_cannot_be_compared_is_passed_on(library):
 
 
 @LIBRARIES
+@pytest.mark.contract("plain-without-plugins")
 def test_a_client_class_that_makes_its_own_requests_goes_on_to_do_so(library):
     class Numbered(library.Client):
         number = 0
@@ -156,6 +160,7 @@ def test_a_client_class_that_makes_its_own_requests_goes_on_to_do_so(library):
 
 
 @LIBRARIES
+@pytest.mark.contract("kept-without-secrets")
 def test_a_client_that_asks_for_ever_new_paths_keeps_few_of_them(library):
     host, client = connected(library)
     with host, client:
@@ -183,6 +188,7 @@ def test_cookies_are_set_kept_replaced_and_sent(flext_world, flext_service):
 
 
 @LIBRARIES
+@pytest.mark.contract("plain-without-plugins")
 def test_a_cookie_jar_of_ones_own_hears_of_each_answer(library, flext_service):
     class Jar(http.cookiejar.CookieJar):
         heard = 0
@@ -261,6 +267,7 @@ def prepared(session, method, path, options):
 
 @given(steps=st.lists(SESSION_STEP, min_size=2, max_size=12))
 @settings(max_examples=300, deadline=None, derandomize=True)
+@pytest.mark.contract("plain-without-plugins")
 def test_sessions_prepare_what_requests_would_whatever_they_go_through(steps):
     host, ours = connected(requests, client=requests.Session)
     with host, ours, requests.Session() as theirs:
@@ -274,6 +281,7 @@ def test_sessions_prepare_what_requests_would_whatever_they_go_through(steps):
 
 
 @pytest.mark.parametrize("change", SESSION_CHANGES)
+@pytest.mark.contract("plain-without-plugins")
 def test_a_change_of_a_session_holds_from_the_next_request_on(change):
     host, ours = connected(requests, client=requests.Session)
     with host, ours, requests.Session() as theirs:
@@ -285,6 +293,7 @@ def test_a_change_of_a_session_holds_from_the_next_request_on(change):
             assert prepared(ours, "GET", "/x", {}) == prepared(theirs, "GET", "/x", {})
 
 
+@pytest.mark.contract("plain-without-plugins")
 def test_what_is_done_to_one_prepared_request_does_not_show_in_the_next():
     host, session = connected(requests, client=requests.Session)
     with host, session:
@@ -300,6 +309,7 @@ def test_what_is_done_to_one_prepared_request_does_not_show_in_the_next():
     assert third.hooks == {"response": []}
 
 
+@pytest.mark.contract("plain-without-plugins")
 def test_a_password_of_a_netrc_is_read_again_for_each_request(tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     monkeypatch.setenv("NETRC", str(netrc))
@@ -313,6 +323,7 @@ def test_a_password_of_a_netrc_is_read_again_for_each_request(tmp_path, monkeypa
     assert sent == [requests.auth._basic_auth_str("ana", each) for each in ("one", "two")]
 
 
+@pytest.mark.contract("kept-without-secrets")
 def test_a_session_that_asks_for_ever_new_paths_keeps_few_of_them():
     host, session = connected(requests, client=requests.Session)
     with host, session:
@@ -342,6 +353,7 @@ def test_a_template_is_of_the_client_as_it_was_when_it_was_looked_at(library):
 
 
 @LIBRARIES
+@pytest.mark.contract("kept-without-secrets")
 def test_a_secret_among_a_clients_headers_is_kept_nowhere_else(library):
     host, client = connected(library, headers={"Authorization": "Bearer canary"})
     with host, client:

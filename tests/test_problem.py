@@ -165,6 +165,7 @@ def relay(server, behind, served):
     server.answer = answer
 
 
+@pytest.mark.contract("service-errors-are-masked")
 def test_the_first_caller_learns_of_the_third_services_error_and_nobodys_secret(
     flext_service, flext_elsewhere, last_service, flext_world
 ):
@@ -201,6 +202,7 @@ def test_the_first_caller_learns_of_the_third_services_error_and_nobodys_secret(
     assert [each for each in CANARIES for one in shown if each in one] == []
 
 
+@pytest.mark.contract("service-errors-are-masked")
 def test_a_credential_that_was_sent_is_masked_without_its_scheme_too(flext_service, flext_world):
     class Logs:
         @hookimpl
@@ -214,6 +216,7 @@ def test_a_credential_that_was_sent_is_masked_without_its_scheme_too(flext_servi
 
 
 @pytest.mark.parametrize("where", [Stage.AUTH, Stage.MESSAGE])
+@pytest.mark.contract("service-errors-are-masked")
 def test_so_is_one_that_a_plugin_took_off_again(flext_service, flext_world, where):
     """As `auth` does: outside of it nobody sees the request with the credential."""
 
@@ -237,6 +240,7 @@ def test_so_is_one_that_a_plugin_took_off_again(flext_service, flext_world, wher
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
+@pytest.mark.contract("service-errors-wait-for-nothing")
 def test_a_body_that_was_not_read_is_not_waited_for(library):
     client = __import__(library)
     head = b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n"
@@ -249,6 +253,7 @@ def test_a_body_that_was_not_read_is_not_waited_for(library):
     assert caught.value.status == 500
 
 
+@pytest.mark.contract("service-errors-wait-for-nothing")
 def test_a_body_that_was_not_read_is_not_waited_for_in_async(flext_async_world):
     with saying(b"HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n") as port:
         service = {"base_url": f"http://127.0.0.1:{port}"}
@@ -263,6 +268,7 @@ def test_a_body_that_was_not_read_is_not_waited_for_in_async(flext_async_world):
         flext_async_world.run(main)
 
 
+@pytest.mark.contract("service-errors-wait-for-nothing")
 def test_a_body_that_was_not_read_is_not_waited_for_in_requests():
     import requests
 

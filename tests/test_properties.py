@@ -81,6 +81,7 @@ def same(script: Script, worlds, names, services) -> None:
 
 @bounded(180)
 @given(script=scripts())
+@pytest.mark.contract("all-worlds-alike", "body-end-is-told-once")
 def test_all_worlds_see_the_same(worlds, services, script):
     """What each hook, the service and the application saw, call by call.
 
@@ -92,6 +93,7 @@ def test_all_worlds_see_the_same(worlds, services, script):
 
 @bounded(60)
 @given(script=scripts(cancelled=True))
+@pytest.mark.contract("all-worlds-alike")
 def test_both_event_loops_see_the_same_where_tasks_are_cancelled(worlds, services, script):
     same(script, worlds, ("httpx async", "httpx2 async"), services)
 
@@ -106,6 +108,7 @@ def pair():
 @pytest.mark.parametrize("name", WORLDS)
 @bounded(100)
 @given(talk=conversations)
+@pytest.mark.contract("plain-without-plugins")
 def test_a_client_without_plugins_does_what_the_plain_one_does(worlds, pair, name, talk):
     """What arrives, to the letter, and what the caller sees, redirects and errors included."""
     composed, plain = twins(talk, worlds[name], pair)

@@ -85,6 +85,7 @@ def test_a_session_joins_relative_addresses_and_keeps_cookies_hooks_and_headers(
     assert answer.elapsed.total_seconds() > 0
 
 
+@pytest.mark.contract("own-origin-only", "client-keeps-its-request")
 def test_a_redirect_elsewhere_goes_bare_and_the_answers_requests_are_the_callers(
     flext_service, flext_elsewhere, connect
 ):
@@ -99,6 +100,7 @@ def test_a_redirect_elsewhere_goes_bare_and_the_answers_requests_are_the_callers
     )
 
 
+@pytest.mark.contract("origins-are-compared-whole")
 def test_an_adapter_compares_origins_where_requests_compares_prefixes(flext_elsewhere):
     """requests sends `http://a.example.evil.invalid` to what was mounted for `http://a.example`."""
     service = {
@@ -128,6 +130,7 @@ def test_streaming_reads_as_it_arrives(flext_service, connect):
 @pytest.mark.parametrize(
     "kind", [iter, lambda parts: map(bytes, parts), lambda parts: (each for each in parts)]
 )
+@pytest.mark.contract("sent-once")
 def test_a_body_of_any_iterator_is_sent_once(flext_service, kind):
     class Again:
         @hookimpl
@@ -249,6 +252,7 @@ def test_a_redirect_to_no_address_is_requests_own_error(flext_service, connect, 
         connect().get("/")
 
 
+@pytest.mark.contract("plain-without-plugins")
 def test_what_a_session_is_told_between_two_requests_holds_from_the_second_on(
     connect, monkeypatch, tmp_path
 ):
@@ -283,6 +287,7 @@ def test_what_a_session_is_told_between_two_requests_holds_from_the_second_on(
         assert ours.seen["verify"] is False
 
 
+@pytest.mark.contract("hops-share-a-call")
 def test_a_call_of_another_session_inside_one_is_a_call_of_its_own(flext_service, flext_elsewhere):
     services = {"one": {"base_url": flext_service.url}, "two": {"base_url": flext_elsewhere.url}}
     with Host({"services": services}) as host:

@@ -754,6 +754,7 @@ def marked(error):
 
 @pytest.mark.parametrize("plugins", [[Marks], [Gives, Marks]])
 @pytest.mark.parametrize("answer", [Answer(delay=1), Answer(reset=True)])
+@pytest.mark.contract("errors-show-no-secret")
 def test_no_error_tells_further_out_what_plugins_put_on_a_request(
     flext_service, flext_world, plugins, answer
 ):

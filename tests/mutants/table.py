@@ -1,0 +1,614 @@
+"""What is broken, in the order of the contract's page, and which tests have to notice."""
+
+from mutants.mutant import Mutant
+
+BODIES, GATE, HOP = "_clients/bodies.py", "_clients/gate.py", "_clients/hop.py"
+CANCELLATION = "_clients/cancellation.py"
+MESSAGES, HTTPX_MESSAGES = "_clients/messages.py", "_clients/httpx/messages.py"
+HTTPX, HTTPX_WIRE = "_clients/httpx/client.py", "_clients/httpx/wire.py"
+SESSION, REQUESTS_WIRE = "_clients/requests/client.py", "_clients/requests/wire.py"
+RAW, REQUESTS_MESSAGES = "_clients/requests/bodies.py", "_clients/requests/messages.py"
+CHAIN, SMALL_HOOKS = "_chain/__init__.py", "_chain/small_hooks.py"
+DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
+CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
+COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
+RUNTIME, MASKING = "_runtime.py", "_masking.py"
+SERVICE_ERRORS = "_service_errors.py"
+
+REQUEST = [
+    Mutant("hops-share-a-call", f"{HOP}::hop", "call.attempt += 1", "pass", "for_each_hop"),
+    Mutant(
+        "hops-share-a-call",
+        f"{HTTPX}::client_class.send",
+        "request.extensions.pop(CALL, None)",
+        "pass",
+        "same_request_object",
+    ),
+    Mutant(
+        "plugins-get-a-clone",
+        f"{MESSAGES}::ServiceMessages.adopt",
+        "clone = self._copy(request)",
+        "clone = request",
+    ),
+    Mutant(
+        "client-keeps-its-request",
+        f"{HOP}::hop",
+        "response.request = request",
+        "pass",
+        "callers_request_back",
+    ),
+    Mutant(
+        "attempts-start-unmarked",
+        f"{CHAIN}::Around.__init__",
+        "layer.stage <= Stage.AUTH",
+        "False",
+    ),
+    Mutant(
+        "attempts-start-unmarked",
+        f"{CHAIN}::Send.__call__",
+        "response.request = message",
+        "pass",
+        "further_in",
+    ),
+    Mutant("guard-inward-shares", f"{CHAIN}::Around.__init__", "layer.stage <= Stage.AUTH", "True"),
+    Mutant(
+        "own-origin-only",
+        f"{CHANNEL}::Channel.hop",
+        "if wire.messages.owns(request):",
+        "if True:",
+        "gets_a_bare_request",
+    ),
+    Mutant(
+        "own-origin-only",
+        f"{HTTPX_WIRE}::HttpxWire._context",
+        "self._service.cert if own else None",
+        "self._service.cert",
+        "client_certificate",
+    ),
+    Mutant(
+        "origins-are-compared-whole",
+        f"{HTTPX_MESSAGES}::HttpxMessages.owns",
+        "return (url.raw_scheme, url.raw_host, url.port) == self._origin or self._is_own(url)",
+        "return str(url).startswith(self._service.base_url)",
+    ),
+    Mutant(
+        "origins-are-compared-whole",
+        f"{REQUESTS_MESSAGES}::beginning",
+        'return f"{url.scheme}://{url.netloc}/"',
+        'return f"{url.scheme}://{url.netloc}"',
+        "compares_origins",
+    ),
+    Mutant("no-turning-elsewhere", f"{GATE}::GatedWire.send", "if not own:", "if False:"),
+    Mutant(
+        "callers-headers-win",
+        f"{MESSAGES}::ServiceMessages.adopt",
+        "headers.get(name) in (None, self._defaults.get(name.lower()))",
+        "headers.get(name) != 0",
+    ),
+    Mutant(
+        "proxy-for-each-origin",
+        f"{GATE}::proxy_for",
+        "proxies = getproxies()",
+        "proxies = {}",
+        "environment_proxies",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX_MESSAGES}::HttpxMessages._copy",
+        """
+        self._lib.Request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            stream=stream,
+            extensions=request.extensions,
+        )
+        """,
+        """
+        self._lib.Request(
+            request.method,
+            request.url,
+            headers=dict(request.headers),
+            stream=stream,
+            extensions=request.extensions,
+        )
+        """,
+        "plain_one_does",
+    ),
+]
+
+PREPARED_REQUESTS = [
+    # httpx: what came of an earlier request holds while the client is as it was
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX}::Prepared.hold",
+        "self._is_secret or self._headers == client.headers.raw",
+        "self._is_secret or True",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX}::Prepared.hold",
+        "self._base_url is not client.base_url",
+        "False",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX}::_prepared_requests.build_request",
+        "_all_unset(options) and not self.cookies and not self.params",
+        "_all_unset(options) and not self.cookies",
+        "change_of_the_client",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX}::_prepared_requests.build_request",
+        "_all_unset(options) and not self.cookies and not self.params",
+        "_all_unset(options) and not self.params",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX}::_prepared_requests._all_unset",
+        "value is not defaults.get(name, defaults)",
+        "False",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX}::Prepared.joined",
+        'self.base and url[:1] == "/" and url[1:2] != "/" and "#" not in url',
+        'self.base and url[:1] == "/" and "#" not in url',
+        "whatever_the_client",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX}::Prepared.joined",
+        'self.base and url[:1] == "/" and url[1:2] != "/" and "#" not in url',
+        'self.base and url[:1] == "/" and url[1:2] != "/"',
+        "whatever_the_client",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX}::_prepared_requests.build_request",
+        "again.read()",
+        "pass",
+        "whatever_the_client",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX}::_prepared_requests",
+        "if kind not in {module.Client, module.AsyncClient}:",
+        "if False:",
+        "makes_its_own_requests",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{HTTPX}::_cookies.extract_cookies",
+        'own or "set-cookie" in response.headers or "set-cookie2" in response.headers',
+        '"set-cookie" in response.headers or "set-cookie2" in response.headers',
+        "jar_of_ones_own",
+    ),
+    # requests: the same for sessions
+    Mutant(
+        "plain-without-plugins",
+        f"{SESSION}::merge_environment_settings",
+        "known is None or known[0] != state",
+        "known is None",
+        "told_between",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{SESSION}::prepare_request",
+        "list(self.headers.items())",
+        "()",
+        "change_of_a_session",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{SESSION}::prepare_request",
+        "own = self.auth or self.params or self.cookies or any(self.hooks.values())",
+        "own = self.params or self.cookies or any(self.hooks.values())",
+        "change_of_a_session",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{SESSION}::prepare_request",
+        'if "Authorization" in first.headers:',
+        "if False:",
+        "netrc",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{SESSION}::prepare_request",
+        "{event: [*hooks] for event, hooks in first.hooks.items()}",
+        "{event: hooks for event, hooks in first.hooks.items()}",
+        "prepared_request_does_not_show",
+    ),
+    Mutant(
+        "kept-without-secrets",
+        f"{HTTPX}::Prepared.parsed",
+        'self._is_secret or "?" in url or "@" in url',
+        "self._is_secret",
+        "ever_new_paths",
+    ),
+    Mutant(
+        "kept-without-secrets",
+        f"{HTTPX}::Prepared.parsed",
+        "self.urls.clear()",
+        "pass",
+        "ever_new_paths",
+    ),
+]
+
+ORDER = [
+    Mutant(
+        "stages-order",
+        f"{COMPOSITION}::compose",
+        "settings.order.index(each.name) if settings.order else each.stage",
+        "settings.order.index(each.name) if settings.order else 0",
+    ),
+    Mutant(
+        "answer-without-sending",
+        f"{SMALL_HOOKS}::_Run.answer",
+        "self._layers[:place]",
+        "self._layers",
+        "spares_the_service",
+    ),
+    Mutant(
+        "superseded-is-closed",
+        f"{CHAIN}::Send._again",
+        "if self.response is not None:",
+        "if False:",
+    ),
+    Mutant(
+        "superseded-is-closed",
+        f"{CHAIN}::Around.__call__",
+        "if send.response is not None:",
+        "if False:",
+    ),
+    Mutant("sending-again", f"{CHAIN}::Send.__call__", "if self._busy:", "if False:", "returned"),
+    Mutant(
+        "sending-again",
+        f"{CHAIN}::Send._again",
+        "if not wire.messages.replayable(message):",
+        "if False:",
+        "replayed",
+    ),
+    Mutant(
+        "sync-awaits-the-connection-only",
+        f"{DRIVE}::_unwound",
+        "warned.add(frame)",
+        "coroutine.close(); raise error",
+        "foreign",
+    ),
+]
+
+FAILURE = [
+    Mutant(
+        "wire-errors-pass",
+        f"{CHAIN}::Around.__call__",
+        "if error is send.error or not isinstance(error, Exception):",
+        "if not isinstance(error, Exception):",
+    ),
+    Mutant(
+        "plugin-errors-name-the-plugin",
+        f"{SMALL_HOOKS}::_Run.blame",
+        "place, shape = self.steps[at]",
+        "place, shape = self.steps[0]",
+        "among_neighbours",
+    ),
+    Mutant(
+        "only-its-own-send-passes",
+        f"{CHAIN}::Around.__call__",
+        "if error is send.error or not isinstance(error, Exception):",
+        "if True:",
+    ),
+    Mutant(
+        "errors-show-no-secret",
+        f"{REQUESTS_WIRE}::RequestsWire._dispatch",
+        "error.request = None",
+        "pass",
+        "further_out",
+    ),
+    Mutant(
+        "service-errors-are-masked",
+        f"{SERVICE_ERRORS}::_masked",
+        "return mask(value)",
+        "return value",
+        "nobodys_secret",
+    ),
+    Mutant(
+        "service-errors-are-masked",
+        f"{MASKING}::_credentials",
+        'yield shown.partition(" ")[2]',
+        "pass",
+        "without_its_scheme",
+    ),
+    Mutant(
+        "service-errors-wait-for-nothing",
+        f"{SERVICE_ERRORS}::_body",
+        "if raw is None or raw.closed:",
+        "if True:",
+        "in_requests",
+    ),
+]
+
+REFUSAL = [
+    Mutant(
+        "refusal-is-native",
+        f"{HOP}::hop",
+        "raise native(failed, library.refused)",
+        "raise failed",
+    ),
+    Mutant(
+        "refusal-keeps-its-class",
+        "_errors.py::_native_class",
+        'body = {"__module__": kind.__module__, "__doc__": kind.__doc__, "__reduce__": reduce}',
+        'body = {"__module__": kind.__module__, "__doc__": kind.__doc__}',
+    ),
+]
+
+OBSERVER = [
+    Mutant(
+        "observer-hurts-nobody",
+        f"{CHAIN}::Observed.__call__",
+        "if error is not send.error:",
+        "if error is not send.error: raise",
+        "observer_that_raises",
+    ),
+    Mutant(
+        "observer-hurts-nobody",
+        f"{CHAIN}::Observed.__call__",
+        "await send(message)",
+        "pass",
+        "observer_that_raises",
+    ),
+    Mutant(
+        "observer-hurts-nobody",
+        f"{CHANNEL}::Channel.report",
+        "if last is None or now - last >= REPORT_SECONDS:",
+        "if True:",
+        "observer_that_raises",
+    ),
+    Mutant(
+        "observer-changes-nothing",
+        f"{CHAIN}::Observed.__call__",
+        """
+        if send.error is not None:
+            raise send.error
+        """,
+        "pass",
+        "change_an_outcome",
+    ),
+    Mutant(
+        "observer-changes-nothing",
+        f"{CHAIN}::Send._again",
+        'raise PluginError("an observer cannot send twice", self._around.name)',
+        "pass",
+        "send_twice",
+    ),
+]
+
+CANCELLATIONS = [
+    Mutant(
+        "cancellation-unwinds",
+        f"{GATE}::GatedWire._admitted",
+        "self._gate.leave()",
+        "pass",
+        "unwinds_every_layer",
+    ),
+    Mutant(
+        "cancellation-unwinds",
+        f"{HTTPX_WIRE}::HttpxWire._dispatch",
+        "await steady(pool.handle_async_request(request), _discard)",
+        "await pool.handle_async_request(request)",
+        "unwinds_every_layer",
+    ),
+    Mutant(
+        "cancellation-is-put-off",
+        f"{CANCELLATION}::steady",
+        "yield from _landing(end.value, discard)",
+        "pass",
+        "put_off",
+    ),
+    Mutant(
+        "cancellation-is-put-off",
+        f"{CANCELLATION}::steady",
+        """
+        if put_off:
+            yield
+        """,
+        "pass",
+        "put_off",
+    ),
+    Mutant(
+        "cancellation-is-put-off",
+        f"{CANCELLATION}::steady",
+        "not str(error).startswith(ANYIO)",
+        "True",
+        "anyio",
+    ),
+]
+
+DEADLINE = [
+    Mutant(
+        "deadline-is-nobodys-failure",
+        "_deadline.py::Limit.__exit__",
+        "if isinstance(error, self._timed_out) and self._passed:",
+        "if False:",
+        "slow_answer",
+    ),
+    Mutant(
+        "deadline-ends-a-body",
+        f"{BODIES}::Body._limited",
+        "with self._limit:",
+        "with NO_LIMIT:",
+        "still_read",
+    ),
+    Mutant(
+        "deadline-ends-a-body",
+        f"{BODIES}::Body.__anext__",
+        "async with self._limit:",
+        "async with NO_LIMIT:",
+        "still_read",
+    ),
+    Mutant(
+        "deadline-ends-a-body",
+        f"{RAW}::Raw._next",
+        "with self._limit:",
+        "with NO_LIMIT:",
+        "still_read",
+    ),
+    Mutant(
+        "deadline-frees",
+        f"{GATE}::GatedWire._admitted",
+        "await self.close(response)",
+        "pass",
+        "trickles_in",
+    ),
+]
+
+BODY = [
+    Mutant(
+        "answers-stream",
+        f"{GATE}::GatedWire._admitted",
+        "response = await self._dispatch(request, call, None, own=own)",
+        """
+        response = await self._dispatch(request, call, None, own=own)
+        await self.read(response)
+        """,
+    ),
+    Mutant(
+        "body-end-is-told-once",
+        f"{RAW}::Raw.replay",
+        "self._watchers, self._ending = [], None",
+        "pass",
+        "all_worlds",
+    ),
+    Mutant(
+        "broken-for-all",
+        f"{BODIES}::Body.__iter__",
+        "self.close()",
+        "pass",
+        "nobody_closes_it",
+    ),
+]
+
+OPENING = [
+    Mutant(
+        "opening-is-all-or-nothing",
+        f"{CHANNEL}::Channel._open",
+        "for failed in await self._release():",
+        "for failed in []:",
+    ),
+    Mutant(
+        "closing-runs-everything",
+        f"{CHANNEL}::Channel._release",
+        "reversed(self.resources)",
+        "self.resources",
+    ),
+    Mutant(
+        "closing-runs-everything",
+        f"{CHANNEL}::Channel._release",
+        "failed.append(error)",
+        "failed.append(error); break",
+    ),
+]
+
+LIFETIMES = [
+    Mutant(
+        "connections-end-with-their-loop",
+        f"{CHANNEL}::Channel.open",
+        "await anext(self._keeper)",
+        "pass",
+        "three_asyncio_runs",
+    ),
+    Mutant(
+        "fork-starts-afresh",
+        f"{HOST}::_after_fork",
+        "runtime.renew(closed=runtime.channels.closed)",
+        "pass",
+        "forked_children",
+    ),
+    Mutant(
+        "fork-starts-afresh",
+        f"{HOST}::_after_fork",
+        "runtime.renew(closed=runtime.channels.closed)",
+        "runtime.renew(closed=False)",
+        "closed_before_a_fork",
+    ),
+]
+
+ONCE = [
+    Mutant(
+        "once-survives-its-leader",
+        f"{SINGLEFLIGHT}::SingleFlight.once",
+        "if not flight.abandoned:",
+        "if True:",
+        "leader",
+    ),
+    Mutant(
+        "once-never-deadlocks",
+        f"{SINGLEFLIGHT}::SingleFlight._would_deadlock",
+        "return stuck or not needs.isdisjoint(mine)",
+        "return stuck",
+        "wait_for_itself|wait_for_each_other",
+    ),
+    Mutant(
+        "once-never-deadlocks",
+        f"{SINGLEFLIGHT}::SingleFlight._would_deadlock",
+        "return stuck or not needs.isdisjoint(mine)",
+        "return not needs.isdisjoint(mine)",
+        "own_loop_thread",
+    ),
+    Mutant(
+        "once-never-deadlocks",
+        f"{SINGLEFLIGHT}::SingleFlight._would_deadlock",
+        "if each.loop_thread in self._blocked:",
+        "if False:",
+        "at_one_remove",
+    ),
+]
+
+OTHER_SERVICES = [
+    Mutant(
+        "no-part-in-its-own",
+        f"{CONNECTION}::Connection.request",
+        "(outer.absent if outer else frozenset()) | {id(self._layer.plugin)}",
+        "(outer.absent if outer else frozenset()) | set()",
+        "log_in_at_itself",
+    ),
+    Mutant("no-login-loops", f"{RUNTIME}::Runtime._compose", "if name in path:", "if False:"),
+]
+
+CALL = [
+    Mutant("call-on-everything", f"{HOP}::hop", "response.extensions[CALL] = call", "pass"),
+    Mutant("call-on-everything", f"{HOP}::hop", "error.flext_call = call", "pass"),
+    Mutant(
+        "correlation-id-is-sent",
+        f"{MESSAGES}::ServiceMessages.adopt",
+        "headers[CORRELATION] = call.correlation_id",
+        "pass",
+        "id_of_its_own",
+    ),
+    Mutant(
+        "correlation-id-is-checked",
+        f"{MESSAGES}::ServiceMessages.adopt",
+        "(own := correlation(headers[CORRELATION])) is not None",
+        "(own := headers[CORRELATION]) is not None",
+        "header_that_is_none",
+    ),
+    Mutant(
+        "correlation-id-is-checked",
+        "_call.py::_bound",
+        "found = correlation(value)",
+        "found = str(value)",
+        "came_from_outside",
+    ),
+]
+
+MUTANTS = [
+    *(*REQUEST, *PREPARED_REQUESTS, *ORDER, *FAILURE, *REFUSAL, *OBSERVER, *CANCELLATIONS),
+    *(*DEADLINE, *BODY, *OPENING, *LIFETIMES, *ONCE, *OTHER_SERVICES, *CALL),
+]
