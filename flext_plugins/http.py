@@ -28,7 +28,7 @@ _LONGEST_DATE = 64
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a URL leads: scheme, host and port (RFC 6454); two are equal if these are the same.
+    """Scheme, host and port of a URL (RFC 6454); two are equal if these are the same.
 
     Make one with `Origin.of(url)`, which brings all spellings into one form. `str()` gives it as a
     URL without user info, path and default port.

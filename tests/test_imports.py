@@ -515,3 +515,32 @@ def test_pickled_errors_records_and_settings_load_in_another_process(package):
     pickled, expected = ast.literal_eval(run(dump))
     load = f"import pickle; each = pickle.loads({pickled!r}); print(repr(({shown},)))"
     assert run(load).strip() == expected
+
+
+PARTICIPLES = {"asked", "found", "given", "made", "said", "told"}
+
+
+def names_of(path):
+    """The names of a module's functions and classes, and of the attributes they have."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name, node
+        if isinstance(node, ast.ClassDef):
+            fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+            yield from ((each.target.id, each) for each in fields)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr, node
+
+
+@pytest.mark.parametrize("path", [*MODULES, *CONTRIB], ids=at)
+def test_a_name_says_what_something_is_and_not_how_it_came(path):
+    assert [at(path, node) for name, node in names_of(path) if name.strip("_") in PARTICIPLES] == []
+
+
+@pytest.mark.parametrize("path", [*MODULES, *CONTRIB], ids=at)
+def test_a_docstring_begins_with_a_verb_or_a_noun(path):
+    documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in ast.walk(tree(path)):
+        text = ast.get_docstring(node) if isinstance(node, documented) else None
+        headless = re.match(r"(What|Who|Where|How|The same|Of|As) ", text or "")
+        assert not headless, f"{at(path)}: {text}"

@@ -94,7 +94,7 @@ class PluginConformance:
             self._breaks(rule, WORLDS[0], f"an ordinary request came out as {came}")
 
     def test_settings_named_like_secrets_are_secret(self) -> None:
-        """What is named like a secret is a `Secret`: it may stand elsewhere, and is never shown."""
+        """A setting that is named like a secret is a `Secret`, which is never shown."""
         model = getattr(self.plugin, "Settings", None)
         if found := [*open_secrets(model)] if model else []:
             seen = f"{', '.join(found)} can hold plain text, expected flext_plugins.Secret"
@@ -106,7 +106,7 @@ class PluginConformance:
             self._breaks("no plugin imports a client library", ANY, ", ".join(found))
 
     def test_it_does_the_same_in_all_worlds(self) -> None:
-        """The same requests and answers come to the same, sync and async, in every library."""
+        """Equal requests and answers have equal outcomes, sync and async, in every library."""
         first, *others = WORLDS
         expected = self._traced(first)
         moving: frozenset[Place] = frozenset()
@@ -145,7 +145,7 @@ class PluginConformance:
 
     @in_each_world
     def test_cancellation_and_errors_unwind_it(self, world: str) -> None:
-        """What comes from inside passes through, and leaves the plugin as it was."""
+        """An error or cancellation from inside passes through, and leaves the plugin as it was."""
         rule = "cancellation and errors unwind every layer"
         with self._rig(world) as rig:
             before = rig.send()

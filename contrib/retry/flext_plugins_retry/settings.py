@@ -9,7 +9,7 @@ Status: TypeAlias = Annotated[int, Field(ge=400, le=599)]
 
 
 class RetrySettings(BaseModel):
-    """How often, how soon and after which failures a request is sent again."""
+    """Settings: how often, how soon and after which failures a request is sent again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

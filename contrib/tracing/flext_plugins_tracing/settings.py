@@ -10,7 +10,7 @@ Exporter: TypeAlias = Literal["otlp", "console"]
 
 
 class TracingSettings(BaseModel):
-    """What is passed on to the service, and where spans go unless the application decides."""
+    """Settings: what is passed on to the service, and where spans go by default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -38,7 +38,7 @@ class PoolTimeout(WireError, Timeout):
 
 
 def failure_of(error: BaseException) -> Failure | None:
-    """Where on the wire `error` arose, or `None` if it did not."""
+    """The place on the wire where `error` arose, or `None`."""
     if isinstance(error, PoolTimeout):
         return Failure.POOL
     if isinstance(error, requests.ConnectTimeout):
@@ -53,7 +53,7 @@ def failure_of(error: BaseException) -> Failure | None:
 
 
 def _broken(error: BaseException) -> Failure | None:
-    """What requests calls a `ConnectionError`, told apart by the errors inside it."""
+    """Tell apart by the errors inside it what requests calls a `ConnectionError`."""
     inside: list[Any] = [error]
     for each in inside:
         if isinstance(each, (exceptions.NewConnectionError, exceptions.ConnectTimeoutError)):
