@@ -26,7 +26,7 @@ test: test-setup
 test-all: test-slow test-others test-lowest
 
 test-slow: test-setup
-	@.venv/bin/python $(PYTEST) -m slow
+	@.venv/bin/python $(PYTEST) -n 2 -m slow
 
 # The other tested interpreters: the oldest and the newest run what plugins do, those between them the core. What is
 # marked `once` one interpreter shows for all.
@@ -35,7 +35,7 @@ test-others: test-setup
 	  if ! python=$$(sh tools/interpreters.sh find $$version); then \
 	    echo "Python $$version is not on this machine: nothing was run with it."; \
 	  elif ! .venv/bin/python --version | grep -q " $$version[.]"; then \
-	    sh tools/stopwatch.sh "set-up of .venv-$$version" $(MORE) .venv-$$version/test PYTHON="$$python"; \
+	    sh tools/stopwatch.sh "set-up of .venv-$$version" $(MORE) -s .venv-$$version/test PYTHON="$$python"; \
 	    .venv-$$version/bin/python --version; \
 	    case "$$python" in \
 	      "$$(sh tools/interpreters.sh oldest)" | "$$(sh tools/interpreters.sh newest)") only= ;; \
@@ -48,12 +48,12 @@ test-others: test-setup
 # Every dependency at the minimum that a pyproject.toml declares, on the oldest interpreter.
 test-lowest: test-setup
 	@sh tools/stopwatch.sh "set-up of .venv-lowest" \
-	  $(MORE) .venv-lowest/test PYTHON="$$(sh tools/interpreters.sh oldest)" CONSTRAINTS=constraints-lowest.txt
+	  $(MORE) -s .venv-lowest/test PYTHON="$$(sh tools/interpreters.sh oldest)" CONSTRAINTS=constraints-lowest.txt
 	@echo "$$(.venv-lowest/bin/python --version) with the lowest versions"
 	@.venv-lowest/bin/python $(PYTEST) -m "not slow"
 
 test-setup:
-	@sh tools/stopwatch.sh "set-up of .venv" $(MORE) .venv/test $(OIDC)/node_modules/.package-lock.json servers
+	@sh tools/stopwatch.sh "set-up of .venv" $(MORE) -s .venv/test $(OIDC)/node_modules/.package-lock.json servers
 
 servers:
 	@sh tools/servers.sh
