@@ -1,32 +1,62 @@
 # Two commands do all the set-up: `make demo` and `make test`. Both need Python 3.11+ and a package index.
 
-PYTHON ?= $(firstword $(shell sh tools/interpreters.sh))
+PYTHON ?= $(shell sh tools/interpreters.sh first)
 OURS = -e '.[cli,httpx2,requests]' \
   $(patsubst %,-e contrib/%,auth circuit-breaker devstack ldap metrics retry tracing)
+CONSTRAINTS = constraints.txt
 INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contrib/*/pyproject.toml)
 OIDC = contrib/auth/tests/oidc
 PIP = -m pip --disable-pip-version-check --quiet
+MORE = $(MAKE) --no-print-directory
+# Four at a time on any machine: the tests wait more than they work.
+PYTEST = -m pytest -q -n 4 --dist loadfile
 
-.PHONY: demo test lint mutants compare bench bench-check constraints clean
+.PHONY: demo test test-all test-slow test-others test-lowest test-setup servers
+.PHONY: lint mutants compare bench bench-check constraints clean
 
 demo: .venv/demo
 	.venv/bin/flext-devstack demo
 
-# Four at a time on any machine: the tests wait more than they work. What is marked `once` one interpreter shows for all,
-# and what plugins do the first and the last.
-test: .venv/test $(OIDC)/node_modules/.package-lock.json
-	@sh tools/servers.sh
-	@set -e; for python in $$(sh tools/interpreters.sh); do \
-	  folder=.venv; chosen=; only=; \
-	  if ! [ "$$python" = "$(PYTHON)" ]; then \
-	    chosen="not once"; \
-	    [ "$$python" = "$(lastword $(shell sh tools/interpreters.sh))" ] || only=tests; \
-	    folder=.venv-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-	    $(MAKE) --no-print-directory $$folder/test PYTHON="$$python"; \
+# Everything on one interpreter, apart from what is marked `slow`: it needs minutes or an environment of its own.
+test: test-setup
+	@.venv/bin/python --version
+	@.venv/bin/python $(PYTEST) -m "not slow"
+
+# The rest.
+test-all: test-slow test-others test-lowest
+
+test-slow: test-setup
+	@.venv/bin/python $(PYTEST) -n 2 -m slow
+
+# The other tested interpreters: the oldest and the newest run what plugins do, those between them the core. What is
+# marked `once` one interpreter shows for all.
+test-others: test-setup
+	@set -e; for version in $$(sh tools/interpreters.sh tested); do \
+	  if ! python=$$(sh tools/interpreters.sh find $$version); then \
+	    echo "Python $$version is not on this machine: nothing was run with it."; \
+	  elif ! .venv/bin/python --version | grep -q " $$version[.]"; then \
+	    sh tools/stopwatch.sh "set-up of .venv-$$version" $(MORE) -s .venv-$$version/test PYTHON="$$python"; \
+	    .venv-$$version/bin/python --version; \
+	    case "$$python" in \
+	      "$$(sh tools/interpreters.sh oldest)" | "$$(sh tools/interpreters.sh newest)") only= ;; \
+	      *) only=tests ;; \
+	    esac; \
+	    .venv-$$version/bin/python $(PYTEST) -m "not once and not slow" $$only; \
 	  fi; \
-	  echo "== $$($$folder/bin/python --version)"; \
-	  $$folder/bin/python -m pytest -q -n 4 --dist loadfile -m "$$chosen" $$only; \
 	done
+
+# Every dependency at the minimum that a pyproject.toml declares, on the oldest interpreter.
+test-lowest: test-setup
+	@sh tools/stopwatch.sh "set-up of .venv-lowest" \
+	  $(MORE) -s .venv-lowest/test PYTHON="$$(sh tools/interpreters.sh oldest)" CONSTRAINTS=constraints-lowest.txt
+	@echo "$$(.venv-lowest/bin/python --version) with the lowest versions"
+	@.venv-lowest/bin/python $(PYTEST) -m "not slow"
+
+test-setup:
+	@sh tools/stopwatch.sh "set-up of .venv" $(MORE) -s .venv/test $(OIDC)/node_modules/.package-lock.json servers
+
+servers:
+	@sh tools/servers.sh
 
 lint: .venv/test
 	.venv/bin/ruff check .
@@ -47,18 +77,16 @@ compare: .venv-compare/peers
 	.venv-compare/bin/python -m benchmarks.compare $(if $(RECORD),record)
 
 # Prints what things cost beside other libraries; RECORD=1 also writes results.json, the page and its chart.
-bench: .venv-speed/peers
-	@sh tools/servers.sh
+bench: .venv-speed/peers servers
 	.venv-speed/bin/python -m benchmarks.speed $(if $(RECORD),record)
 
 # A minute of it: whether the targets are kept.
-bench-check: .venv-speed/peers
-	@sh tools/servers.sh
+bench-check: .venv-speed/peers servers
 	.venv-speed/bin/python -m benchmarks.speed check
 
 # The newest Python, since one peer asks for 3.12; which of them this one cannot have is noted, and why.
 .venv-%/peers: $(INPUTS) benchmarks/%/requirements.txt
-	@$(MAKE) --no-print-directory .venv-$*/pip PYTHON="$(lastword $(shell sh tools/interpreters.sh))"
+	@$(MORE) .venv-$*/pip PYTHON="$$(sh tools/interpreters.sh newest)"
 	.venv-$*/bin/python $(PIP) install -c constraints.txt $(OURS) pytest h11
 	@rm -rf .venv-$*/not-installed && mkdir .venv-$*/not-installed
 	@for pin in $$(cat benchmarks/$*/requirements.txt); do \
@@ -69,13 +97,15 @@ bench-check: .venv-speed/peers
 	@touch $@
 
 %/demo: $(INPUTS)
-	@$(MAKE) --no-print-directory $*/pip
+	@$(MORE) $*/pip
 	$*/bin/python $(PIP) install -c constraints.txt $(OURS)
 	@touch $@
 
+.venv-lowest/test: constraints-lowest.txt
+
 %/test: $(INPUTS)
-	@$(MAKE) --no-print-directory $*/pip
-	$*/bin/python $(PIP) install -c constraints.txt $(OURS) -r tests/requirements.txt
+	@$(MORE) $*/pip
+	$*/bin/python $(PIP) install -c $(CONSTRAINTS) $(OURS) -r tests/requirements.txt
 	@touch $@ $*/demo
 
 %/pip:

@@ -1,3 +1,30 @@
-"""What all tests use: the kit that plugin authors get."""
+"""The kit that plugin authors get, for all tests; the seconds of each distribution, at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
 
 pytest_plugins = ["flext_plugins.testing"]
+
+
+@pytest.hookimpl(trylast=True)  # below the slowest tests
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the seconds that each distribution's tests took, those of all processes together."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[_distribution(report.nodeid)] += report.duration
+    if seconds:
+        terminalreporter.section("seconds of tests, by distribution")
+        for name, spent in seconds.most_common():
+            terminalreporter.write_line(f"{spent:8.2f}s {name}")
+
+
+def _distribution(nodeid: str) -> str:
+    """Name the distribution whose test this is, from where it lies: `contrib/auth/tests/...`."""
+    top, _, below = nodeid.partition("/")
+    return f"flext-plugins-{below.partition('/')[0]}" if top == "contrib" else "flext-plugins"

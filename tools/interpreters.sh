@@ -1,36 +1,77 @@
 #!/bin/sh
-# Prints the Python interpreters from 3.11 to 3.13 that are on this machine, one for each version, the one that `python3`
-# means first. `check PYTHON` makes sure that it is there and can make an environment.
+# Looks for Python interpreters on this machine.
+#   tested          prints the versions that the project is tested with, which the classifiers name
+#   first           prints the interpreter to use: what `python3` means, otherwise the oldest; any from 3.11 on will do
+#   oldest, newest  print the interpreter of the oldest and the newest tested version that is here
+#   find VERSION    prints the interpreter of that version, or fails
+#   check PYTHON    makes sure that this interpreter can make an environment, and says so if it has not been tested
 set -u
 
-works() {
-    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1
-}
+tested="3.11 3.12 3.13"
+newer="3.14 3.15 3.16 3.17 3.18 3.19"
 
 version() {
-    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+    "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null
 }
 
-if [ "${1:-}" = check ]; then
-    if [ -z "${2:-}" ]; then
-        echo "Python 3.11, 3.12 or 3.13 is needed, and none was found." >&2
-        exit 1
-    fi
-    "$2" -c 'import ensurepip, venv' >/dev/null 2>&1 && exit 0
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        apt-get update -qq && apt-get install -y -qq "python$(version "$2")-venv" >/dev/null && exit 0
-    fi
-    echo "$2 cannot make an environment: install its venv module (Debian: python3-venv)." >&2
-    exit 1
-fi
+new_enough() {
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1
+}
 
-seen=""
-for python in python3 python3.11 python3.12 python3.13 \
-    "$HOME"/.pyenv/versions/3.11.*/bin/python \
-    "$HOME"/.pyenv/versions/3.12.*/bin/python \
-    "$HOME"/.pyenv/versions/3.13.*/bin/python; do
-    works "$python" || continue
-    case " $seen " in *" $(version "$python") "*) continue ;; esac
-    seen="$seen $(version "$python")"
-    echo "$python"
-done
+find() {
+    for python in python3 "python$1" "$HOME"/.pyenv/versions/"$1".*/bin/python; do
+        if [ "$(version "$python")" = "$1" ]; then
+            echo "$python"
+            return
+        fi
+    done
+    return 1
+}
+
+first() {
+    if new_enough python3; then
+        echo python3
+        return
+    fi
+    for each in $tested $newer; do
+        find "$each" && return
+    done
+}
+
+check() {
+    if [ -z "$1" ] || ! new_enough "$1"; then
+        echo "Python 3.11 or newer is needed, and ${1:-none was found}${1:+ is not}." >&2
+        return 1
+    fi
+    is=$(version "$1")
+    case " $tested " in
+        *" $is "*) ;;
+        *) echo "Python $is has not been tested; newest tested: ${tested##* }" >&2 ;;
+    esac
+    "$1" -c 'import ensurepip, venv' >/dev/null 2>&1 && return
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        apt-get update -qq && apt-get install -y -qq "python$is-venv" >/dev/null && return
+    fi
+    echo "$1 cannot make an environment: install its venv module (Debian: python3-venv)." >&2
+    return 1
+}
+
+case "$1" in
+    tested) echo "$tested" ;;
+    first) first ;;
+    find) find "$2" ;;
+    check) check "${2:-}" ;;
+    oldest)
+        for each in $tested; do
+            find "$each" && exit
+        done
+        first
+        ;;
+    newest)
+        newest=$(first)
+        for each in $tested; do
+            newest=$(find "$each" || echo "$newest")
+        done
+        echo "$newest"
+        ;;
+esac
