@@ -17,7 +17,8 @@
 #   _discovery, _messages, _masking, _logging, redaction, http, _errors    what everybody uses
 #   hookspecs               the contract: all hooks on one page, and pluggy
 #
-# docs/explanation/life-of-a-request.md follows one request through it.
+# docs/explanation/life-of-a-request.md follows one request through it, and says where to look for
+# what: redirects, clones, resends, deadlines, errors of plugins.
 
 from __future__ import annotations
 

@@ -56,6 +56,7 @@ class Send:
             self._busy = False
 
     async def _again(self, message: Any) -> None:
+        """Get ready for a second send; each resend of each plugin, and no redirect, passes here."""
         if self._around.observes:
             raise PluginError("an observer cannot send twice", self._around.name)
         if self._around.closes:

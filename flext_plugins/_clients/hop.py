@@ -1,4 +1,8 @@
-"""The way in: one hop of a client's request, the first or a redirect."""
+"""The way in: one hop of a client's request, the first or a redirect.
+
+Here a request to the service's own origin is told from one to any other origin: only the first goes
+through the plugins. So what they add, a credential above all, never follows a redirect elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +32,8 @@ async def hop(
 ) -> Any:
     """Send one hop of a client's `request`, which stays as it is; every transport does this.
 
-    Every response and every error carries the `Call`; a `FlextError` of the kinds that the
-    library's users handle leaves as one of the library's own.
+    Every response and every error carries the `Call`. A `Refused` leaves as the library's own
+    transport error too, a `DeadlineExceeded` as its own time-out.
     """
     service = composition.service
     call = request.extensions.get(CALL)
@@ -43,7 +47,11 @@ async def hop(
         channel = runtime.channels.opened(service.name, asynchronous=asynchronous)
         if channel is None:
             channel = await runtime.channels.get(service.name, asynchronous=asynchronous)
-        response = await channel.hop(request, library, call)
+        wire = channel.wire(library)
+        if wire.messages.owns(request):
+            response = await channel.exchange(request, wire, call)
+        else:  # bare: no plugins, no headers of the service, no client certificate
+            response = await wire.bare(wire.messages.clone(request), call)
         response.extensions[CALL] = call
         if response.status_code >= 400:
             mask = response.extensions.setdefault(MASK, Mask({}, service.name))
@@ -55,8 +63,13 @@ async def hop(
     except Exception as error:
         error.flext_call = call  # type: ignore[attr-defined] # a native error carries it so
         raise
-    if isinstance(failed, Refused):
-        raise native(failed, library.refused)
-    if isinstance(failed, DeadlineExceeded):
-        raise native(failed, library.timed_out)
-    raise failed
+    raise _native(failed, library)
+
+
+def _native(error: FlextError, library: Library) -> FlextError:
+    """`error`, as the library's own too if it is of a kind that its users handle."""
+    if isinstance(error, Refused):
+        return native(error, library.refused)
+    if isinstance(error, DeadlineExceeded):
+        return native(error, library.timed_out)
+    return error

@@ -84,17 +84,6 @@ class Channel:
             chain = self._chains[kind, absent] = fold(views, self)
         return chain
 
-    def hop(self, request: Any, library: Library, call: Call) -> Awaitable[Any]:
-        """Send a client's `request`: to the service's own origin through the onion, else bare.
-
-        A redirect to another origin goes out bare: without plugins, the service's headers or its
-        client certificate.
-        """
-        wire = self.wire(library)
-        if wire.messages.owns(request):
-            return self.exchange(request, wire, call)
-        return wire.bare(wire.messages.clone(request), call)
-
     async def exchange(
         self, request: Any, wire: Wire, call: Call, absent: frozenset[int] = frozenset()
     ) -> Any:

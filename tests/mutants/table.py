@@ -53,7 +53,7 @@ REQUEST = [
     Mutant("guard-inward-shares", f"{CHAIN}::Around.__init__", "layer.stage <= Stage.AUTH", "True"),
     Mutant(
         "own-origin-only",
-        f"{CHANNEL}::Channel.hop",
+        f"{HOP}::hop",
         "if wire.messages.owns(request):",
         "if True:",
         "gets_a_bare_request",
@@ -337,9 +337,9 @@ FAILURE = [
 REFUSAL = [
     Mutant(
         "refusal-is-native",
-        f"{HOP}::hop",
-        "raise native(failed, library.refused)",
-        "raise failed",
+        f"{HOP}::_native",
+        "return native(error, library.refused)",
+        "return error",
     ),
     Mutant(
         "refusal-keeps-its-class",

@@ -1,4 +1,9 @@
-"""The plugin: adds the credential to each request, and replaces a rejected token once."""
+"""The plugin: adds the credential to each request, and replaces a rejected token once.
+
+A new scheme is an entry in `settings.SCHEMES`, its settings in `AuthSettings`, and either a branch
+in `credential.static_credential` or a grant in `GRANTS`. A signature over the finished message is
+no scheme of this plugin, which stands at `Stage.AUTH`: write a plugin at `Stage.SIGN`.
+"""
 
 from __future__ import annotations
 
