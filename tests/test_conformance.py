@@ -74,8 +74,8 @@ def test_a_wrong_plugin_is_caught_by_exactly_the_rule_that_it_breaks(verdicts, n
 def test_a_plugin_that_stops_the_event_loop_for_good_is_told_with_its_line(tmp_path):
     (tmp_path / "conftest.py").write_text(
         'pytest_plugins = ["flext_plugins.testing"]\n'
-        "from flext_plugins.testing import conformance\n"
-        "conformance.HANGS = 2.0\n"
+        "from flext_plugins.testing import _conformance\n"
+        "_conformance.HANGS = 2.0\n"
     )
     (tmp_path / "test_turns.py").write_text(TURNS)
     options = ["-p", "no:cacheprovider", "-q", "-k", "many_threads and async"]
