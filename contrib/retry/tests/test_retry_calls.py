@@ -281,7 +281,7 @@ async def test_an_answer_is_closed_before_the_wait_so_that_others_have_its_conne
 async def test_a_full_pool_is_our_own_congestion_and_is_not_tried_again(
     flext_world: World, flext_service: LoopbackService, serve: Any, seen: Any
 ) -> None:
-    flext_service.answer = Answer(delay=0.6)
+    flext_service.answer = Answer(delay=0.4)
     client = await flext_world.client(serve(max_connections=1, timeout={"pool": 0.1, "read": 5}))
 
     async def end() -> str:
