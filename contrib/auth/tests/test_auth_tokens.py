@@ -87,24 +87,15 @@ def api(flext_service: LoopbackService, flext_elsewhere: LoopbackService) -> Api
     return Api(flext_service, flext_elsewhere)
 
 
-def kept_of(host: Host, auth: dict[str, Any]) -> Kept:
-    """The token of `api`, and what is remembered of fetching it."""
-    settings = AuthSettings(**auth)
-    tokens = host.composed("api").service.shared(Tokens, Tokens)
-    return tokens.of(GRANTS[settings.scheme].of(settings))
-
-
 def age(host: Host, auth: dict[str, Any], seconds: float) -> None:
     """Let the token be older by so much."""
-    kept = kept_of(host, auth)
+    settings = AuthSettings(**auth)
+    kept = (
+        host.composed("api").service.shared(Tokens, Tokens).of(GRANTS[settings.scheme].of(settings))
+    )
     token = kept.valid()
     assert token is not None
     kept._token = replace(token, fetched=token.fetched - seconds)
-
-
-def forget(host: Host, auth: dict[str, Any]) -> None:
-    """Let the time be over for which a failure is remembered."""
-    kept_of(host, auth).failures._until = 0.0
 
 
 # Renewal
@@ -225,7 +216,7 @@ async def test_a_cancelled_renewal_leaves_it_to_the_next_caller(
 
 @both
 async def test_a_failed_fetch_is_shared_with_those_waiting_and_remembered_for_a_while(
-    flext_world: World, api: Api, auth: dict[str, Any]
+    flext_world: World, api: Api, auth: dict[str, Any], forget: Any
 ) -> None:
     api.trouble = Answer(500, delay=0.3)
     host = flext_world.host(api.services(auth))
@@ -245,7 +236,7 @@ async def test_a_failed_fetch_is_shared_with_those_waiting_and_remembered_for_a_
     assert api.asked == 1
     assert api.sent == []
     api.trouble = None
-    forget(host, auth)
+    forget(host, "api")
     assert (await client.get("/")).status_code == 200
 
 
