@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,8 @@ from flext_plugins.testing import PluginConformance
 pytestmark = pytest.mark.once
 
 WRONG = sorted(path.stem for path in (Path(__file__).parent / "wrong_plugins").glob("*.py"))
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""Without other plugins of pytest, which take a second to load."""
 RULES = [name for name in vars(PluginConformance) if name.startswith("test_")]
 
 
@@ -26,7 +29,11 @@ def wrong(name):
 def verdicts(tmp_path_factory):
     """For each wrong plugin what each rule said: `rule -> failures`, each with its world."""
     folder = tmp_path_factory.mktemp("wrong")
-    (folder / "conftest.py").write_text('pytest_plugins = ["flext_plugins.testing"]\n')
+    (folder / "conftest.py").write_text(
+        'pytest_plugins = ["flext_plugins.testing"]\n'
+        "from flext_plugins.testing import _conformance\n"
+        "_conformance.TASKS = 50  # who is caught by fewer is caught by more\n"
+    )
     classes = "".join(
         f"class Test_{name}(PluginConformance):\n    plugin = {name}.Wrong\n"
         f"    settings = getattr(plugin, 'settings', {{}})\n"
@@ -40,7 +47,7 @@ def verdicts(tmp_path_factory):
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junit-xml=found.xml"],
         check=False,
         cwd=folder,
-        env={"PYTHONPATH": str(Path(__file__).parent), "CI": "true"},
+        env={"PYTHONPATH": str(Path(__file__).parent), "CI": "true", **ALONE},
         capture_output=True,
         text=True,
         timeout=300,
@@ -75,7 +82,7 @@ def test_a_plugin_that_stops_the_event_loop_for_good_is_told_with_its_line(tmp_p
     (tmp_path / "conftest.py").write_text(
         'pytest_plugins = ["flext_plugins.testing"]\n'
         "from flext_plugins.testing import _conformance\n"
-        "_conformance.HANGS = 2.0\n"
+        "_conformance.HANGS = 1.0\n"
     )
     (tmp_path / "test_turns.py").write_text(TURNS)
     options = ["-p", "no:cacheprovider", "-q", "-k", "many_threads and async"]
@@ -83,6 +90,7 @@ def test_a_plugin_that_stops_the_event_loop_for_good_is_told_with_its_line(tmp_p
         [sys.executable, "-m", "pytest", *options],
         check=False,
         cwd=tmp_path,
+        env={**os.environ, **ALONE},
         capture_output=True,
         text=True,
         timeout=60,

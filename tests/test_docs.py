@@ -32,6 +32,8 @@ PAGES = sorted(
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ELSEWHERE = ("pip install", "make ", "flext-devstack", "curl ")
 """Commands that something else runs: CI itself, and the devstack's own tests."""
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+"""Without the plugins of pytest that only we have installed, which take a second to load."""
 HOOKS = [name for name in hookspecs.__all__ if name.startswith("flext_")]
 
 
@@ -104,7 +106,7 @@ def _check_console(text, stack):
             path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
             ran = subprocess.run(
                 ["sh", "-c", command],
-                env={**os.environ, "PATH": path, "COLUMNS": "200"},
+                env={**os.environ, "PATH": path, "COLUMNS": "200", **ALONE},
                 capture_output=True,
                 text=True,
                 timeout=30,

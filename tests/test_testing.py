@@ -44,9 +44,12 @@ async def test_awaited(flext_world, flext_service):
 
 @pytest.fixture
 def project(tmp_path):
-    """Runs pytest, as beside a project of somebody else's, over these files."""
+    """Runs pytest, as beside a project of somebody else's, over these files.
 
-    def run(*options, ci="", **files):
+    Other plugins of pytest take a second to load; unless `alone` they are there.
+    """
+
+    def run(*options, ci="", alone=True, **files):
         for name, text in files.items():
             (tmp_path / f"{name}.py").write_text(text)
         kept = {key: each for key, each in os.environ.items() if not key.startswith("PYTEST_")}
@@ -54,7 +57,7 @@ def project(tmp_path):
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-W", "error", *options],
             check=False,
             cwd=tmp_path,
-            env={**kept, "CI": ci},
+            env={**kept, "CI": ci, **({"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} if alone else {})},
             capture_output=True,
             text=True,
             timeout=60,
@@ -71,9 +74,9 @@ import sys
 def test_nothing_of_ours_is_loaded():
     assert not [name for name in sys.modules if name.startswith("flext_plugins")]
 """
-    code, said = project(test_plain=test)
+    code, said = project(alone=False, test_plain=test)
     assert (code, "1 passed" in said) == (0, True), said
-    _, said = project("--fixtures")
+    _, said = project("--fixtures", alone=False)
     assert "tmp_path" in said
     assert "flext_" not in said
     groups = {each.group for each in distribution("flext-plugins").entry_points}
@@ -100,7 +103,7 @@ def test_importing_the_kit_loads_no_client_library():
 
 
 def test_an_authors_tests_run_in_five_worlds(project):
-    code, said = project("-v", conftest=USED, test_tenant=PLUGIN_TEST)
+    code, said = project("-v", alone=False, conftest=USED, test_tenant=PLUGIN_TEST)
     assert code == 0, said
     for world in WORLDS:
         assert f"test_tenant[{world}] PASSED" in said

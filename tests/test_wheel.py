@@ -102,9 +102,9 @@ def test_a_plugin_from_a_wheel_works_until_it_is_uninstalled(flext_service, tmp_
     (project / "acme_flext_tenant.py").write_text(PLUGIN)
     wheels = [wheel(ROOT, tmp_path / "ours"), wheel(project, tmp_path / "theirs")]
 
-    run(sys.executable, "-m", "venv", "fresh", cwd=tmp_path)
+    run(sys.executable, "-m", "venv", "--without-pip", "fresh", cwd=tmp_path)
     python = next((tmp_path / "fresh").glob("[bS]*/python*"))
-    pip = (python, "-m", "pip", "--disable-pip-version-check", "-q")
+    pip = (sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check", "-q")
     run(*pip, "install", "--no-deps", "--no-index", *wheels, cwd=tmp_path)
     site = Path(
         run(

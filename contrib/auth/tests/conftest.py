@@ -9,16 +9,18 @@ import subprocess
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 import pytest
+from flext_plugins_auth.kept import Tokens
 from flext_plugins_devstack import Devstack
 from flext_plugins_devstack.certificates import authority
 
+from flext_plugins import Host
 from flext_plugins.testing import Answer, LoopbackService, Received
 
 HERE = Path(__file__).parent
@@ -28,6 +30,18 @@ HERE = Path(__file__).parent
 def running() -> Iterator[Devstack]:
     with Devstack(protected=True) as stack:
         yield stack
+
+
+@pytest.fixture
+def forget() -> Callable[[Host, str], None]:
+    """Lets the time be over for which it is remembered that a service's token was not fetched."""
+
+    def over(host: Host, service: str) -> None:
+        for kept in host.composed(service).service.shared(Tokens, Tokens)._kept.values():
+            assert kept.failures.left
+            kept.failures._until = 0.0
+
+    return over
 
 
 class Fresh:

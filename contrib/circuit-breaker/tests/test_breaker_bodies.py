@@ -113,10 +113,10 @@ async def test_a_body_that_the_caller_closes_early_is_no_failure(
 async def test_an_application_that_reads_slowly_makes_no_call_slow(
     flext_world: World, flext_service: LoopbackService
 ) -> None:
-    slow = {"slow_rate": 1, "slow_call": 1.0, "minimum_calls": 1}
+    slow = {"slow_rate": 1, "slow_call": 0.5, "minimum_calls": 1}
     guarded = await talk(flext_world, flext_service.url, **slow)
     answer = await guarded.opened()
-    await flext_world.sleep(1.1)
+    await flext_world.sleep(0.6)
     await guarded.read(answer)
     assert guarded.circuit.counts == Counts(1, 0, 0, 0, 0)
 

@@ -309,7 +309,7 @@ async def test_a_slow_probe_keeps_its_place(flext_world: World, stack: Any) -> N
     client = await connected(flext_world, stack, {"failure_threshold": 1, "recovery_timeout": SOON})
     await opened(client, stack)
     await flext_world.sleep(SOON)
-    stack.flexcore.fault(Fault(delay=1, times=None))
+    stack.flexcore.fault(Fault(delay=0.6, times=None))
     waits = iter([0, 1.5 * SOON])
 
     async def arrive() -> str:
@@ -391,7 +391,7 @@ async def test_a_full_pool_is_our_own_congestion_and_does_not_count(
         max_connections=1,
         timeout={"pool": 0.1, "read": 5},
     )
-    stack.flexcore.fault(Fault(delay=0.6))
+    stack.flexcore.fault(Fault(delay=0.4))
     ends = await flext_world.together(3, lambda: attempt(client))
     assert sorted(ends) == ["200", "PoolTimeout", "PoolTimeout"]
     assert await attempt(client) == "200"

@@ -201,7 +201,7 @@ def test_the_services_own_deadline_holds_for_all_operations_of_a_call(
     ask: Any, slapd: Any, relay: Any
 ) -> None:
     slow = relay(slapd.port)
-    directory = ask(url=slow.url, service={"deadline": 2.0}, **LONG)
+    directory = ask(url=slow.url, service={"deadline": 1.0}, **LONG)
     assert directory.authenticate("ana", "ana-passw0rd").username == "ana"
     slow.on_hold.set()
     started = time.monotonic()

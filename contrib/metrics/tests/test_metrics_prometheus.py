@@ -330,8 +330,10 @@ class Trouble:
         )
         paths = {"fails": "/fails", "slow": "/slow", "guarded": "/fails", "resent": "/fails"}
         works = [self.asking(name, path) for name, path in paths.items()]
-        works += [self.asking("broken", "/cut"), self.asking("observed", "/"), self.log_in]
+        works += [self.asking("broken", "/cut"), self.asking("observed", "/")]
         self.threads = [threading.Thread(target=self.repeat, args=(work,)) for work in works]
+        # each makes a host of its own, and a TLS context for it
+        self.threads.append(threading.Thread(target=self.repeat, args=(self.log_in, 0.25)))
         for thread in self.threads:
             thread.start()
         scene.exits.callback(self.end)
@@ -344,8 +346,8 @@ class Trouble:
         with self.scene.host(locked={"auth": self.password}) as host:
             host.connect("locked").get("/api/v1/flexcore/plugins")
 
-    def repeat(self, work: Callable[[], object]) -> None:
-        while not self.over.wait(0.05):
+    def repeat(self, work: Callable[[], object], pause: float = 0.05) -> None:
+        while not self.over.wait(pause):
             with suppress(httpx.HTTPError, Refused):
                 work()
 

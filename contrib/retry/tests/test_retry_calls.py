@@ -270,8 +270,8 @@ def test_what_cannot_be_sent_as_it_is_is_not_tried_again(
 async def test_an_answer_is_closed_before_the_wait_so_that_others_have_its_connection(
     flext_world: World, flext_service: LoopbackService, serve: Any, seen: Any
 ) -> None:
-    after(flext_service, Answer(503, {"Retry-After": "2"}))
-    host = serve(max_connections=1, timeout={"pool": 1, "read": 5})
+    after(flext_service, Answer(503, {"Retry-After": "1"}))
+    host = serve(max_connections=1, timeout={"pool": 0.5, "read": 5})
     client = await flext_world.client(host)
     answers = await flext_world.together(2, lambda: client.get("/"))
     assert [each.status_code for each in answers] == [200, 200]
@@ -281,7 +281,7 @@ async def test_an_answer_is_closed_before_the_wait_so_that_others_have_its_conne
 async def test_a_full_pool_is_our_own_congestion_and_is_not_tried_again(
     flext_world: World, flext_service: LoopbackService, serve: Any, seen: Any
 ) -> None:
-    flext_service.answer = Answer(delay=0.6)
+    flext_service.answer = Answer(delay=0.4)
     client = await flext_world.client(serve(max_connections=1, timeout={"pool": 0.1, "read": 5}))
 
     async def end() -> str:
