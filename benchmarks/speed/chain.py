@@ -72,7 +72,7 @@ class Silent:
 
 def driven(chain: Callable[[Any, Scope], Awaitable[Any]]) -> Run:
     """A `Run` that sends through `chain`, as a sync client does."""
-    given, scope = Message(), Scope(Call("flexcore"), Wire())  # type: ignore[arg-type]
+    given, scope = Message(), Scope(Call("flexcore"), Wire())
 
     def run(times: int) -> float:
         started = process_time()
