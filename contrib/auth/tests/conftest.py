@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote_plus, urlencode
 
 import pytest
-from flext_plugins_auth.kept import Tokens
+from flext_plugins_auth.cache import TokenCaches
 from flext_plugins_devstack import Devstack
 from flext_plugins_devstack.certificates import authority
 
@@ -37,9 +37,10 @@ def forget() -> Callable[[Host, str], None]:
     """Lets the time be over for which it is remembered that a service's token was not fetched."""
 
     def over(host: Host, service: str) -> None:
-        for kept in host.composed(service).service.shared(Tokens, Tokens)._kept.values():
-            assert kept.failures.left
-            kept.failures._until = 0.0
+        target = host._runtime.composed(service).service
+        for cache in target.shared(TokenCaches, TokenCaches)._caches.values():
+            assert cache.failures.remaining
+            cache.failures._until = 0.0
 
     return over
 
