@@ -1,8 +1,10 @@
 """The plugin: adds the credential to each request, and replaces a rejected token once.
 
-A new scheme is an entry in `settings.SCHEMES`, its settings in `AuthSettings`, and either a branch
-in `credential.static_credential` or a grant in `GRANTS`. A signature over the finished message is
-no scheme of this plugin, which stands at `Stage.AUTH`: write a plugin at `Stage.SIGN`.
+A new scheme is an entry in `settings.SCHEMES`, its settings in `AuthSettings`, and its credential:
+a branch in `credential.static_credential`, a grant in `GRANTS`, or, if it needs the request, a
+branch in `Auth.flext_exchange`. A signature over the finished message is no scheme of this plugin,
+which stands at `Stage.AUTH`: plugins further in may still change the message. Write one at
+`Stage.SIGN`.
 """
 
 from __future__ import annotations
