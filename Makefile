@@ -8,8 +8,9 @@ INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contri
 OIDC = contrib/auth/tests/oidc
 PIP = -m pip --disable-pip-version-check --quiet
 MORE = $(MAKE) --no-print-directory
-# Four at a time on any machine: the tests wait more than they work.
-PYTEST = -m pytest -q -n 4 --dist loadfile
+# Four at a time on any machine, since the tests wait more than they work; in the order of their names, for the longest
+# file has few tests, and by their number it would begin last.
+PYTEST = -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-all test-slow test-others test-lowest test-setup servers
 .PHONY: lint mutants compare bench bench-check constraints clean
