@@ -27,7 +27,7 @@ test: test-setup
 test-all: test-slow test-others test-lowest
 
 test-slow: test-setup
-	@.venv/bin/python $(PYTEST) -n 2 -m slow
+	@.venv/bin/python $(PYTEST) -n 0 -m slow
 
 # The other tested interpreters: the oldest and the newest run what plugins do, those between them the core. What is
 # marked `once` one interpreter shows for all.
