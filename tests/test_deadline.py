@@ -114,7 +114,7 @@ def test_a_services_own_deadline_does_so_too(flext_service, flext_world):
 def test_a_time_out_before_the_deadline_is_the_librarys_own(flext_service, flext_world):
     flext_service.answer = Answer(delay=2)
     sees = Sees.fresh()
-    host = flext_world.serve(flext_service, sees, timeout=0.1)
+    host = flext_world.serve(flext_service, sees, timeout={"read": 0.1})
 
     with options(deadline=20), pytest.raises(flext_world.lib.ReadTimeout) as caught:
         flext_world.get(host)

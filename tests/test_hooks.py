@@ -266,7 +266,7 @@ def test_an_exchange_sees_what_came_of_it(flext_service, flext_world):
     ("answer", "failure", "options"),
     [
         (Answer(reset=True), Failure.READ, {}),
-        (Answer(delay=0.5), Failure.TIMEOUT, {"timeout": 0.05}),
+        (Answer(delay=0.5), Failure.TIMEOUT, {"timeout": {"read": 0.05}}),
         (Answer(raw=b"not HTTP at all\r\n\r\n"), Failure.PROTOCOL, {}),
     ],
 )
@@ -285,7 +285,7 @@ def test_failures_are_told_apart(flext_service, flext_world, answer, failure, op
 
     flext_service.answer = lambda _: answer
     with pytest.raises(flext_world.lib.TransportError):
-        flext_world.get(flext_world.serve(flext_service, Judge), **options)
+        flext_world.get(flext_world.serve(flext_service, Judge, **options))
 
     assert seen == [failure]
 

@@ -97,7 +97,7 @@ async def test_it_opens_after_exactly_so_many_failures_and_then_sends_nothing(
     flext_world: World, stack: Any, fault: Fault, ends: str
 ) -> None:
     """pybreaker never counts an `async def`."""
-    client = await connected(flext_world, stack, {"failure_threshold": 3}, timeout=0.15)
+    client = await connected(flext_world, stack, {"failure_threshold": 3}, timeout={"read": 0.15})
     stack.flexcore.fault(fault)
     ends = named(flext_world, ends)
     assert [await attempt(client) for _ in range(5)] == [ends] * 3 + ["refused"] * 2

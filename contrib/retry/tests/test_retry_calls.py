@@ -214,7 +214,7 @@ def test_the_caller_gets_the_last_error_of_the_wire_with_its_attempts(
     if flext_world.name == "requests" and reason == "protocol":
         ends = "ConnectError"
     with pytest.raises(getattr(flext_world.lib, ends)) as caught:
-        flext_world.get(serve(timeout=0.15))
+        flext_world.get(serve(timeout={"read": 0.15}))
     assert len(flext_service.received) == 3
     error: Any = caught.value
     assert error.flext_call.attempt == 3

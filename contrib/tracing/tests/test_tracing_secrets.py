@@ -67,7 +67,7 @@ def test_what_a_plugin_says_is_masked(
 def test_what_a_library_says_of_a_request_is_left_out(
     flext_world: World, flext_service: LoopbackService, serve: Serve, spans: Any
 ) -> None:
-    host = serve(timeout=0.2)
+    host = serve(timeout={"read": 0.2})
     bad = {"X-API-Key": "canary-11\n"}
     with pytest.raises(Exception, match=r"(?i)header"):
         flext_world.get(host, f"/?{CANARIES}", headers=bad)

@@ -162,7 +162,7 @@ def test_an_error_status_is_an_error_of_that_type(
 def test_a_failure_on_the_wire_is_of_the_same_type_in_all_worlds(
     flext_world: World, flext_service: LoopbackService, serve: Serve, spans: Any
 ) -> None:
-    host = serve(timeout=0.2)
+    host = serve(timeout={"read": 0.2})
     flext_service.answer = Answer(delay=1)
     with pytest.raises(flext_world.lib.TimeoutException):
         flext_world.get(host)
