@@ -145,7 +145,7 @@ PREPARED_REQUESTS = [
         f"{HTTPX}::_prepared_requests.build_request",
         "_all_unset(options) and not self.cookies and not self.params",
         "_all_unset(options) and not self.params",
-        "whatever_the_client",
+        "change_of_the_client",
     ),
     Mutant(
         "plain-without-plugins",
