@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flext_plugins import ConfigError, DeadlineExceeded, PluginError, Refused
 from flext_plugins.http import retry_after
 
+from .answer import read_answer
 from .token import Problem
 
 if TYPE_CHECKING:
@@ -35,9 +36,10 @@ async def fetch_token(grant: Grant, cache: TokenCache, connection: Connection) -
         if not isinstance(answer, Problem):
             return answer
         problem = answer
-        if not problem.is_stale:
+        if problem.is_stale:
+            cache.refresh = None
+        if problem.is_transient:
             break
-        cache.refresh = None
     raise Refused(f"{grant.place} {problem.reason}", retry_after=retry_after)
 
 
@@ -52,9 +54,10 @@ async def _post(
         )
         status = response.status_code
         try:
+            headers, read = response.headers, connection.read
             return (
-                grant.answer(status, await connection.read(response), question, sent_at),
-                retry_after(response.headers) if status in BUSY else None,
+                read_answer(question, status, headers, await read(response), sent_at),
+                retry_after(headers) if status in BUSY else None,
             )
         finally:
             await connection.close(response)  # a body that breaks leaves it open

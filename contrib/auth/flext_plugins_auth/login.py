@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .credential import reveal
-from .token import Problem, Question, token_of
+from .token import Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from .credential import Credential
     from .settings import AuthSettings
-    from .token import Token
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,8 @@ class Login:
         """Yield the only question; references are read now."""
         del refresh
         headers = {"Content-Type": "application/json"}
-        yield Question(headers, json.dumps(self._body(), default=reveal).encode())
+        content = json.dumps(self._body(), default=reveal).encode()
+        yield Question(headers, content, self.token_path)
 
     def _body(self) -> dict[str, Any]:
         """The fields to post, their secrets still wrapped."""
@@ -64,22 +64,3 @@ class Login:
         for name, value in self.fields:
             body[name] = known.get(value, value) if isinstance(value, str) else value
         return body
-
-    def answer(
-        self, status: int, body: bytes, question: Question, sent_at: float
-    ) -> Token | Problem:
-        """The token at `token_path` in the answer."""
-        del question
-        if not 200 <= status < 300:
-            return Problem(f"failed with status {status}")
-        try:
-            inner = whole = json.loads(body)
-        except ValueError:
-            return Problem("answered with something that is not JSON")
-        *path, last = self.token_path.split(".")
-        for name in path:
-            inner = inner.get(name) if isinstance(inner, dict) else None
-        value = inner.get(last) if isinstance(inner, dict) else None
-        if not isinstance(value, str) or not value:
-            return Problem(f"answered without a token at {self.token_path!r}")
-        return token_of(value, sent_at, inner, whole)

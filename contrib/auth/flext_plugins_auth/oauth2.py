@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote_plus
 
-from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
+from oauthlib.oauth2 import BackendApplicationClient
 
 from .credential import Credential, basic, reveal
-from .token import Problem, Question, token_of
+from .token import Question
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from flext_plugins import Secret
 
     from .settings import AuthSettings
-    from .token import Token
-
-_LONGEST = 200
-"""Characters of a token service's own words in a message, at most."""
 
 
 @dataclass(frozen=True)
@@ -95,38 +91,4 @@ class OAuth2:
             pair = basic(quote_plus(name.value), quote_plus(secret.value))
             headers["Authorization"] = pair
             secrets.append(pair.removeprefix("Basic "))
-        return Question(headers, body.encode(), refresh, tuple(secrets))
-
-    def answer(
-        self, status: int, body: bytes, question: Question, sent_at: float
-    ) -> Token | Problem:
-        """The token, or the reason that the token service gives for refusing one."""
-        failed = None if 200 <= status < 300 else Problem(f"failed with status {status}")
-        try:
-            answer = BackendApplicationClient("").parse_request_body_response(body.decode())
-        except OAuth2Error as error:
-            if error.error == "missing_token":
-                return failed or Problem("answered without an access_token")
-            stale = question.refresh is not None and error.error == "invalid_grant"
-            words = _quotable((error.error, error.description), question.secrets)
-            return Problem(f"refused: {words or f'status {status}'}", stale)
-        except Exception:  # oauthlib meets JSON of any shape unprepared
-            return failed or Problem("answered with something that is no token")
-        if str(answer.get("token_type", "bearer")).lower() != "bearer":
-            return failed or Problem("answered with a token that is no bearer token")
-        new, refresh = answer.get("refresh_token"), question.refresh
-        if isinstance(new, str) and new:
-            refresh = Credential(new)  # in place of the one that was used
-        return failed or token_of(answer.get("access_token"), sent_at, answer, refresh=refresh)
-
-
-def _quotable(words: tuple[object, ...], secrets: tuple[str, ...]) -> str:
-    """The token service's own words, without those that quote a secret it was sent."""
-    forms = {form for each in secrets if each for form in (each, quote_plus(each), quote(each))}
-    fine = [
-        each
-        for each in words
-        if isinstance(each, str) and each and each.isascii() and each.isprintable()
-        if not any(form in each for form in forms)
-    ]
-    return ": ".join(each[:_LONGEST] for each in fine)
+        return Question(headers, body.encode(), "access_token", refresh, tuple(secrets))

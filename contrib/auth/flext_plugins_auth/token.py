@@ -1,15 +1,13 @@
-"""Tokens with their lifetimes, and the questions and answers they come from."""
+"""Tokens with their lifetimes, and the questions that get them."""
 
 from __future__ import annotations
 
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import jwt
-
-from .credential import Credential, is_sendable
+from .credential import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,8 +38,10 @@ class Problem:
     """The reason why an answer has no token, in words that quote no secret."""
 
     reason: str
+    is_transient: bool = False
+    """Whether the same question may get a token later, so that no other one is worth asking."""
     is_stale: bool = False
-    """Whether the refresh token is no longer good, so that another question may help."""
+    """Whether the refresh token in the question is said to be no longer good."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,10 +50,12 @@ class Question:
 
     headers: dict[str, str] = field(repr=False)
     content: bytes = field(repr=False)
+    token_path: str
+    """The place of the token in the answer; dots lead inward."""
     refresh: Credential | None = None
     """The refresh token in it."""
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-    """Texts that a message may not quote from the answer."""
+    secrets: tuple[str, ...] | None = field(default=None, repr=False)
+    """Texts that a message may not quote from the answer's `error`; `None` if it has no such."""
 
 
 class Grant(Protocol):
@@ -79,38 +81,3 @@ class Grant(Protocol):
         Raises:
             ConfigError: a secret cannot be read.
         """
-
-    def answer(
-        self, status: int, body: bytes, question: Question, sent_at: float
-    ) -> Token | Problem:
-        """The token in the answer to a question that was sent at `sent_at`, or the problem."""
-
-
-def token_of(
-    value: Any, sent_at: float, *tables: Any, refresh: Credential | None = None
-) -> Token | Problem:
-    """The token `value`; its lifetime is `expires_in` in one of `tables`, else its own `exp`."""
-    if not isinstance(value, str) or not is_sendable(value):
-        return Problem("answered with a token that a header cannot carry")
-    return Token(f"Bearer {value}", sent_at, max(_life(value, *tables), 0.0), refresh)
-
-
-def _life(token: str, *tables: Any) -> float:
-    """Seconds for which a new token is valid."""
-    for table in tables:
-        if (seconds := _number(table.get("expires_in"))) is not None:
-            return seconds
-    try:
-        claims = jwt.decode(token, options={"verify_signature": False})
-    except jwt.InvalidTokenError:
-        return math.inf  # until it is rejected
-    end = _number(claims.get("exp"))
-    return math.inf if end is None else end - time.time()
-
-
-def _number(value: object) -> float | None:
-    try:
-        number = float(value) if isinstance(value, (int, float, str)) else math.nan
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None

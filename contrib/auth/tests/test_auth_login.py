@@ -238,7 +238,7 @@ async def test_each_login_is_told_once(flext_world: World, stack: Any, forget: A
         (Fault(status=500), "failed with status 500"),
         (Fault(status=307, headers={"Location": "/auth/login"}), "failed with status 307"),
         (Fault(status=200), "answered without a token at 'access_token'"),
-        (Fault(status=204), "answered with something that is not JSON"),
+        (Fault(status=204), "answered with something that is no token"),
         (Fault(reset=True), "failed: read"),
         (Fault(cut_body=40), "failed: protocol"),
         (Fault(delay=0.6), "failed: timeout"),
