@@ -33,6 +33,7 @@ class Runtime:
         channels: the open connections.
         singleflight: the work that callers share (`connection.once`).
         tls: TLS contexts, by what they were made of.
+        credentials: the senders of credentials, by the service to which, of those composed so far.
     """
 
     def __init__(self, config: HostConfig, catalog: Catalog, provided: Mapping[type, Any]) -> None:
@@ -45,6 +46,7 @@ class Runtime:
         self._compositions: dict[str, Composition] = {}
         self._shared: dict[type, Any] = {}
         self.tls: dict[Any, Any] = {}
+        self.credentials: dict[str, str] = {}
         self.singleflight = SingleFlight()
         self.channels = Channels(self, closed=closed)
 
@@ -72,6 +74,8 @@ class Runtime:
             composition = compose(name, self._config, self._catalog, self._provided, self._share)
             for target in sorted(composition.edges - {name}):
                 self._compose(target, (*path, name))
+            for target, who in composition.credentials.items():
+                self.credentials.setdefault(target, who)
             self._compositions[name] = composition
             return composition
 

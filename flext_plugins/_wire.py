@@ -23,8 +23,8 @@ class Library(Protocol):
     bad_status: type[Exception]
     """The library's error for a status of 400 or above."""
 
-    def wire(self, service: Service, *, asynchronous: bool, tls: dict[Any, Any]) -> Wire:
-        """A new way to `service`; `tls` is the host's cache of TLS contexts."""
+    def wire(self, service: Service, runtime: Any, *, asynchronous: bool) -> Wire:
+        """A new way to `service`, which belongs to the host behind `runtime`."""
 
     def is_async(self, kind: type) -> bool:
         """Whether a client or transport class belongs to an event loop."""

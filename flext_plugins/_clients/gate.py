@@ -7,12 +7,13 @@ from abc import abstractmethod
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
-from urllib.request import getproxies, proxy_bypass
 
 from flext_plugins._call import late, least
 from flext_plugins._chain.drive import drive
+from flext_plugins._config.proxies import carrier, is_for_this_machine
+from flext_plugins._config.service_checks import by_proxy
 from flext_plugins._deadline import Limit
-from flext_plugins._errors import PluginError, Refused
+from flext_plugins._errors import ConfigError, PluginError, Refused
 from flext_plugins._masking import Mask
 from flext_plugins._wire import Library, Messages, Wire
 
@@ -20,21 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from flext_plugins._call import Call
+    from flext_plugins._runtime import Runtime
     from flext_plugins._service import Service
 
 MASK = "flext_plugins.mask"
 """The key in an error response's `extensions` under which its `Mask` stands."""
-
-
-def proxy_for(url: Any, service: Service) -> str | None:
-    """The proxy for `url`: the service's own setting, else what the environment says now."""
-    if service.proxy is not None:
-        return service.proxy.get_secret_value() if service.proxy else None
-    proxies = getproxies()
-    if not proxies or proxy_bypass(f"{url.host}:{url.port}" if url.port else url.host):
-        return None
-    chosen: str | None = proxies.get(url.scheme) or proxies.get("all")
-    return chosen if chosen is None or "://" in chosen else f"http://{chosen}"
 
 
 class Gate:
@@ -103,6 +94,7 @@ class GatedWire(Wire):
         library: Library,
         service: Service,
         messages: Messages,
+        runtime: Runtime,
         permits: int,
         *,
         asynchronous: bool,
@@ -110,6 +102,8 @@ class GatedWire(Wire):
         self.library, self.messages = library, messages
         self._service, self._asynchronous = service, asynchronous
         self._closed = False
+        self._credentials = runtime.credentials
+        self._stays = not service.allow_insecure and is_for_this_machine(service.base_url)
         self._gate = Gate(permits, asynchronous=asynchronous)
 
     @abstractmethod
@@ -118,6 +112,22 @@ class GatedWire(Wire):
 
         The response's body ends with the call's deadline, and gives the permit back.
         """
+
+    def _leaves_machine(self, proxy: str | None) -> bool:
+        """Whether `proxy` would take plain requests to the service off this machine.
+
+        Raises:
+            ConfigError: it would, and with them credentials that may not be sent in clear.
+        """
+        service = self._service
+        name = carrier(proxy, service.proxy) if self._stays else None
+        if name is None:
+            return False
+        if who := self._credentials.get(service.name):
+            found = by_proxy(name, service.proxy)
+            what = f"{who} would send credentials {found.way}"
+            raise ConfigError(f"{what}; {found.remedy}, or say {found.settings}")
+        return True
 
     def send(self, request: Any, call: Call) -> Awaitable[Any]:
         try:

@@ -13,7 +13,7 @@ from flext_plugins._config.secrets import Basic, Secret, ServiceName, ServiceURL
 from flext_plugins._config.service_checks import (
     address_of,
     endpoint_problems,
-    is_plain,
+    exposure,
     reference_problems,
 )
 from flext_plugins._config.validation import nearest, report, validated
@@ -38,6 +38,8 @@ class Composition:
     where: Where = field(default_factory=lambda: Where({}))
     edges: frozenset[str] = frozenset()
     """The services that its plugins may send to."""
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """The senders of credentials, by the service to which."""
     secrets: tuple[SecretStr, ...] = field(default=(), repr=False)
     """What is shown nowhere, of the service's settings and its plugins'."""
 
@@ -67,10 +69,11 @@ def compose(
             problems.append(error)
     if unnamed:  # only observers: nobody said that it may have what the others send
         drafts = [each for each in drafts if each.observer]
+    credentials = _credentials(name, settings, drafts, config)
     told = [
         *_order_problems(settings, [plugin for plugin, *_ in tables], where),
         *endpoint_problems(settings, where),
-        *_exposed(name, settings, drafts, config),
+        *_exposed(credentials, drafts, config),
     ]
     problems += [ConfigError(each) for each in told]
     if problems:
@@ -81,7 +84,7 @@ def compose(
     edges = frozenset().union(*(each.edges for each in drafts))
     secrets = tuple(_secrets(settings, service, drafts))
     return Composition(
-        service, tuple(each.layer(service) for each in drafts), where, edges, secrets
+        service, tuple(each.layer(service) for each in drafts), where, edges, credentials, secrets
     )
 
 
@@ -243,35 +246,39 @@ def _order_problems(settings: ServiceConfig, names: list[str], where: Where) -> 
         yield where.problem(("order",), f"expected each of these once: {expected}")
 
 
-def _exposed(
+def _credentials(
     name: str, settings: ServiceConfig, drafts: list[_Draft], config: HostConfig
-) -> Iterator[str]:
-    """The services to which credentials would be sent over plain HTTP to another machine."""
-    holders = [each for each in drafts if each.sends_secrets]
-    who = [f"plugin {each.name!r}" for each in holders]
+) -> dict[str, str]:
+    """The senders of credentials, by the service to which, as far as can be told."""
+    who = [f"plugin {each.name!r}" for each in drafts if each.sends_secrets]
     for header, value in settings.headers.items():
         if value.reference or is_secret(header):
             who.append(f"header {header!r}")
     if address_of(settings)[1]:
         who.append("the user in it")
-    exposed = {name: ", ".join(who)} if who else {}
-    for each in holders:
-        for target in each.edges & config.services.keys():
-            exposed.setdefault(target, f"plugin {each.name!r} of {name!r}")
-        for key, url in each.urls.items():
-            if is_plain(config.unnamed(url.origin)):
-                what = (
-                    "it would send credentials over plain http://; use https://, "
-                    "or a service that says allow_insecure = true"
-                )
-                yield each.where.problem(key, what)
-    for target, what in exposed.items():
-        if is_plain(config.service(target)):
-            yield config.where(target).problem(
-                ("base_url",),
-                f"{what} would send credentials over plain http://; "
-                "use https://, or say allow_insecure = true",
-            )
+    credentials = {name: ", ".join(who)} if who else {}
+    for each in drafts:
+        if each.sends_secrets:
+            urls = {str(url.origin) for url in each.urls.values()}
+            for target in each.edges & (config.services.keys() | urls):
+                credentials.setdefault(target, f"plugin {each.name!r} of {name!r}")
+    return credentials
+
+
+def _exposed(
+    credentials: Mapping[str, str], drafts: list[_Draft], config: HostConfig
+) -> Iterator[str]:
+    """The services to which credentials would be sent so that others could read them."""
+    for each in drafts:
+        for key, url in each.urls.items() if each.sends_secrets else ():
+            if found := exposure(config.unnamed(url.origin)):
+                what = f"{found.remedy}, or a service that says {found.settings}"
+                yield each.where.problem(key, f"it would send credentials {found.way}; {what}")
+    for target, who in credentials.items():
+        if target in config.services and (found := exposure(config.service(target))):
+            what = f"{who} would send credentials {found.way}"
+            remedy = f"{found.remedy}, or say {found.settings}"
+            yield config.where(target).problem((found.key,), f"{what}; {remedy}")
 
 
 def service_of(

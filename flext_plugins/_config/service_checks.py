@@ -6,10 +6,10 @@ import ssl
 from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flext_plugins._config.proxies import carrier, is_loopback, proxy_for
 from flext_plugins._config.secrets import Address, Secret, leaves
 from flext_plugins._errors import ConfigError
 from flext_plugins.http import Origin
@@ -95,13 +95,41 @@ def _loading(key: str, load: Callable[[], None], expected: str, where: Where) ->
         yield where.problem((key,), f"expected a file with {expected}")
 
 
-def is_plain(settings: ServiceConfig) -> bool:
-    """Whether requests could be read on a network, and this has not been allowed."""
+class Exposure(NamedTuple):
+    """A way in which others could read credentials for a service, and what closes it."""
+
+    key: str
+    """The setting that it comes from."""
+    way: str
+    remedy: str
+    settings: str
+    """What the service may say instead."""
+
+
+def exposure(settings: ServiceConfig) -> Exposure | None:
+    """Find how requests could be read on a network, unless this has been allowed."""
     url, _ = address_of(settings)
     if settings.allow_insecure or not url.lower().startswith("http://"):
-        return False
-    host = Origin.of(url).host
+        return None
+    origin = Origin.of(url)
+    if not is_loopback(origin.host):
+        return Exposure("base_url", "over plain http://", "use https://", "allow_insecure = true")
     try:
-        return not ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost" and not host.endswith(".localhost")
+        name = carrier(proxy_for(origin, settings.proxy), settings.proxy)
+    except ConfigError:  # told as a reference that leads nowhere
+        return None
+    return by_proxy(name, settings.proxy) if name else None
+
+
+def by_proxy(name: str, setting: Any) -> Exposure:
+    """The exposure of plain requests for this machine by the proxy of that name.
+
+    Args:
+        name: as `carrier` has it.
+        setting: as `Service.proxy` has it.
+    """
+    way = f"over plain http:// to the proxy {name}"
+    if setting is not None:
+        return Exposure("proxy", way, "use https://", "proxy = false, or allow_insecure = true")
+    remedy = "name the service's host in no_proxy"
+    return Exposure("base_url", way, remedy, "proxy = false, or allow_insecure = true")

@@ -71,7 +71,7 @@ class Channel:
             raise Refused("the host is closed")
         wire = self.wires.get(library.name)
         if wire is None:
-            wire = library.wire(self.service, asynchronous=self.asynchronous, tls=self.runtime.tls)
+            wire = library.wire(self.service, self.runtime, asynchronous=self.asynchronous)
             wire = self.wires.setdefault(library.name, wire)
         return wire
 

@@ -87,10 +87,23 @@ REQUEST = [
     ),
     Mutant(
         "proxy-for-each-origin",
-        f"{GATE}::proxy_for",
+        "_config/proxies.py::proxy_for",
         "proxies = getproxies()",
         "proxies = {}",
         "environment_proxies",
+    ),
+    Mutant(
+        "credentials-stay-here",
+        "_config/proxies.py::carrier",
+        "if not proxy:",
+        "if True:",
+    ),
+    Mutant(
+        "credentials-stay-here",
+        f"{GATE}::GatedWire._leaves_machine",
+        "if who := self._credentials.get(service.name):",
+        "if False:",
+        "later_gets_no_credentials",
     ),
     Mutant(
         "plain-without-plugins",

@@ -54,10 +54,10 @@ class HttpxLibrary:
         """The headers that a client sends though nobody set them."""
         return dict(self.module.Client(transport=self.module.MockTransport(print)).headers)
 
-    def wire(self, service: Service, *, asynchronous: bool, tls: dict[Any, Any]) -> HttpxWire:
+    def wire(self, service: Service, runtime: Runtime, *, asynchronous: bool) -> HttpxWire:
         """A new way to `service`, with a pool of its own."""
         messages = HttpxMessages(self, service)
-        return HttpxWire(self, service, messages, asynchronous=asynchronous, tls=tls)
+        return HttpxWire(self, service, messages, runtime, asynchronous=asynchronous)
 
     def is_async(self, kind: type) -> bool:
         """Whether a client or transport class belongs to an event loop."""

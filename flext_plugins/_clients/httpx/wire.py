@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from flext_plugins._call import least
 from flext_plugins._clients.bodies import NO_LIMIT, Body
 from flext_plugins._clients.cancellation import steady
-from flext_plugins._clients.gate import GatedWire, proxy_for
+from flext_plugins._clients.gate import GatedWire
+from flext_plugins._config.proxies import proxy_for
 from flext_plugins._deadline import Limit
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from flext_plugins._clients.httpx import HttpxLibrary
     from flext_plugins._clients.httpx.messages import HttpxMessages
     from flext_plugins._messages import BodyEnd
+    from flext_plugins._runtime import Runtime
     from flext_plugins._service import Service
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -31,26 +33,23 @@ class HttpxWire(GatedWire):
         library: HttpxLibrary,
         service: Service,
         messages: HttpxMessages,
+        runtime: Runtime,
         *,
         asynchronous: bool,
-        tls: dict[Any, Any],
     ) -> None:
         # HTTP/2 has many exchanges on one socket, so its pool has nothing to queue for.
         permits = service.max_connections * (100 if service.http2 else 1)
-        super().__init__(library, service, messages, permits, asynchronous=asynchronous)
-        self._lib, self._body, self._tls = library.module, library.body, tls
+        super().__init__(library, service, messages, runtime, permits, asynchronous=asynchronous)
+        self._lib, self._body, self._tls = library.module, library.body, runtime.tls
         self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
         self._pools: dict[tuple[str | None, bool, bool], Any] = {}
         self._own: Any = None
-        """The pool for the own origin: its proxy is chosen once."""
+        """The pool for the own origin: its proxy is chosen once, unless it has to be judged."""
 
     async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
-        if not own:
-            pool = self._pool(request.url, own=False)
-        elif self._own is not None:
-            pool = self._own
-        else:
-            pool = self._own = self._pool(request.url, own=True)
+        pool = self._own if own else None
+        if pool is None:
+            pool = self._pool(request.url, own=own)
         limit, own_extensions = NO_LIMIT, request.extensions
         if left is not None:
             configured = own_extensions.get("timeout", {})
@@ -74,10 +73,11 @@ class HttpxWire(GatedWire):
         return response
 
     def _pool(self, url: Any, *, own: bool) -> Any:
-        key = proxy_for(url, self._service), own, url.scheme == "https"
-        pool = self._pools.get(key)
+        proxy, secure = proxy_for(url, self._service.proxy), url.scheme == "https"
+        # Each time: who sends credentials there may be composed later.
+        is_judged = own and self._leaves_machine(proxy)
+        pool = self._pools.get(key := (proxy, own, secure))
         if pool is None:
-            proxy, _, secure = key
             size = self._service.max_connections
             kind = self._lib.AsyncHTTPTransport if self._asynchronous else self._lib.HTTPTransport
             pool = kind(
@@ -88,6 +88,8 @@ class HttpxWire(GatedWire):
                 proxy=proxy,
             )
             pool = self._pools.setdefault(key, pool)
+        if own and not is_judged:
+            self._own = pool
         return pool
 
     def _context(self, *, own: bool) -> ssl.SSLContext:

@@ -40,10 +40,10 @@ class RequestsLibrary:
         del module  # there is one
         logging.getLogger("urllib3.connectionpool").addFilter(redact_record)
 
-    def wire(self, service: Service, *, asynchronous: bool, tls: dict[Any, Any]) -> RequestsWire:
+    def wire(self, service: Service, runtime: Runtime, *, asynchronous: bool) -> RequestsWire:
         """A new way to `service`, with a pool of its own; urllib3 keeps the TLS contexts."""
-        del asynchronous, tls
-        return RequestsWire(self, service, RequestsMessages(service))
+        del asynchronous
+        return RequestsWire(self, service, RequestsMessages(service), runtime)
 
     def is_async(self, kind: type) -> bool:
         """Whether a class belongs to an event loop; none of requests' does."""

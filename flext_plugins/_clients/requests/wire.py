@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, StreamConsumedError, Timeout
-from requests.utils import rewind_body
+from requests.utils import rewind_body, select_proxy
 from urllib3 import exceptions
 from urllib3.util import Timeout as Seconds
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flext_plugins._clients.requests import RequestsLibrary
     from flext_plugins._clients.requests.messages import RequestsMessages
     from flext_plugins._messages import BodyEnd
+    from flext_plugins._runtime import Runtime
     from flext_plugins._service import Service
 
 
@@ -37,10 +38,14 @@ class RequestsWire(GatedWire):
     _consumed = staticmethod(partial(StreamConsumedError, "the request's body was sent before"))
 
     def __init__(
-        self, library: RequestsLibrary, service: Service, messages: RequestsMessages
+        self,
+        library: RequestsLibrary,
+        service: Service,
+        messages: RequestsMessages,
+        runtime: Runtime,
     ) -> None:
         size = service.max_connections
-        super().__init__(library, service, messages, size, asynchronous=False)
+        super().__init__(library, service, messages, runtime, size, asynchronous=False)
         self._own = HTTPAdapter(pool_connections=1, pool_maxsize=size)
         self._bare = HTTPAdapter(pool_maxsize=size)
 
@@ -53,6 +58,8 @@ class RequestsWire(GatedWire):
         if service.proxy is not None:
             address = service.proxy.get_secret_value() if service.proxy else ""
             proxies = {"http": address, "https": address} if address else {}
+        if own and proxies:
+            self._leaves_machine(select_proxy(request.native.url, proxies))
         options: dict[str, Any] = {
             "timeout": timeout if left is None else _shortened(timeout, left),
             "verify": verify if service.verify is True else service.verify,
