@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from asyncio import CancelledError, current_task
+from contextlib import suppress
 from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from anyio import CancelScope  # httpx brings it, and httpcore waits by it
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
 T = TypeVar("T")
 ANYIO = "Cancelled via cancel scope"
-"""How anyio's own cancellations begin, such as those of connecting; `cancel()` again is not its."""
+"""How the cancellations of an anyio scope begin."""
+TURNS = 100
+"""A cancellation is put off over so many turns of the loop in a row, then lands on one of them."""
 
 
 @coroutine
@@ -26,14 +31,36 @@ def steady(
     none it lands at the end: Python 3.11 and 3.12 would deliver it at whatever is awaited next,
     past the `asyncio.timeout` that it came from.
 
+    An anyio scope cancels again at each turn, and whoever takes a lock inside it turns until a
+    cancellation has come: none may be swallowed. Those around are held off by a shield that stands
+    at mere turns only; those of a scope that was opened inside, as connecting does, pass.
+
     Args:
         awaited: what is awaited.
         discard: gives up a result that comes too late.
     """
+    shield = CancelScope()
+    shield.__enter__()
+    try:
+        result: T = yield from _shielded(awaited, discard, shield)
+    except GeneratorExit:
+        with suppress(RuntimeError):  # it may be closed in any task, or in none
+            shield.__exit__(None, None, None)
+        raise
+    except BaseException as error:
+        shield.__exit__(type(error), error, error.__traceback__)
+        raise
+    shield.__exit__(None, None, None)
+    return result
+
+
+def _shielded(
+    awaited: Awaitable[T], discard: Callable[[T], Awaitable[Any]] | None, shield: CancelScope
+) -> Generator[Any, Any, T]:
     inner: Any = awaited if isinstance(awaited, CoroutineType) else awaited.__await__()
     step: Any = inner.send
     argument: BaseException | None = None
-    put_off = False
+    put_off = turns = 0
     while True:
         try:
             waited = step(argument)
@@ -47,17 +74,25 @@ def steady(
                 yield
             raise
         step, argument = inner.send, None
+        turns = turns + 1 if waited is None else 0
+        shielded = 0 < turns <= TURNS
+        if shield.shield is not shielded:
+            shield.shield = shielded
         try:
             yield waited
         except CancelledError as error:
             task = current_task()
-            if waited is not None or task is None:
-                put_off = False
-                step, argument = inner.throw, error
-            elif not str(error).startswith(ANYIO):  # which comes again by itself
-                put_off = True
+            is_anyios = str(error).startswith(ANYIO)
+            if task and not is_anyios and waited is None and put_off < TURNS:
+                put_off += 1
                 task.uncancel()
-                task.cancel()
+                task.cancel(*error.args)
+            else:
+                put_off = 0
+                step, argument = inner.throw, error
+        except GeneratorExit:  # nothing can be awaited any more
+            inner.close()
+            raise
         except BaseException as error:
             step, argument = inner.throw, error
 
@@ -67,5 +102,5 @@ def _landing(result: T, discard: Callable[[T], Awaitable[Any]] | None) -> Genera
         yield
     except CancelledError:
         if discard is not None:
-            yield from discard(result).__await__()
+            yield from steady(discard(result))
         raise

@@ -420,14 +420,14 @@ CANCELLATIONS = [
     ),
     Mutant(
         "cancellation-is-put-off",
-        f"{CANCELLATION}::steady",
+        f"{CANCELLATION}::_shielded",
         "yield from _landing(end.value, discard)",
         "pass",
         "put_off",
     ),
     Mutant(
         "cancellation-is-put-off",
-        f"{CANCELLATION}::steady",
+        f"{CANCELLATION}::_shielded",
         """
         if put_off:
             yield
@@ -437,10 +437,50 @@ CANCELLATIONS = [
     ),
     Mutant(
         "cancellation-is-put-off",
-        f"{CANCELLATION}::steady",
-        "not str(error).startswith(ANYIO)",
+        f"{CANCELLATION}::_shielded",
+        "not is_anyios",
         "True",
         "anyio",
+    ),
+    Mutant(
+        "cancellation-is-put-off",
+        f"{CANCELLATION}::_shielded",
+        "shield.shield is not shielded",
+        "False",
+        "no_mere_turn",
+    ),
+    Mutant(
+        "cancellation-ends-at-once",
+        f"{CANCELLATION}::_shielded",
+        """
+        if shield.shield is not shielded:
+            shield.shield = shielded
+        try:
+            yield waited
+        except CancelledError as error:
+        """,
+        """
+        try:
+            yield waited
+        except CancelledError as error:
+            if waited is None and str(error).startswith(ANYIO):
+                continue
+        """,
+        "ends_at_once",
+    ),
+    Mutant(
+        "cancellation-ends-at-once",
+        f"{CANCELLATION}::_shielded",
+        "shielded = 0 < turns <= TURNS",
+        "shielded = 0 < turns",
+        "waits_for_nothing",
+    ),
+    Mutant(
+        "cancellation-ends-at-once",
+        f"{CANCELLATION}::_shielded",
+        "put_off < TURNS",
+        "True",
+        "waits_for_nothing",
     ),
 ]
 
