@@ -13,6 +13,7 @@ DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
 COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
 RUNTIME, MASKING = "_runtime.py", "_masking.py"
+SECRETS = "_config/secrets.py"
 SERVICE_ERRORS = "_service_errors.py"
 
 REQUEST = [
@@ -310,6 +311,34 @@ FAILURE = [
         "error.request = None",
         "pass",
         "further_out",
+    ),
+    Mutant(
+        "unsendable-is-told",
+        f"{SECRETS}::HeaderSecret.get_secret_value",
+        "is_header_value(value)",
+        'value.strip() == value and "\\n" not in value',
+        "no_header_can_carry",
+    ),
+    Mutant(
+        "unsendable-is-told",
+        f"{SECRETS}::Secret.get_secret_value",
+        "value.isascii() or _is_text(value)",
+        "True",
+        "not_text",
+    ),
+    Mutant(
+        "line-ends-are-no-secret",
+        f"{SECRETS}::_from_variable",
+        'value.rstrip("\\r\\n")',
+        "value",
+        "line_ends_after",
+    ),
+    Mutant(
+        "line-ends-are-no-secret",
+        f"{SECRETS}::Secret._from_file",
+        'open(path, encoding="utf-8-sig")',
+        'open(path, encoding="utf-8")',
+        "with_which_windows",
     ),
     Mutant(
         "service-errors-are-masked",

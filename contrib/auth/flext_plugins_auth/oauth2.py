@@ -8,7 +8,9 @@ from urllib.parse import quote, quote_plus
 
 from oauthlib.oauth2 import BackendApplicationClient, OAuth2Error
 
-from .credential import Credential, basic, reveal
+from flext_plugins.http import basic_credentials
+
+from .credential import Credential, reveal
 from .token import Problem, Question, token_of
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ class OAuth2:
         if not isinstance(self.client_id, str):
             secrets.append(name.value)
         if self.client_auth == "basic":
-            pair = basic(quote_plus(name.value), quote_plus(secret.value))
+            pair = basic_credentials(quote_plus(name.value), quote_plus(secret.value)) or ""
             headers["Authorization"] = pair
             secrets.append(pair.removeprefix("Basic "))
         return Question(headers, body.encode(), refresh, tuple(secrets))

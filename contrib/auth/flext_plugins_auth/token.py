@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import jwt
 
-from .credential import Credential, is_sendable
+from flext_plugins.http import is_header_value
+
+from .credential import Credential
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +92,7 @@ def token_of(
     value: Any, sent_at: float, *tables: Any, refresh: Credential | None = None
 ) -> Token | Problem:
     """The token `value`; its lifetime is `expires_in` in one of `tables`, else its own `exp`."""
-    if not isinstance(value, str) or not is_sendable(value):
+    if not isinstance(value, str) or not is_header_value(value):
         return Problem("answered with a token that a header cannot carry")
     return Token(f"Bearer {value}", sent_at, max(_life(value, *tables), 0.0), refresh)
 
