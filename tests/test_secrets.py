@@ -2,9 +2,13 @@
 
 import base64
 import copy
+import html
+import json
 import os
 import pickle
+import re
 import traceback
+from urllib.parse import quote, quote_plus
 
 import pytest
 from pydantic import (
@@ -312,6 +316,29 @@ def test_header_values_are_read_at_each_request(flext_service, tmp_path):
         (tmp_path / "key").write_text("second")
         client.get("/")
     assert [each.headers["x-api-key"] for each in flext_service.received] == ["one", "second"]
+
+
+@pytest.mark.parametrize("spelling", [str, repr, json.dumps, quote, quote_plus, html.escape])
+@pytest.mark.parametrize("stands", ["in code", "elsewhere"])
+def test_what_a_validator_says_is_masked_in_every_spelling(monkeypatch, spelling, stands):
+    monkeypatch.setenv("FLEXT_TEST", 'c4n4ry & "p\xf6/w"')
+    value = "env:FLEXT_TEST" if stands == "elsewhere" else os.environ["FLEXT_TEST"]
+
+    class Picky:
+        class Settings(BaseModel):
+            key: Secret
+
+            @field_validator("key")
+            @classmethod
+            def _refuse(cls, key):
+                raise ValueError(f"too weak: {spelling(key.get_secret_value())}")
+
+        @hookimpl
+        def flext_request(self): ...
+
+    service = {"base_url": "http://localhost", "plugins": {"picky": {"key": value}}}
+    (told,) = problems(of({"a": service}, picky=Picky).check)
+    assert re.fullmatch(r".*too weak: \W?\*\*\*\W?", told), told
 
 
 UNSENDABLE = {

@@ -355,6 +355,20 @@ FAILURE = [
         "without_its_scheme",
     ),
     Mutant(
+        "service-errors-are-masked",
+        f"{MASKING}::masking",
+        "for each in plain.values():",
+        "for each in ():",
+        "every_spelling",
+    ),
+    Mutant(
+        "service-errors-are-masked",
+        f"{MASKING}::_forms",
+        "yield pair",
+        "pass",
+        "pair_in_base64",
+    ),
+    Mutant(
         "service-errors-wait-for-nothing",
         f"{SERVICE_ERRORS}::_body",
         "if raw is None or raw.closed:",
