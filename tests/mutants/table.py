@@ -13,7 +13,7 @@ DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
 COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
 RUNTIME, MASKING = "_runtime.py", "_masking.py"
-SECRETS = "_config/secrets.py"
+SECRETS, LOGGING = "_config/secrets.py", "_logging.py"
 SERVICE_ERRORS = "_service_errors.py"
 
 REQUEST = [
@@ -311,6 +311,20 @@ FAILURE = [
         "error.request = None",
         "pass",
         "further_out",
+    ),
+    Mutant(
+        "library-logs-show-no-secret",
+        "_clients/httpx/__init__.py",
+        'filter_loggers((self.name, *(f"{core}.{each}" for each in _CORE_LOGGERS)), redact_value)',
+        "filter_loggers((self.name, core), redact_value)",
+        "logger_of_a_client",
+    ),
+    Mutant(
+        "library-logs-show-no-secret",
+        f"{LOGGING}::mask_value",
+        "value if isinstance(value, int) else MASK",
+        "redact_value(value)",
+        "packs_the_headers",
     ),
     Mutant(
         "unsendable-is-told",
