@@ -53,7 +53,7 @@ def _error(answer: Any) -> ServiceError:
     members: dict[str, Any] = {}
     with suppress(ValueError, RecursionError):  # what could not be masked is not shown
         parsed = _parsed(body, answer.headers.get("Content-Type", ""))
-        members = _masked(parsed, mask or redact)
+        members = _masked(parsed, mask.snapshot() if mask else redact)
     error = _read(members, answer.status_code, MOST_CAUSES)
     error.unread = unread
     error.service = mask.source if mask else _host(answer)
@@ -98,7 +98,11 @@ def _masked(value: Any, mask: Callable[[str], str]) -> Any:
         return mask(value)
     if isinstance(value, dict):
         return {mask(key): _masked(each, mask) for key, each in value.items()}
-    return [_masked(each, mask) for each in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_masked(each, mask) for each in value]
+    if isinstance(value, (int, float)) and mask(shown := str(value)) != shown:
+        return mask(shown)  # a PIN
+    return value
 
 
 def _read(members: dict[str, Any], status: int, causes: int) -> ServiceError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping  # noqa: TC003 - so that `typing.get_type_hints` works
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
-__all__ = ["IDEMPOTENT", "SAFE", "Origin", "retry_after"]
+__all__ = ["IDEMPOTENT", "SAFE", "Origin", "basic_credentials", "is_header_value", "retry_after"]
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that only read (RFC 9110, section 9.2.1)."""
@@ -21,6 +22,8 @@ _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ldap": 389, "ldaps": 
 """RFC 9110, RFC 6455, RFC 4516."""
 _NOT_IN_HOSTS = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
 """The forbidden domain code points of the URL standard (https://url.spec.whatwg.org/)."""
+_HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MOST_SECONDS = 2.0**31
 """What a greater number counts as (RFC 9111, section 1.2.2)."""
 _LONGEST_DATE = 64
@@ -100,6 +103,27 @@ def _host(text: str, *, is_literal: bool) -> str:
     if _NOT_IN_HOSTS.search(name) or not all(name.split(".")):
         raise ValueError
     return name
+
+
+def is_header_value(text: str) -> bool:
+    """Whether every client library can send `text` as a header's value, and a service read it.
+
+    It can if it is visible ASCII, with spaces only in between (RFC 9110, section 5.5, without what
+    that leaves open): not empty, no line break, no other control character, no letter beyond ASCII.
+    The libraries refuse such values too, but their errors quote them.
+    """
+    return _HEADER_VALUE.fullmatch(text) is not None
+
+
+def basic_credentials(user: str, password: str) -> str | None:
+    """The value of `Authorization` for a user and a password, in UTF-8 (RFC 7617).
+
+    `None` if that has no way to write them: a colon in the user, or a control character.
+    """
+    if ":" in user or _CONTROL.search(user + password):
+        return None
+    pair = f"{user}:{password}".encode(errors="surrogateescape")
+    return f"Basic {b64encode(pair).decode()}"
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -34,6 +34,8 @@ _HARMLESS = re.compile(
 _ALWAYS = re.compile(r"x_(amz|goog)_")
 _SEPARATORS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _LONGEST_KNOWN = 64
+_LEVELS = 3
+"""How often a name is decoded, which a proxy or a redirect may have encoded again."""
 _USER_INFO = re.compile(r"(?<=://)[^/?#\s]*@")
 _NAME = re.compile(r"(?<![^?&;#])([^?&;#=\s]+)=")
 """A parameter's name, which ends before the next may begin: the time for a text is linear."""
@@ -52,8 +54,9 @@ def is_secret(name: str) -> bool:
 
 
 def _judged(name: str) -> bool:
-    if "%" in name or "+" in name:
-        name = unquote_plus(name)
+    for _ in range(_LEVELS):
+        if "%" in name or "+" in name:
+            name = unquote_plus(name)
     words = _SEPARATORS.sub("_", name).strip("_").lower()
     if _ANYWHERE.search(name.lower()) is None and _WORDS.search(words) is None:
         return False

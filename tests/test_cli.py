@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 import threading
+import unicodedata
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from flext_plugins.testing import install
+from flext_plugins.testing import Answer, install
 
 TOKEN = "canary-token-4711"
 FETCHED = "canary-fetched-0815"
@@ -597,6 +598,118 @@ def test_an_error_status_fails_only_when_asked(cli, wired):
     cli("request", "api", "GET", "/", "--fail", path=path)
 
 
+# What others say, on a terminal
+
+
+OBEYED = "\x1b]0;title\x07 \x1b[2J \x9b31m \u202e \u2066 \u200b \x7f \x08 \ufeff \U000e0041 end"
+"""Sets a title, clears the screen, colours, turns letters around, hides some."""
+ANSWERS = {
+    "a reason phrase": ("200 %s", "", ""),
+    "a header": ("200 OK", "X-A: %s\r\n", ""),
+    "JSON": ("200 OK", "", json.dumps({"a": OBEYED})),
+    "JSON in UTF-8": ("200 OK", "", json.dumps([OBEYED], ensure_ascii=False)),
+    "a key in JSON": ("200 OK", "", json.dumps({OBEYED: 1})),
+    "text": ("200 OK", "", re.sub(r"[\x00-\x1f\x7f-\x9f]", "", OBEYED)),
+    "a carriage return": ("200 OK", "", "harmless\rend"),
+    "a line separator": ("200 OK", "", "harmless\u2028end"),
+    "no HTTP at all": ("%s", "", ""),
+}
+NAMES = {
+    "a plugin's name": ("spoiled", OBEYED),
+    "a distribution's name": (OBEYED, "spoiled"),
+}
+SPEAKS = """
+from flext_plugins import Refused, hookimpl
+from pydantic import BaseModel, field_validator
+
+class Speaks:
+    class Settings(BaseModel):
+        word: str = ""
+
+        @field_validator("word")
+        @classmethod
+        def _refuse(cls, word):
+            raise ValueError({said!r})
+
+    @hookimpl
+    def flext_request(self):
+        raise Refused({said!r})
+"""
+
+
+def raw(text):
+    """The characters in it that no terminal shows as they are."""
+    unseen = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return {each for each in text if unicodedata.category(each) in unseen} - {"\n", "\t"}
+
+
+def test_the_characters_tried_here_are_the_dangerous_ones():
+    assert len(raw(OBEYED)) == 10
+
+
+@pytest.mark.parametrize("place", ANSWERS)
+def test_nothing_that_a_service_says_reaches_the_terminal_raw(cli, configure, flext_service, place):
+    status, head, body = (each.replace("%s", OBEYED).encode() for each in ANSWERS[place])
+    if place != "no HTTP at all":
+        status = b"HTTP/1.1 " + status
+    length = b"Content-Length: %d\r\n\r\n" % len(body)
+    flext_service.answer = Answer(raw=status + b"\r\n" + head + length + body)
+    configure(f'[services.api]\nbase_url = "{flext_service.url}"\n')
+
+    done = cli("request", "api", "GET", "/", expect=int(place == "no HTTP at all"))
+
+    assert raw(done.stdout + done.stderr) == set()
+    assert re.search(r"end|\(\d+ bytes\)", done.stdout + done.stderr)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+@pytest.mark.parametrize("place", NAMES)
+def test_nothing_that_a_distribution_says_does_either(cli, tmp_path, place, options):
+    distribution, plugin = NAMES[place]
+    folder = tmp_path / "site" / "spoiled-1.dist-info"
+    folder.mkdir(parents=True)
+    metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n"
+    (folder / "METADATA").write_text(metadata)
+    (folder / "entry_points.txt").write_text(f"[flext_plugins]\n{plugin} = a:b\n")
+
+    done = cli("list", *options, path=(tmp_path / "site",))
+
+    assert raw(done.stdout + done.stderr) == set()
+    assert "\\u001b]0;title" in done.stdout
+    if options:
+        said = [{each["name"], each["distribution"]} for each in json.loads(done.stdout)]
+        assert any(OBEYED in each for each in said)
+
+
+@pytest.mark.parametrize("drawn", [{}, {"FORCE_COLOR": "1", "NO_COLOR": "1"}])
+@pytest.mark.parametrize(
+    ("arguments", "table"),
+    [
+        (["check"], {"word": "x"}),
+        (["request", "api", "GET", "/"], {}),
+        (["explain", "api"], {}),
+        (["explain", "api", "--json"], {}),
+    ],
+)
+def test_nothing_that_a_plugin_or_a_configuration_says_does_either(
+    cli, configure, tmp_path, flext_service, arguments, table, drawn
+):
+    site = tmp_path / "site"
+    module = SPEAKS.format(said=OBEYED)
+    install(site, "acme-speaks", plugins={"speaks": "acme_speaks:Speaks"}, module=module)
+    service = {"base_url": flext_service.url, "plugins": {"speaks": table}}
+    if arguments[0] == "explain":
+        service["headers"] = {OBEYED: "env:HOME"}
+    configure(json.dumps({"services": {"api": service}}), "flext.yaml")
+    fails = int(arguments[0] != "explain")
+
+    done = cli(*arguments, "-c", "flext.yaml", path=(site,), expect=fails, **drawn)
+
+    text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
+    assert raw(text) == set()
+    assert "\\u001b]0;title" in text
+
+
 # request: the timeline
 
 
@@ -726,7 +839,7 @@ def test_any_plugins_spans_are_shown_with_their_secrets_masked(cli, wired):
     _, lines = tree(text)
     (root, sends, looks) = (each for each in lines if re.fullmatch("[0-9a-f]{16}", each[-1]))
     assert sends[:-1] == (1, "sends http://***@a.example", "producer api")
-    assert looks[:-1] == (2, "looks? up", "internal api")
+    assert looks[:-1] == (2, "looks\\u001b up", "internal api")
     assert [each for each in lines if each not in (root, sends, looks)] == [
         (3, "found", "token=***", "size=0.250"),
         (3, "stops", "at=http://a.example/?token=***"),

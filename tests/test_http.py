@@ -22,7 +22,10 @@ CANARY = "c4n4ry"
 
 
 def test_the_public_names_are_these():
-    assert flext_plugins.http.__all__ == ["IDEMPOTENT", "SAFE", "Origin", "retry_after"]
+    assert flext_plugins.http.__all__ == [
+        *("IDEMPOTENT", "SAFE", "Origin"),
+        *("basic_credentials", "is_header_value", "retry_after"),
+    ]
 
 
 # Origins

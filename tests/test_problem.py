@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import json
 import pickle
+import re
 import time
 import traceback
+from urllib.parse import quote, quote_plus
 
 import httpx
 import pytest
@@ -215,6 +218,84 @@ def test_a_credential_that_was_sent_is_masked_without_its_scheme_too(flext_servi
     assert error.detail == "token *** is blacklisted"
 
 
+SPELLINGS = {
+    "as it is": str,
+    "percent-encoded": lambda text: quote(text, safe=""),
+    "percent-encoded, in lower case": lambda text: re.sub(
+        "%..", lambda found: found[0].lower(), quote(text, safe="")
+    ),
+    "every byte percent-encoded": lambda text: "".join(f"%{each:02X}" for each in text.encode()),
+    "percent-encoded, but for what a path may hold": quote,
+    "in a form": quote_plus,
+    "percent-encoded twice": lambda text: quote(quote(text)),
+    "in JSON": json.dumps,
+    "in JSON of UTF-8": lambda text: json.dumps(text, ensure_ascii=False),
+    "in JSON for a script": lambda text: json.dumps(text).replace("/", "\\/"),
+    "in JSON in JSON": lambda text: json.dumps(json.dumps(text)),
+    "every unit escaped": lambda text: re.sub("(....)", r"\\u\1", text.encode("utf-16-be").hex()),
+    "as a repr": repr,
+    "as a repr of bytes": lambda text: repr(text.encode()),
+    "in HTML": html.escape,
+    "in HTML, by number": lambda text: "".join(f"&#{ord(each)};" for each in text),
+    "in JSON, percent-encoded": lambda text: quote(json.dumps(text)),
+    "percent-encoded, in JSON": lambda text: json.dumps(quote(text, safe="")),
+}
+SECRET = "c4n4ry %41+\"p\\w/\u00f6=&\u20ac'\U0001f600-end"
+
+
+@pytest.mark.parametrize("place", ["user info", "proxy", "plugin", "header", "the caller's"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.contract("service-errors-are-masked")
+def test_a_secret_is_masked_in_every_spelling(flext_service, place, spelling):
+    url, written = flext_service.url, quote(SECRET, safe="")
+    secret, given = SECRET, {}
+    service = {"base_url": url, "plugins": {}}
+    if place == "user info":
+        service["base_url"] = url.replace("//", f"//ann:{written}@")
+    elif place == "proxy":
+        service["proxy"] = url.replace("//", f"//ann:{written}@")
+    elif place == "plugin":
+        service["plugins"] = {"keeps": {"key": SECRET}}
+    elif place == "header":
+        secret = "c4n4ry%41+\"p\\w/=&'-end"
+        service["headers"] = {"X-Key": secret}
+    else:
+        given = {"auth": ("ann", SECRET)}
+
+    class Keeps:
+        class Settings(BaseModel):
+            key: Secret
+
+        @hookimpl
+        def flext_request(self): ...
+
+    detail = f"not accepted: {SPELLINGS[spelling](secret)}; good bye"
+    flext_service.answer = Answer(401, PROBLEM, json.dumps({"detail": detail}).encode())
+    host = Host({"services": {"service": service}})
+    host.register(Keeps, "keeps")
+    with host, host.connect("service") as client, pytest.raises(ServiceError) as caught:
+        raise_for_status(client.get("/", **given))
+
+    shown = caught.value.detail
+    assert re.fullmatch(r"not accepted: .{0,12}\*\*\*.{0,12}; good bye", shown), shown
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["ann:c4n4ry", "Basic YW5uOmM0bjRyeQ==", "YW5uOmM0bjRyeQ==", "YW5uOmM0bjRyeQ%3D%3D", 48151623],
+    ids=str,
+)
+@pytest.mark.contract("service-errors-are-masked")
+@pytest.mark.parametrize("place", ["base_url", "proxy"])
+def test_so_are_a_pair_in_base64_and_a_number(flext_service, flext_world, place, spelled):
+    flext_service.answer = Answer(401, PROBLEM, json.dumps({"got": [spelled]}).encode())
+    service = {"base_url": flext_service.url, "headers": {"X-Pin": "48151623"}}
+    service[place] = flext_service.url.replace("//", "//ann:c4n4ry@")
+    error = told(flext_world, flext_world.host({"services": {"service": service}}))
+
+    assert error.extensions["got"][0] in {"***", "***:***", "Basic ***"}
+
+
 @pytest.mark.parametrize("where", [Stage.AUTH, Stage.MESSAGE])
 @pytest.mark.contract("service-errors-are-masked")
 def test_so_is_one_that_a_plugin_took_off_again(flext_service, flext_world, where):
@@ -304,13 +385,19 @@ def test_a_long_body_is_not_looked_at(flext_service, flext_world):
     assert "(its body has more than 65536 bytes)" in str(error)
 
 
-def test_what_a_service_says_is_masked_in_no_time(flext_service, flext_world):
+@pytest.mark.parametrize(
+    "piece",
+    ["?", "a", "%61", "%25", "%2525", "\\", "\\\\", "\\u0061", "&", "&#97;", "ab", "+", "\u00e4"],
+)
+def test_what_a_service_says_is_masked_in_no_time(flext_service, flext_world, piece):
     """Quadratic in its length this took half a minute."""
-    flext_service.answer = Answer(400, {"Content-Type": "text/plain"}, body=b"?" * 65_536)
-    host = flext_world.serve(flext_service)
+    text = piece * (65_536 // len(piece.encode()))
+    flext_service.answer = Answer(400, {"Content-Type": "text/plain"}, body=text.encode())
+    secret = "a" * 5_000 + "b"
+    host = flext_world.serve(flext_service, headers={"X-Key": secret})
 
     began = time.process_time()
-    assert told(flext_world, host).detail == "?" * 65_536
+    assert told(flext_world, host).detail == text
     assert time.process_time() - began < 5
 
 

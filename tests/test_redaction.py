@@ -155,6 +155,7 @@ def test_a_word_for_a_secret_is_one_in_the_midst_of_others(word):
         ("/?pwd=x", "/?pwd=***"),
         ("/#access_token=x&state=s", "/#access_token=***&state=s"),
         ("/?p%61ssword=x", "/?p%61ssword=***"),
+        ("/?p%2561ssword=x", "/?p%2561ssword=***"),
         ("/?a=1&amp;pwd=x", "/?a=1&amp;pwd=***"),
         ("/a;jsessionid=x", "/a;jsessionid=***"),
         ("/?a=1;pwd=x&b=2", "/?a=1;pwd=***&b=2"),

@@ -2,9 +2,13 @@
 
 import base64
 import copy
+import html
+import json
 import os
 import pickle
+import re
 import traceback
+from urllib.parse import quote, quote_plus
 
 import pytest
 from pydantic import (
@@ -113,9 +117,24 @@ def test_what_is_no_reference_is_a_secret(text):
     assert Secret(text).reference is None
 
 
-def test_only_the_line_end_of_a_file_is_left_out(tmp_path):
-    (tmp_path / "secret").write_text("  two\nlines \r\n\n")
-    assert Secret(f"file:{tmp_path}/secret").get_secret_value() == "  two\nlines "
+@pytest.mark.parametrize("place", ["env", "file"])
+@pytest.mark.parametrize(
+    "end", ["", "\n", "\r\n", "\r", "\n\n", "\r\n\n"], ids=["none", "n", "rn", "r", "nn", "rnn"]
+)
+@pytest.mark.contract("line-ends-are-no-secret")
+def test_only_the_line_ends_after_a_secret_are_left_out(tmp_path, monkeypatch, place, end):
+    written = f"\n  two\nlines {end}"
+    (tmp_path / "secret").write_bytes(written.encode())
+    monkeypatch.setenv("FLEXT_TEST", written)
+    reference = "env:FLEXT_TEST" if place == "env" else f"file:{tmp_path}/secret"
+    assert Secret(reference).get_secret_value() == "\n  two\nlines "
+
+
+@pytest.mark.parametrize("text", ["secret", "secret\r\n", "\u043f\u0430\u0440\u043e\u043b\u044c"])
+@pytest.mark.contract("line-ends-are-no-secret")
+def test_the_mark_with_which_windows_begins_a_file_is_left_out(tmp_path, text):
+    (tmp_path / "secret").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert Secret(f"file:{tmp_path}/secret").get_secret_value() == text.rstrip()
 
 
 def test_a_file_is_read_again_when_it_changes(tmp_path):
@@ -299,14 +318,159 @@ def test_header_values_are_read_at_each_request(flext_service, tmp_path):
     assert [each.headers["x-api-key"] for each in flext_service.received] == ["one", "second"]
 
 
-@pytest.mark.parametrize("text", ["planted-9c\nX-Other: 1", " planted-9c", "planted-9c\x00"])
-def test_a_header_that_cannot_be_sent_is_told_without_its_value(flext_service, monkeypatch, text):
-    monkeypatch.setenv("FLEXT_HEADER", text.replace("\x00", "\x7f"))
-    service = {"base_url": flext_service.url, "headers": {"X-Key": "env:FLEXT_HEADER"}}
-    with Host({"services": {"a": service}}) as host:
-        with pytest.raises(ConfigError, match="header 'X-Key'") as caught:
-            host.connect("a").get("/")
-    assert "planted-9c" not in "".join(traceback.format_exception(caught.value))
+@pytest.mark.parametrize("spelling", [str, repr, json.dumps, quote, quote_plus, html.escape])
+@pytest.mark.parametrize("stands", ["in code", "elsewhere"])
+def test_what_a_validator_says_is_masked_in_every_spelling(monkeypatch, spelling, stands):
+    monkeypatch.setenv("FLEXT_TEST", 'c4n4ry & "p\xf6/w"')
+    value = "env:FLEXT_TEST" if stands == "elsewhere" else os.environ["FLEXT_TEST"]
+
+    class Picky:
+        class Settings(BaseModel):
+            key: Secret
+
+            @field_validator("key")
+            @classmethod
+            def _refuse(cls, key):
+                raise ValueError(f"too weak: {spelling(key.get_secret_value())}")
+
+        @hookimpl
+        def flext_request(self): ...
+
+    service = {"base_url": "http://localhost", "plugins": {"picky": {"key": value}}}
+    (told,) = problems(of({"a": service}, picky=Picky).check)
+    assert re.fullmatch(r".*too weak: \W?\*\*\*\W?", told), told
+
+
+UNSENDABLE = {
+    "a curly quote": "c4n4ry-\u2019s",
+    "a letter beyond Latin-1": "c4n4ry-\u043f",
+    "a letter of Latin-1": "c4n4ry-\xe9",
+    "a control character beyond ASCII": "c4n4ry-\x85",
+    "another header": "c4n4ry-\r\nX-Other: 1",
+    "a line break": "c4n4ry-\nfolded",
+    "a NUL": "c4n4ry-\0",
+    "a tab": "c4n4ry-\tb",
+    "a DEL": "c4n4ry-\x7f",
+    "an escape": "c4n4ry-\x1b[2J",
+    "a blank before it": " c4n4ry-",
+    "a blank after it": "c4n4ry- ",
+    "a no-break space": "c4n4ry-\xa0",
+    "nothing but blanks": "   ",
+    "nothing": "",
+    "bytes that are not UTF-8": b"c4n4ry-\xff",
+}
+NOT_BASIC = ["another header", "a line break", "a NUL", "a tab", "a DEL", "an escape", "nothing"]
+NOT_BASIC += ["bytes that are not UTF-8"]
+
+
+def revealing(error, secret="c4n4ry"):
+    """The parts of `error`, and of our frames that it passed, that show the secret."""
+    errors = [error]
+    for each in errors:
+        errors += [more for more in (each.__cause__, each.__context__) if more is not None]
+        yield from (part for part in (repr(each), repr(vars(each))) if secret in part)
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            code = frame.f_code
+            if "flext_plugins" in code.co_filename:
+                for name, value in frame.f_locals.items():
+                    if secret in repr(value):
+                        yield f"{code.co_filename}:{code.co_name}:{name}"
+
+
+@pytest.mark.parametrize(
+    ("place", "fault"),
+    [
+        *(("header", fault) for fault in UNSENDABLE),
+        *((place, fault) for place in ("user", "password", "proxy") for fault in NOT_BASIC),
+    ],
+)
+@pytest.mark.contract("unsendable-is-told")
+def test_a_value_that_no_header_can_carry_is_told_without_it(
+    flext_service, flext_world, tmp_path, place, fault
+):
+    file, value = tmp_path / "secret", UNSENDABLE[fault]
+    url, reference = flext_service.url, f"file:{file}"
+    services = {
+        "header": {"base_url": url, "headers": {"X-Key": reference}},
+        "user": {"base_url": url.replace("//", f"//{reference}:password@")},
+        "password": {"base_url": url.replace("//", f"//user:{reference}@")},
+        "proxy": {"base_url": url, "proxy": url.replace("//", f"//user:{reference}@")},
+    }
+    host = flext_world.host({"services": {"service": services[place]}})
+    for moment in ("composed", "sent"):
+        file.write_bytes(b"fine" if moment == "sent" else b"")
+        if moment == "sent":
+            assert flext_world.get(host).status_code == 200
+        file.write_bytes(value if isinstance(value, bytes) else value.encode())
+        with pytest.raises(ConfigError) as caught:
+            host.check() if moment == "composed" else flext_world.get(host)
+        assert str(caught.value).startswith("service: ")
+        assert list(revealing(caught.value)) == []
+        if place == "proxy":
+            break  # a connection keeps its proxy
+    assert len(flext_service.received) == (place != "proxy")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["c4n4ry-\ud800", "env:FLEXT_TEST"],
+    ids=["written out", "of a variable"],
+)
+@pytest.mark.parametrize("place", ["headers", "base_url", "proxy", "plugins"])
+@pytest.mark.contract("unsendable-is-told")
+def test_a_secret_that_is_not_text_is_told_without_it(monkeypatch, place, text):
+    monkeypatch.setenv("FLEXT_TEST", "c4n4ry-\udcff")
+    address = f"http://user:{text}@localhost"
+    values = {
+        "headers": {"X-Key": text},
+        "base_url": address,
+        "proxy": address,
+        "plugins": {"login": {"password": text}},
+    }
+    service = {"base_url": "http://localhost", place: values[place]}
+    (told,) = problems(lambda: of({"a": service}).check())
+    assert told.endswith("it is not text in UTF-8")
+    assert "c4n4ry" not in told
+
+
+def test_a_header_may_be_a_secret_already(flext_service):
+    headers = {"X-Key": Secret("in code"), "X-Bad": Secret("c4n4ry-\n")}
+    (told,) = problems(of({"a": {"base_url": flext_service.url, "headers": headers}}).check)
+    assert told.startswith("services.a.headers.X-Bad: a header cannot carry it")
+    del headers["X-Bad"]
+    with of({"a": {"base_url": flext_service.url, "headers": headers}}) as host:
+        host.connect("a").get("/")
+    assert flext_service.received[0].headers["x-key"] == "in code"
+
+
+def test_a_user_and_a_password_reach_proxy_and_service_in_utf_8(flext_service, flext_world):
+    service = flext_service.url.replace("//", "//jos%C3%A9:%FF%D1%8F@")
+    proxy = flext_service.url.replace("//", "//jos\xe9:%D1%8F\u20ac@")
+    host = flext_world.host({"services": {"service": {"base_url": service, "proxy": proxy}}})
+
+    flext_world.get(host)
+
+    headers = flext_service.received[0].headers
+    sent = [headers[name] for name in ("authorization", "proxy-authorization")]
+    pairs = [base64.b64decode(each.removeprefix("Basic ")) for each in sent]
+    assert pairs == [b"jos\xc3\xa9:\xff\xd1\x8f", "jos\xe9:\u044f\u20ac".encode()]
+
+
+def test_what_a_plugin_makes_unsendable_in_requests_is_told_without_it(flext_service):
+    import requests
+
+    class Spoils:
+        @hookimpl
+        def flext_request(self, request):
+            request.headers["X-Key"] = "c4n4ry-\u043f"
+
+    host = registered(
+        Host({"services": {"a": {"base_url": flext_service.url, "plugins": {"spoils": {}}}}}),
+        spoils=Spoils,
+    )
+    with host, pytest.raises(requests.exceptions.InvalidHeader) as caught:
+        host.connect("a", requests.Session).get("/")
+    assert [each for each in revealing(caught.value) if "test_secrets" not in each] == []
 
 
 def test_a_proxy_takes_references_too(flext_service, monkeypatch):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from flext_plugins._call import CORRELATION, Call, correlation
-from flext_plugins._errors import ConfigError
 from flext_plugins._wire import Messages
 from flext_plugins.http import Origin
 
@@ -15,17 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flext_plugins._service import Service
-
-
-def sendable(name: str, value: str) -> str:
-    """`value`, if it may stand in a header; a client library's own error would quote it.
-
-    Raises:
-        ConfigError: it may not.
-    """
-    if value != value.strip() or any(ord(each) < 32 or ord(each) == 127 for each in value):
-        raise ConfigError(f"header {name!r}: its value has line breaks or blanks around it")
-    return value
 
 
 class ServiceMessages(Messages):
@@ -58,7 +46,7 @@ class ServiceMessages(Messages):
         headers = clone.headers
         for name, value in self._service.headers.items():
             if headers.get(name) in (None, self._defaults.get(name.lower())):
-                headers[name] = sendable(name, value.get_secret_value())
+                headers[name] = value.get_secret_value()
         if CORRELATION in headers and (own := correlation(headers[CORRELATION])) is not None:
             call.correlation_id = own
         else:

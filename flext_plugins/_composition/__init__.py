@@ -9,7 +9,7 @@ from pydantic import BaseModel, SecretStr, ValidationError, field_validator
 
 from flext_plugins._chain.layer import Hook, Layer
 from flext_plugins._config.provenance import Place, Where
-from flext_plugins._config.secrets import Basic, Secret, ServiceName, ServiceURL, leaves
+from flext_plugins._config.secrets import Secret, ServiceName, ServiceURL, leaves
 from flext_plugins._config.service_checks import (
     address_of,
     endpoint_problems,
@@ -92,8 +92,8 @@ def _secrets(
     settings: ServiceConfig, service: Service, drafts: list[_Draft]
 ) -> Iterator[SecretStr]:
     for address in (settings.base_url, settings.proxy):
-        if address:
-            yield from (each for each in address.split()[1:] if each is not None)
+        if address and (pair := address.basic()) is not None:
+            yield from (pair, *(each for each in address.split()[1:] if each is not None))
     found = [*leaves(service.headers), *(each for draft in drafts for each in draft.values)]
     yield from (value for _, value in found if isinstance(value, SecretStr))
 
@@ -289,11 +289,11 @@ def service_of(
     shared: Callable[[type, Callable[[], Any]], Any],
 ) -> Service:
     """The service that plugins see."""
-    base, headers = None, dict(settings.headers)
+    base, headers = None, dict[str, SecretStr](settings.headers)
     if settings.base_url is not None:
-        base, user, password = settings.base_url.split()
-        if user is not None and password is not None:
-            headers.setdefault("Authorization", Basic(user, password))
+        base = settings.base_url.split()[0]
+        if (pair := settings.base_url.basic()) is not None:
+            headers.setdefault("Authorization", pair)
     alike = {"deadline", "verify", "cert", "http2", "proxy", "max_connections", "allow_insecure"}
     return Service(
         name,

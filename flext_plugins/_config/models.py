@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from flext_plugins._config.provenance import CODE, Place, Sources, Where
-from flext_plugins._config.secrets import Address, Secret, leaves
+from flext_plugins._config.secrets import Address, HeaderSecret, leaves
 from flext_plugins._config.validation import nearest, problems_of, report
 from flext_plugins._errors import ConfigError
 
@@ -83,7 +83,7 @@ class Defaults(_Quiet):
     """The table `[defaults]`, which holds for every service."""
 
     timeout: Timeout = Field(default_factory=Timeout)
-    headers: dict[str, Secret] = Field(default_factory=dict)
+    headers: dict[str, HeaderSecret] = Field(default_factory=dict)
     verify: bool | str = True
     """`False`, or the path of a CA file or folder."""
     cert: str | tuple[str, str] | None = None

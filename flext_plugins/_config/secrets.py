@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -14,7 +13,7 @@ from pydantic import Secret as Hidden
 from pydantic_core import CoreSchema, core_schema
 
 from flext_plugins._errors import ConfigError
-from flext_plugins.http import Origin
+from flext_plugins.http import Origin, basic_credentials, is_header_value
 from flext_plugins.redaction import redact
 
 if TYPE_CHECKING:
@@ -44,34 +43,33 @@ class Secret(SecretStr):
         return self.written() if _REFERENCE.fullmatch(self.written()) else None
 
     def get_secret_value(self) -> str:
-        """The secret itself.
+        """The secret itself; what is read elsewhere is without the line ends after it.
 
         Raises:
-            ConfigError: the variable is not set, the file cannot be read, or it is empty.
+            ConfigError: the variable is not set, the file cannot be read, it is empty, or it is not
+                text.
         """
         written = self.written()
-        if not written.startswith(("env:", "file:")):
-            return written
-        found = _REFERENCE.fullmatch(written)
+        found = _REFERENCE.fullmatch(written) if written.startswith(("env:", "file:")) else None
         if found is None:
-            return written
-        if found[1] == "file":
-            return self._from_file(found[2])
-        if (value := os.environ.get(found[2])) is None:
-            raise ConfigError(f"{found[0]}: this variable is not set")
-        if not value:
-            raise ConfigError(f"{found[0]}: this variable is empty")
-        return value
+            value, where = written, ""
+        else:
+            where = f"{found[0]}: "
+            value = self._from_file(found[2]) if found[1] == "file" else _from_variable(found[2])
+            if not value:
+                raise ConfigError(f"{where}{_KINDS[found[1]]} is empty")
+        if value.isascii() or _is_text(value):
+            return value
+        del value, written  # nobody who renders locals shall see them here
+        raise ConfigError(f"{where}it is not text in UTF-8")
 
     def _from_file(self, path: str) -> str:
         try:
             found = os.stat(path)  # noqa: PTH116 - follows links, as Kubernetes swaps them
             state = (found.st_mtime_ns, found.st_size, found.st_ino)
             if self._read is None or self._read[0] != state:
-                with open(path, encoding="utf-8") as file:  # noqa: PTH123
+                with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123
                     self._read = state, file.read().rstrip("\r\n")
-            if not self._read[1]:
-                raise ConfigError(f"file:{path}: is empty")
             return self._read[1]
         except (OSError, ValueError) as error:
             problem = type(error).__name__
@@ -99,6 +97,58 @@ class Secret(SecretStr):
         return generated
 
 
+_KINDS = {"env": "this variable", "file": "this file"}
+
+
+def _from_variable(name: str) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise ConfigError(f"env:{name}: this variable is not set")
+    return value.rstrip("\r\n")
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be encoded: bytes that are not UTF-8 reach a variable as half characters."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class HeaderSecret(Secret):
+    """A secret that is the value of a header."""
+
+    def get_secret_value(self) -> str:
+        """The secret itself.
+
+        Raises:
+            ConfigError: it cannot be read, or no header can carry it: a client library's own error
+                would quote it.
+        """
+        value = super().get_secret_value()
+        if is_header_value(value):
+            return value
+        del value  # nobody who renders locals shall see it here
+        where = f"{self.reference}: " if self.reference else ""
+        raise ConfigError(f"{where}a header cannot carry it; expected {HEADER_VALUE}")
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        def of_any_secret(value: Any) -> Any:
+            is_other = isinstance(value, Secret) and not isinstance(value, cls)
+            return cls(value.written()) if is_other else value
+
+        schema = super().__get_pydantic_core_schema__(source, handler)
+        return core_schema.no_info_before_validator_function(of_any_secret, schema)
+
+
+HEADER_VALUE = "visible ASCII characters, with spaces only in between"
+"""What `is_header_value` asks for, in words."""
+
+
 class Address(Secret):
     """A URL whose user info is a secret, or may hold references: `https://svc:env:PASSWORD@host`."""
 
@@ -123,6 +173,15 @@ class Address(Secret):
             if self.reference is None:  # else it may say something else the next time
                 self._parts = parts
         return parts
+
+    def basic(self) -> Basic | None:
+        """The `Authorization` header for its user info, if it has any.
+
+        Raises:
+            ConfigError: as `split` does.
+        """
+        _, user, password = self.split()
+        return Basic(user, password) if user is not None and password is not None else None
 
     def _divided(self) -> tuple[str, Secret | None, Secret | None]:
         text = super().get_secret_value()
@@ -188,11 +247,23 @@ class Basic(Secret):
         return hash((self._user, self._password))
 
     def get_secret_value(self) -> str:
-        parts = (
-            part.get_secret_value() if part.reference else unquote(part.written())
-            for part in (self._user, self._password)
+        """The header's value.
+
+        Raises:
+            ConfigError: a reference leads nowhere, or RFC 7617 has no way to write one of the two.
+        """
+        value = basic_credentials(*(_decoded(each) for each in (self._user, self._password)))
+        if value is not None:
+            return value
+        raise ConfigError(
+            "expected a user without a colon, and a user and password without control characters"
         )
-        return f"Basic {b64encode(':'.join(parts).encode()).decode()}"
+
+
+def _decoded(part: Secret) -> str:
+    """A part of a URL's user info, which is percent-encoded unless it stands elsewhere."""
+    text = part.get_secret_value()
+    return text if part.reference else unquote(text, errors="surrogateescape")
 
 
 class ServiceName(str):

@@ -30,6 +30,8 @@ def reference_problems(
             continue
         try:
             value.get_secret_value()
+            if isinstance(value, Address) and (pair := value.basic()) is not None:
+                pair.get_secret_value()
         except ConfigError as error:
             yield where.problem(key, str(error))
         else:

@@ -67,11 +67,11 @@ def _sentence(error: Exception) -> str:
         where = f"{error.service}: " if error.service else ""
         return "\n".join(where + each for each in error.problems)
     if isinstance(error, FlextError):
-        return str(error)
+        return display.visible(str(error))
     name = type(error).__name__
     if name == "LocalProtocolError":  # its words repeat the value of a header
         return f"{name}: a header or the path is malformed"
-    return f"{name}: {error}"
+    return display.visible(f"{name}: {error}")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it

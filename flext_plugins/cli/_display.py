@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -25,18 +26,35 @@ _err = Console(highlight=False, markup=False, emoji=False, stderr=True)
 if not _out.is_terminal:
     _out.width = 100_000
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+"""Categories of characters that steer a terminal, turn around what is read, or cannot be seen."""
 _HARMLESS = {"code", "key"}
 """Secret in a query, mere words in a JSON body."""
 
 
+def visible(text: str, keep: str = "") -> str:
+    """`text` with what a terminal would obey instead of show as JSON escapes it.
+
+    Everything that is printed goes through here: services and distributions may say anything.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each
+        if each in keep or unicodedata.category(each) not in _UNSEEN
+        else json.dumps(each)[1:-1]
+        for each in text
+    )
+
+
 def say(text: str) -> None:
-    """Print `text` as it is."""
-    _out.print(text, soft_wrap=True)
+    """Print `text`, which may have several lines."""
+    _out.print(visible(text, keep="\n\t"), soft_wrap=True)
 
 
 def complain(text: str) -> None:
     """Print `text` to stderr."""
-    _err.print(redact(text), soft_wrap=True)
+    _err.print(visible(redact(text), keep="\n\t"), soft_wrap=True)
 
 
 def say_json(value: Any) -> None:
@@ -52,7 +70,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             column, justify="right" if column.endswith("ms") else "left", overflow="fold"
         )
     for row in rows:
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*(Text(visible(cell)) for cell in row))
     with _out.capture() as captured:
         _out.print(drawn)
     for line in captured.get().splitlines():
@@ -65,31 +83,36 @@ def onion(explanation: Explanation) -> None:
     if not _out.is_terminal:
         say(str(explanation))
         return
-    tree = Tree(Text.assemble((explanation.service, "bold"), f"  {explanation.base_url}"))
+    tree = Tree(_styled((explanation.service, "bold"), (f"  {explanation.base_url}", "")))
     _settings(tree, explanation.settings)
     inner = tree
     for layer in explanation.layers:
         observer = ", observer" if layer.observer else ""
-        label = Text.assemble((layer.stage, "cyan"), "  ", (layer.plugin, "bold"))
-        inner = inner.add(label.append(f"  {layer.source}{observer}", "dim"))
-        inner.add(Text(", ".join(layer.hooks)))
+        who = (layer.stage, "cyan"), ("  ", ""), (layer.plugin, "bold")
+        inner = inner.add(_styled(*who, (f"  {layer.source}{observer}", "dim")))
+        inner.add(_styled((", ".join(layer.hooks), "")))
         _settings(inner, layer.settings)
         if layer.note:
-            inner.add(Text(layer.note, "yellow"))
+            inner.add(_styled((layer.note, "yellow")))
     inner.add(Text("wire", "bold"))
     _out.print(tree, soft_wrap=True)
 
 
+def _styled(*pieces: tuple[str, str]) -> Text:
+    return Text.assemble(*((visible(text), style) for text, style in pieces))
+
+
 def _settings(branch: Tree, settings: Iterable[Setting]) -> None:
     for each in settings:
-        branch.add(Text.assemble(f"{each.name} = {each.value}", (f"  ({each.source})", "dim")))
+        branch.add(_styled((f"{each.name} = {each.value}", ""), (f"  ({each.source})", "dim")))
 
 
 def answer(response: Any) -> None:
     """Print an httpx response; header values and JSON texts with secret names are masked."""
-    say(f"{response.http_version} {response.status_code} {response.reason_phrase}".rstrip())
+    status = f"{response.http_version} {response.status_code} {response.reason_phrase}"
+    say(visible(status).rstrip())
     for name, value in redact_headers(response.headers).items():
-        say(f"{name}: {value}")
+        say(visible(f"{name}: {value}"))
     if response.content:
         say("\n" + _body(response))
     say("")
@@ -105,7 +128,7 @@ def _body(response: Any) -> str:
     try:
         return json.dumps(_masked(json.loads(text)), indent=2, ensure_ascii=False)
     except ValueError:
-        return redact(text)
+        return redact(text.replace("\r\n", "\n"))
 
 
 def _masked(value: Any, name: str = "") -> Any:
@@ -153,9 +176,5 @@ def _label(branch: Branch) -> Text:
     time = "" if branch.seconds is None else f"{1000 * branch.seconds:.1f} ms"
     words = (branch.name, branch.where, branch.what, time, branch.id)
     styles = ("bold", "cyan", "", "", "dim")
-    shown = [
-        (_CONTROL.sub("?", redact(word).replace("\n", " ")), style)
-        for word, style in zip(words, styles, strict=True)
-        if word
-    ]
-    return Text("  ").join(Text(*each) for each in shown)
+    shown = zip(words, styles, strict=True)
+    return Text("  ").join(_styled((redact(word), style)) for word, style in shown if word)

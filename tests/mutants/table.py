@@ -13,6 +13,7 @@ DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
 COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
 RUNTIME, MASKING = "_runtime.py", "_masking.py"
+SECRETS, LOGGING = "_config/secrets.py", "_logging.py"
 SERVICE_ERRORS = "_service_errors.py"
 
 REQUEST = [
@@ -325,6 +326,48 @@ FAILURE = [
         "further_out",
     ),
     Mutant(
+        "library-logs-show-no-secret",
+        "_clients/httpx/__init__.py",
+        'filter_loggers((self.name, *(f"{core}.{each}" for each in _CORE_LOGGERS)), redact_value)',
+        "filter_loggers((self.name, core), redact_value)",
+        "logger_of_a_client",
+    ),
+    Mutant(
+        "library-logs-show-no-secret",
+        f"{LOGGING}::mask_value",
+        "value if isinstance(value, int) else MASK",
+        "redact_value(value)",
+        "packs_the_headers",
+    ),
+    Mutant(
+        "unsendable-is-told",
+        f"{SECRETS}::HeaderSecret.get_secret_value",
+        "is_header_value(value)",
+        'value.strip() == value and "\\n" not in value',
+        "no_header_can_carry",
+    ),
+    Mutant(
+        "unsendable-is-told",
+        f"{SECRETS}::Secret.get_secret_value",
+        "value.isascii() or _is_text(value)",
+        "True",
+        "not_text",
+    ),
+    Mutant(
+        "line-ends-are-no-secret",
+        f"{SECRETS}::_from_variable",
+        'value.rstrip("\\r\\n")',
+        "value",
+        "line_ends_after",
+    ),
+    Mutant(
+        "line-ends-are-no-secret",
+        f"{SECRETS}::Secret._from_file",
+        'open(path, encoding="utf-8-sig")',
+        'open(path, encoding="utf-8")',
+        "with_which_windows",
+    ),
+    Mutant(
         "service-errors-are-masked",
         f"{SERVICE_ERRORS}::_masked",
         "return mask(value)",
@@ -337,6 +380,20 @@ FAILURE = [
         'yield shown.partition(" ")[2]',
         "pass",
         "without_its_scheme",
+    ),
+    Mutant(
+        "service-errors-are-masked",
+        f"{MASKING}::masking",
+        "for each in plain.values():",
+        "for each in ():",
+        "every_spelling",
+    ),
+    Mutant(
+        "service-errors-are-masked",
+        f"{MASKING}::_forms",
+        "yield pair",
+        "pass",
+        "pair_in_base64",
     ),
     Mutant(
         "service-errors-wait-for-nothing",

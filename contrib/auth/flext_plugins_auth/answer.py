@@ -12,7 +12,9 @@ from urllib.parse import parse_qsl, quote, quote_plus
 
 import jwt
 
-from .credential import Credential, is_sendable
+from flext_plugins.http import is_header_value
+
+from .credential import Credential
 from .token import Problem, Token
 
 if TYPE_CHECKING:
@@ -48,12 +50,12 @@ def read_answer(
     value = tables[0].get(last) if tables else None
     if value is None or value == "":
         return Problem(f"answered without a token at {question.token_path!r}")
-    if not isinstance(value, str) or not is_sendable(value):
+    if not isinstance(value, str) or not is_header_value(value):
         return Problem("answered with a token that a header cannot carry")
     if str(_nearest(tables, "token_type") or "bearer").strip().lower() != "bearer":
         return Problem("answered with a token that is no bearer token")
     refresh = _nearest(tables, "refresh_token")
-    is_new = isinstance(refresh, str) and is_sendable(refresh)
+    is_new = isinstance(refresh, str) and is_header_value(refresh)
     return Token(
         f"Bearer {value}",
         sent_at,

@@ -1,20 +1,17 @@
-"""Credentials that stand in the settings, and a check that a header can carry them."""
+"""Credentials that stand in the settings."""
 
 from __future__ import annotations
 
-import re
-from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flext_plugins import ConfigError
+from flext_plugins.http import basic_credentials, is_header_value
 
 if TYPE_CHECKING:
     from flext_plugins import Secret
 
     from .settings import AuthSettings
-
-_SENDABLE = re.compile(r"[\x21-\x7e]+(?: [\x21-\x7e]+)*")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,11 +19,6 @@ class Credential:
     """A secret value for a header; `repr` does not show it."""
 
     value: str = field(repr=False)
-
-
-def is_sendable(text: str) -> bool:
-    """Whether a header can carry `text`; the client libraries would quote it in their error."""
-    return _SENDABLE.fullmatch(text) is not None
 
 
 def static_credential(settings: AuthSettings, known: Credential | None = None) -> Credential:
@@ -41,25 +33,25 @@ def static_credential(settings: AuthSettings, known: Credential | None = None) -
     """
     match settings.scheme:
         case "basic":
-            if ":" in reveal(settings.username):
-                raise ConfigError("username: scheme 'basic' cannot carry a colon in it")
-            return Credential(basic(reveal(settings.username), reveal(settings.password)))
+            pair = basic_credentials(reveal(settings.username), reveal(settings.password))
+            if pair is None:
+                raise ConfigError(
+                    "username: scheme 'basic' can carry no colon in it, "
+                    "and no control characters in user or password"
+                )
+            return Credential(pair)
         case "bearer":
-            name, credential = "token", Credential(f"Bearer {reveal(settings.token)}")
+            name, prefix, secret = "token", "Bearer ", settings.token
         case "api-key":
-            name, credential = "key", Credential(reveal(settings.key))
+            name, prefix, secret = "key", "", settings.key
         case scheme:  # no secret leaves under a scheme that nobody wrote a branch for
             raise AssertionError(f"scheme {scheme!r} has no credential in its settings")
-    if known is not None and known.value == credential.value:
+    credential = Credential(reveal(secret))
+    if known is not None and known.value == prefix + credential.value:
         return known
-    if not is_sendable(credential.value):
+    if not is_header_value(credential.value):
         raise ConfigError(f"{name}: is empty, or has characters that a header cannot carry")
-    return credential
-
-
-def basic(username: str, password: str) -> str:
-    """The header's value for a user name and a password."""
-    return f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
+    return Credential(prefix + credential.value)
 
 
 def reveal(secret: Secret | str | None) -> str:

@@ -8,7 +8,9 @@ from urllib.parse import quote_plus
 
 from oauthlib.oauth2 import BackendApplicationClient
 
-from .credential import Credential, basic, reveal
+from flext_plugins.http import basic_credentials
+
+from .credential import Credential, reveal
 from .token import Question
 
 if TYPE_CHECKING:
@@ -88,7 +90,7 @@ class OAuth2:
         if not isinstance(self.client_id, str):
             secrets.append(name.value)
         if self.client_auth == "basic":
-            pair = basic(quote_plus(name.value), quote_plus(secret.value))
+            pair = basic_credentials(quote_plus(name.value), quote_plus(secret.value)) or ""
             headers["Authorization"] = pair
             secrets.append(pair.removeprefix("Basic "))
         return Question(headers, body.encode(), "access_token", refresh, tuple(secrets))

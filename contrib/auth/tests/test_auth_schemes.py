@@ -165,6 +165,38 @@ async def test_a_secret_that_became_unsendable_is_not_sent_and_not_shown(
     assert stack.flexcore.received == []
 
 
+UNSENDABLE = [
+    "canary\u2019s",
+    "canary\xe9",
+    "canary\0",
+    "canary\nX-Other: 1",
+    "canary\t",
+    "canary\x85",
+]
+UNSENDABLE += [" canary", "canary ", "  ", "canary\udcff"]
+
+
+@pytest.mark.parametrize(
+    ("auth", "value"),
+    [
+        *(({"scheme": "bearer", "token": each}, each) for each in UNSENDABLE),
+        *(({"scheme": "api-key", "key": each}, each) for each in UNSENDABLE),
+        *(
+            ({"scheme": "basic", "username": "ann", "password": each}, each)
+            for each in UNSENDABLE
+            if each.strip() and any(ord(letter) < 32 or letter > "\ud7ff" for letter in each)
+        ),
+    ],
+)
+def test_a_value_that_no_header_can_carry_is_told_by_a_check(
+    auth: dict[str, Any], value: str
+) -> None:
+    host = Host({"services": {"one": {"base_url": "http://localhost", "plugins": {"auth": auth}}}})
+    with pytest.raises(ConfigError) as caught:
+        host.check()
+    assert "canary" not in repr(caught.value)
+
+
 @pytest.mark.parametrize(
     ("auth", "expected"),
     [

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from flext_plugins._clients.httpx.client import AsyncTransport, Transport, clien
 from flext_plugins._clients.httpx.messages import FAILURES, HttpxMessages
 from flext_plugins._clients.httpx.wire import HttpxWire
 from flext_plugins._errors import ConfigError
-from flext_plugins._logging import redact_record
+from flext_plugins._logging import filter_loggers, mask_value, redact_value
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -27,6 +26,9 @@ SERVICE_OPTIONS = frozenset(
     | {"verify"}
 )
 """Options of a client that are the connection's, which is the host's."""
+
+_CORE_LOGGERS = ("connection", "http11", "http2", "proxy", "socks")
+"""The loggers of httpcore, which does the sending."""
 
 
 class HttpxLibrary:
@@ -47,7 +49,9 @@ class HttpxLibrary:
                 "AsyncTransport", (AsyncTransport, lib.AsyncBaseTransport), {}
             ),
         }
-        logging.getLogger(self.name).addFilter(redact_record)
+        core = self.name.replace("httpx", "httpcore")
+        filter_loggers((self.name, *(f"{core}.{each}" for each in _CORE_LOGGERS)), redact_value)
+        filter_loggers(("hpack.hpack", "hpack.table"), mask_value)
 
     @cached_property
     def defaults(self) -> dict[str, str]:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,7 @@ from flext_plugins._clients.requests.client import Adapter, session_class
 from flext_plugins._clients.requests.messages import RequestsMessages, beginning
 from flext_plugins._clients.requests.wire import RequestsWire
 from flext_plugins._errors import ConfigError
-from flext_plugins._logging import redact_record
+from flext_plugins._logging import filter_loggers, redact_value
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from flext_plugins._service import Service
 
 SESSION_OPTIONS = frozenset({"auth", "cookies", "headers", "hooks", "max_redirects", "params"})
+
+_URLLIB3_LOGGERS = ("connection", "connectionpool", "poolmanager", "response", "util.retry")
 
 
 class RequestsLibrary:
@@ -38,7 +39,7 @@ class RequestsLibrary:
 
     def __init__(self, module: ModuleType) -> None:
         del module  # there is one
-        logging.getLogger("urllib3.connectionpool").addFilter(redact_record)
+        filter_loggers((f"urllib3.{each}" for each in _URLLIB3_LOGGERS), redact_value)
 
     def wire(self, service: Service, runtime: Runtime, *, asynchronous: bool) -> RequestsWire:
         """A new way to `service`, with a pool of its own; urllib3 keeps the TLS contexts."""
