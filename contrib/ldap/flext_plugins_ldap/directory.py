@@ -8,9 +8,20 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from .change import changes, upsert
-from .entry import Entry, UpsertResult, User, common_name, fill, in_dn, in_filter, is_text
+from .entry import (
+    Entry,
+    UpsertResult,
+    User,
+    common_name,
+    fill,
+    in_dn,
+    in_filter,
+    is_text,
+    values_of,
+)
 from .errors import DirectoryError, InvalidCredentials, UserNotFound, with_context
 from .failover import Failover, Job, SharedDeadline
+from .naming import Naming
 from .pool import Reader
 
 if TYPE_CHECKING:
@@ -76,7 +87,7 @@ class AsyncDirectory:
         await self._failover.run(Job("bind", work, dn, deadline=deadline))
         if not is_known:
             raise with_context(InvalidCredentials(), self._connection)
-        return self._user_of(username, matches[0], self._settings.attributes)
+        return matches[0]
 
     async def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
         """The user of that name, with the given attributes or those of the settings.
@@ -96,7 +107,7 @@ class AsyncDirectory:
         settings, deadline = self._settings, SharedDeadline()
         if settings.group_filter is None:
             user = await self._user(username, ("memberOf",), deadline)
-            every = (common_name(str(dn)) for values in user.attributes.values() for dn in values)
+            every = (common_name(str(dn)) for dn in values_of(user.attributes, "memberOf"))
             return [name for name in every if name is not None]
         user = await self._user(username, ("1.1",), deadline)
         values = {"dn": user.dn, "username": username}
@@ -104,8 +115,11 @@ class AsyncDirectory:
         wanted = self._fill(settings.group_filter, values, in_filter)
         async with aclosing(self._pages(wanted, base, ("cn",), deadline)) as pages:
             entries = [entry async for page in pages for entry in page]
-        names = (next(iter(entry.attributes.values()), ()) for entry in entries)
-        return [str(each[0]) for each in names if each]
+        # What a DN says is one value; those of `cn` are in no order, and others may add to them.
+        firsts = (values_of(entry.attributes, "cn")[:1] for entry in entries)
+        own = (common_name(entry.dn) for entry in entries)
+        pairs = zip(own, firsts, strict=True)
+        return [str(name or first[0]) for name, first in pairs if name or first]
 
     async def search(
         self,
@@ -220,32 +234,26 @@ class AsyncDirectory:
         matches = await self._matches(username, attributes, deadline)
         if len(matches) != 1:
             raise with_context(UserNotFound(), self._connection)
-        return self._user_of(username, matches[0], attributes)
-
-    def _user_of(self, username: str, entry: Entry, wanted: Sequence[str]) -> User:
-        """The user of an entry, with the name as the directory spells it: ANA is ana."""
-        name, folded_names = self._settings.name_attribute, {each.lower() for each in wanted}
-        attributes = dict(entry.attributes)
-        for key in [each for each in attributes if each.lower() == name]:
-            folded = {str(value).casefold(): str(value) for value in attributes[key]}
-            username = folded.get(username.strip().casefold(), username)
-            if not folded_names & {name, "*"}:
-                del attributes[key]
-        return User(username, entry.dn, attributes)
+        return matches[0]
 
     async def _matches(
-        self, username: str, attributes: Sequence[str], deadline: SharedDeadline
-    ) -> list[Entry]:
-        """The users of that name, two at most, since two are already too many."""
+        self, username: str, wanted: Sequence[str], deadline: SharedDeadline
+    ) -> list[User]:
+        """The users of that name, as far as needed: two are already too many."""
         if not is_text(username):
             return []
-        name = self._settings.name_attribute
-        if name and "*" not in attributes:
-            attributes = [*attributes, name]
         ldap_filter = self._fill(self._settings.user_filter, {"username": username}, in_filter)
+        naming = Naming(self._settings.name_templates, username, wanted)
 
-        def search(session: Session, base: str) -> list[Entry]:
-            return session.search(base, ldap_filter, attributes, most=2).entries
+        def search(session: Session, base: str) -> list[User]:
+            users: list[User] = []
+            for most in (2, 0):  # all, if one that has not the name may have hidden one that has
+                entries = session.search(base, ldap_filter, naming.attributes, most=most).entries
+                each_user = (naming.user_of(entry, session.type_of) for entry in entries)
+                users = [user for user in each_user if user is not None]
+                if len(entries) < 2 or len(users) == len(entries):
+                    break
+            return users
 
         base, work = self._settings.search_base, _in_session(search)
         return await self._failover.run(

@@ -1,6 +1,7 @@
 """Entries and users, and the escaping of values in filters and DNs."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
@@ -14,6 +15,8 @@ Values: TypeAlias = str | bytes | Sequence[str | bytes]
 _IN_FILTER = re.compile(r"[\\*()\x00]")
 _IN_DN = re.compile(r"^[ #]|[\\,+\"<>;=\x00]| $")
 _ESCAPED = re.compile(r"((?:\\[0-9a-fA-F]{2})+)|\\(.)", re.DOTALL)
+_PART = re.compile(r"\s*([^=+,;\\\s]+)\s*=\s*((?:\\.|[^,+;\\])*)(\+?)", re.DOTALL)
+_COMMON_NAME = frozenset({"cn", "commonname", "2.5.4.3"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +90,36 @@ def fill(template: str, values: Mapping[str, str], escape: Callable[[str], str])
 
 
 def common_name(dn: str) -> str | None:
-    """The value of the first `cn` in the first part of `dn`."""
-    match = re.match(r"\s*cn\s*=\s*((?:\\.|[^,+;\\])*)", dn, re.IGNORECASE | re.DOTALL)
-    return _ESCAPED.sub(_plain, match[1]) if match else None
+    """The value of `cn` in the first part of `dn`, which may have several, joined by `+`."""
+    match = _PART.match(dn)
+    while match and match[1].lower() not in _COMMON_NAME:
+        match = _PART.match(dn, match.end()) if match[3] else None
+    return unescape(match[2]) if match else None
+
+
+def unescape(text: str) -> str:
+    """The text that is escaped so in a filter or a DN."""
+    return _ESCAPED.sub(_plain, text)
 
 
 def _plain(match: re.Match[str]) -> str:
     if match[1]:
         return bytes.fromhex(match[1].replace("\\", "")).decode(errors="replace")
     return match[2]
+
+
+def fold(value: str) -> str:
+    """Fold a name as directories do, near enough, which take ANA for ana."""
+    return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
+
+
+def values_of(attributes: Attributes, name: str) -> tuple[str | bytes, ...]:
+    """The values of exactly the attribute `name`, in any case.
+
+    A server also sends `cn;lang-de` if it is asked for `cn`, and others may write that.
+    """
+    name = name.lower()
+    return next((values for each, values in attributes.items() if each.lower() == name), ())
 
 
 def decode(raw: Mapping[str, Sequence[bytes]]) -> Attributes:

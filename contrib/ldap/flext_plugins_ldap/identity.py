@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from flext_plugins import ConfigError, DeadlineExceeded, Refused
 
+from .entry import values_of
 from .errors import DirectoryError, UserNotFound
 
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ class Identity:
         except Exception as error:
             why = f": {error.args[0]}" if isinstance(error, DirectoryError) else ""
             raise Refused(f"the directory cannot be asked who the user is{why}") from error
-        named = {name.lower(): values for name, values in entry.attributes.items()}
-        department = named.get(attribute.lower(), ())
+        department = values_of(entry.attributes, attribute)
         return self._headers((entry.username,), department, sorted(set(groups)))
 
     def _headers(self, *facts: Iterable[str | bytes]) -> Iterator[tuple[str, str]]:

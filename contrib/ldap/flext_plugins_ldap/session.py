@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .entry import Entry, as_list, decode
+from .entry import Entry, as_list, decode, values_of
 from .errors import (
     DirectoryError,
     DirectoryUnavailable,
@@ -190,7 +190,11 @@ class Session:
         with self._speaking("read"):
             self._connection.search(dn, "(objectClass=*)", ldap3.BASE, attributes=[attribute])
         entries = [each for each in self._connection.response if each["type"] == "searchResEntry"]
-        return next(iter(decode(entries[0]["raw_attributes"]).values()), ()) if entries else ()
+        return values_of(decode(entries[0]["raw_attributes"]), attribute) if entries else ()
+
+    def type_of(self, attribute: str) -> str:
+        """The server's one name for an attribute without its options, in lower case."""
+        return self._schema.type_of(attribute)
 
     def add(self, dn: str, attributes: Mapping[str, Values]) -> None:
         """Add an entry."""

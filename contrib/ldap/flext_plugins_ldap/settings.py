@@ -23,6 +23,7 @@ from flext_plugins.http import Origin
 from .identity import IdentitySettings
 from .syntax import is_dn, is_filter
 
+_NAMES = re.compile(r"\(\s*([A-Za-z0-9.-]+)\s*=\s*([^()*]*\{username\}[^()*]*)\)")
 SCHEMES = frozenset({"ldap", "ldaps"})
 
 
@@ -112,11 +113,9 @@ class DirectorySettings(BaseModel):
     """Seconds for an answer; by default the service's `timeout.read`."""
 
     @property
-    def name_attribute(self) -> str | None:
-        """The attribute that `user_filter` compares with the name, in lower case, if it is one."""
-        matches = re.findall(r"\(\s*([A-Za-z0-9.-]+)\s*=\s*\{username\}\s*\)", self.user_filter)
-        names = {each.lower() for each in matches}
-        return names.pop() if len(names) == 1 else None
+    def name_templates(self) -> tuple[tuple[str, str], ...]:
+        """The attributes that `user_filter` compares with the name, each with what it compares."""
+        return tuple(_NAMES.findall(self.user_filter))
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
