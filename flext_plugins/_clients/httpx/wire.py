@@ -6,6 +6,8 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from flext_plugins._call import least
 from flext_plugins._clients.bodies import NO_LIMIT, Body
 from flext_plugins._clients.cancellation import steady
@@ -40,7 +42,7 @@ class HttpxWire(GatedWire):
         super().__init__(library, service, messages, permits, asynchronous=asynchronous)
         self._lib, self._body, self._tls = library.module, library.body, tls
         self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
-        self._pools: dict[tuple[str | None, bool, bool], Any] = {}
+        self._pools: dict[tuple[SecretStr | None, bool, bool], Any] = {}
         self._own: Any = None
         """The pool for the own origin: its proxy is chosen once."""
 
@@ -74,7 +76,9 @@ class HttpxWire(GatedWire):
         return response
 
     def _pool(self, url: Any, *, own: bool) -> Any:
-        key = proxy_for(url, self._service), own, url.scheme == "https"
+        chosen = proxy_for(url, self._service)
+        key = SecretStr(chosen) if chosen else None, own, url.scheme == "https"
+        del chosen  # nobody who renders locals shall see its password here
         pool = self._pools.get(key)
         if pool is None:
             proxy, _, secure = key
@@ -85,7 +89,7 @@ class HttpxWire(GatedWire):
                 trust_env=False,
                 http2=self._service.http2,
                 limits=self._lib.Limits(max_connections=size, max_keepalive_connections=size),
-                proxy=proxy,
+                proxy=proxy.get_secret_value() if proxy else None,
             )
             pool = self._pools.setdefault(key, pool)
         return pool

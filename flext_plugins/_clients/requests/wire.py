@@ -44,6 +44,20 @@ class RequestsWire(GatedWire):
         self._bare = _Adapter(pool_maxsize=size)
 
     async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
+        _check(request)
+        if seekable(request.native):
+            rewind_body(request.native)
+        adapter = self._own if own else self._bare
+        try:
+            native = adapter.send(request.native, stream=True, **self._options(request, left, own))
+        except requests.RequestException as error:
+            error.request = None  # plugins have marked it: neither outer ones nor causes show it
+            raise
+        native.raw = Raw(native.raw, self._gate.leave, _body_limit(native.raw, call))
+        return ResponseView(native, request)
+
+    def _options(self, request: Any, left: float | None, own: bool) -> dict[str, Any]:  # noqa: FBT001
+        """The options of `HTTPAdapter.send`; apart, for a proxy's password stands in this frame."""
         service, chosen = self._service, request.extensions.get(OPTIONS, {})
         timeout = chosen.get("timeout")
         timeout = service.timeout[:2] if timeout is None else timeout
@@ -52,23 +66,12 @@ class RequestsWire(GatedWire):
         if service.proxy is not None:
             address = service.proxy.get_secret_value() if service.proxy else ""
             proxies = {"http": address, "https": address} if address else {}
-        options: dict[str, Any] = {
+        return {
             "timeout": timeout if left is None else _shortened(timeout, left),
             "verify": verify if service.verify is True else service.verify,
             "cert": chosen.get("cert") or (service.cert if own else None),
             "proxies": proxies,
         }
-        _check(request)
-        if seekable(request.native):
-            rewind_body(request.native)
-        adapter = self._own if own else self._bare
-        try:
-            native = adapter.send(request.native, stream=True, **options)
-        except requests.RequestException as error:
-            error.request = None  # plugins have marked it: neither outer ones nor causes show it
-            raise
-        native.raw = Raw(native.raw, self._gate.leave, _body_limit(native.raw, call))
-        return ResponseView(native, request)
 
     async def read(self, message: Any) -> bytes:
         if isinstance(message, RequestView):
