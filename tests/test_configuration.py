@@ -112,6 +112,12 @@ def test_toml_and_yaml_say_the_same(write, name, text):
     assert of_plugin(host)["tags.1"][0] == "y"
 
 
+@pytest.mark.parametrize(("name", "text"), [("flext.toml", TOML), ("flext.yaml", YAML)])
+def test_the_mark_with_which_windows_begins_a_file_is_left_out(write, name, text):
+    path = write(f"\ufeff{text}", name)
+    assert Host.from_file(path).services == Host.from_file(write(text, name)).services
+
+
 def test_the_file_is_flext_toml_here_unless_a_variable_or_the_caller_says_otherwise(
     write, monkeypatch
 ):

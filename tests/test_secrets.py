@@ -433,6 +433,49 @@ def test_a_secret_that_is_not_text_is_told_without_it(monkeypatch, place, text):
     assert "c4n4ry" not in told
 
 
+@pytest.mark.parametrize(
+    "place", ["header", "user info", "proxy", "https proxy", "plugin", "login"]
+)
+@pytest.mark.parametrize("trouble", ["reset", "late", "malformed", "refused"])
+@pytest.mark.contract("frames-hold-no-secret")
+def test_no_frame_of_ours_holds_a_secret_when_an_error_passes(
+    flext_service, flext_world, place, trouble
+):
+    secret = "c4n4ry"
+    answers = {"late": Answer(delay=1), "malformed": Answer(raw=b"no\r\n\r\n")}
+    flext_service.answer = answers.get(trouble, Answer(reset=True))
+    url = flext_service.url
+    with_user = url.replace("//", f"//ann:{secret}@")
+    service = {
+        "header": {"base_url": url, "headers": {"X-Key": secret}},
+        "user info": {"base_url": with_user},
+        "proxy": {"base_url": "http://localhost:9", "proxy": with_user},
+        "https proxy": {"base_url": "https://localhost:9", "proxy": with_user},
+        "plugin": {"base_url": url, "plugins": {"login": {"password": secret}}},
+        "login": {"base_url": url, "plugins": {"asks": {"password": secret, "service": "other"}}},
+    }[place]
+
+    class Asks(Login):
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            await connection.request(
+                "other",
+                "POST",
+                "/",
+                headers={"X-Key": self.settings.password.get_secret_value()},
+                json={"password": self.settings.password.get_secret_value()},
+            )
+
+    services = {"service": {**service, "deadline": 0.3}, "other": {"base_url": url}}
+    host = flext_world.host({"services": services}, login=Login, asks=Asks)
+    if trouble == "refused":
+        flext_service.refuse()
+    with pytest.raises(Exception) as caught:
+        flext_world.get(host)
+
+    assert [each for each in revealing(caught.value, secret) if "flext_plugins" in each] == []
+
+
 def test_a_header_may_be_a_secret_already(flext_service):
     headers = {"X-Key": Secret("in code"), "X-Bad": Secret("c4n4ry-\n")}
     (told,) = problems(of({"a": {"base_url": flext_service.url, "headers": headers}}).check)

@@ -20,6 +20,8 @@ from flext_plugins._wire import Library, Messages, Wire
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from pydantic import SecretStr
+
     from flext_plugins._call import Call
     from flext_plugins._runtime import Runtime
     from flext_plugins._service import Service
@@ -113,14 +115,16 @@ class GatedWire(Wire):
         The response's body ends with the call's deadline, and gives the permit back.
         """
 
-    def _leaves_machine(self, proxy: str | None) -> bool:
+    def _leaves_machine(self, proxy: SecretStr | None) -> bool:
         """Whether `proxy` would take plain requests to the service off this machine.
 
         Raises:
             ConfigError: it would, and with them credentials that may not be sent in clear.
         """
+        if proxy is None or not self._stays:
+            return False
         service = self._service
-        name = carrier(proxy, service.proxy) if self._stays else None
+        name = carrier(proxy.get_secret_value(), service.proxy)
         if name is None:
             return False
         if who := self._credentials.get(service.name):

@@ -62,7 +62,7 @@ def load(path: str | os.PathLike[str] | None, environment: str | None) -> HostCo
 def _parsed(file: Path) -> Mapping[str, Any]:
     """The tables of a file; what is wrong with it is told without its text."""
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")  # as Windows writes it
         values = _yaml(text) if file.suffix in {".yaml", ".yml"} else tomllib.loads(text)
         if isinstance(values, Mapping):
             return values

@@ -188,9 +188,11 @@ class Address(Secret):
         found = self._USERINFO.match(text)
         url = found["scheme"] + found["rest"] if found else text
         if not _is_url(url):
+            what = "a URL with a host, its user and password percent-encoded"
             if "://" not in url:
-                raise ConfigError("expected a URL that begins with its scheme, such as http://")
-            raise ConfigError("expected a URL with a host, its user and password percent-encoded")
+                what = "a URL that begins with its scheme, such as http://"
+            del text, found, url  # nobody who renders locals shall see them here
+            raise ConfigError(f"expected {what}")
         if found is None:
             return url, None, None
         return url, Secret(found["user"]), Secret(found["password"] or "")

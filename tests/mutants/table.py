@@ -326,6 +326,21 @@ FAILURE = [
         "further_out",
     ),
     Mutant(
+        "frames-hold-no-secret",
+        f"{CONNECTION}::Connection.request",
+        "del headers, content, json",
+        "pass",
+        "frame_of_ours",
+    ),
+    Mutant(
+        "frames-hold-no-secret",
+        f"{REQUESTS_WIRE}::RequestsWire._dispatch",
+        "native = adapter.send(request.native, stream=True, **self._options(request, left, own))",
+        """options = self._options(request, left, own)
+native = adapter.send(request.native, stream=True, **options)""",
+        "frame_of_ours",
+    ),
+    Mutant(
         "library-logs-show-no-secret",
         "_clients/httpx/__init__.py",
         'filter_loggers((self.name, *(f"{core}.{each}" for each in _CORE_LOGGERS)), redact_value)',

@@ -7,6 +7,8 @@ from contextlib import aclosing
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+from pydantic import SecretStr
+
 from .change import changes, upsert
 from .entry import (
     Entry,
@@ -72,17 +74,19 @@ class AsyncDirectory:
             AccountLocked: too many wrong passwords, or an administrator locked it.
             AccountExpired: the password is right and has to be changed first.
         """
+        secret, deadline = SecretStr(password), SharedDeadline()
         # A bind without a password succeeds, as nobody in particular.
-        if not password or not is_text(password):
+        is_possible = bool(password) and is_text(password)
+        del password  # nobody who renders locals shall see it here
+        if not is_possible:
             raise with_context(InvalidCredentials(), self._connection)
-        deadline = SharedDeadline()
         matches = await self._matches(username, self._settings.attributes, deadline)
         is_known = len(matches) == 1
         # For an unknown name a DN that nobody has, so that the answer takes as long.
         dn = matches[0].dn if is_known else f"cn={os.urandom(8).hex()},{self._settings.search_base}"
 
         def work(pool: Pool, timeouts: Timeouts, dn: str) -> None:
-            pool.prove(dn, password, timeouts)
+            pool.prove(dn, secret, timeouts)
 
         await self._failover.run(Job("bind", work, dn, deadline=deadline))
         if not is_known:

@@ -16,6 +16,8 @@ from .session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pydantic import SecretStr
+
     from .server import Server
     from .wire import Address
 
@@ -74,7 +76,7 @@ class Pool:
         self.give(session)
         return result
 
-    def prove(self, dn: str, password: str, timeouts: Timeouts) -> None:
+    def prove(self, dn: str, password: SecretStr, timeouts: Timeouts) -> None:
         """Check the password of `dn`, over a connection for nothing else.
 
         Raises:

@@ -140,7 +140,7 @@ def _enter(settings: DirectorySettings, target: str, session: Session) -> None:
     if settings.bind_dn is None or settings.bind_password is None:
         return
     try:
-        session.bind(settings.bind_dn, settings.bind_password.get_secret_value())
+        session.bind(settings.bind_dn, settings.bind_password)
     except AuthenticationFailed:
         code = 49
     except DirectoryError as error:

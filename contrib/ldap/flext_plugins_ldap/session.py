@@ -31,6 +31,8 @@ from .wire import Candidates, TimedSocket
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pydantic import SecretStr
+
     from .entry import Values
     from .schema import Schema
     from .wire import Address
@@ -130,7 +132,7 @@ class Session:
         with suppress(Exception):
             self._connection.socket.close()
 
-    def bind(self, dn: str, password: str) -> None:
+    def bind(self, dn: str, password: SecretStr) -> None:
         """Bind as `dn`.
 
         Raises:
@@ -139,7 +141,7 @@ class Session:
         connection = self._connection
         connection.user, connection.authentication = dn, ldap3.SIMPLE
         # As bytes: ldap3 prepares text, which can leave nothing of it, and that would be anybody.
-        connection.password = password.encode()
+        connection.password = password.get_secret_value().encode()
         try:
             with self._speaking("bind"):
                 connection.bind(read_server_info=False, controls=[(POLICY, False, None)])

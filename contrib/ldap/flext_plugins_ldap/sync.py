@@ -29,7 +29,9 @@ class Directory:
 
     def authenticate(self, username: str, password: str) -> User:
         """See `AsyncDirectory.authenticate`."""
-        return self._drive(self._directory.authenticate(username, password))
+        user = self._directory.authenticate(username, password)
+        del password  # nobody who renders locals shall see it here
+        return self._drive(user)
 
     def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
         """See `AsyncDirectory.user`."""

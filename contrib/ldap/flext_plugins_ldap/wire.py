@@ -39,8 +39,11 @@ class TimedSocket:
         return data
 
     def sendall(self, data: bytes) -> None:
-        self.plain.settimeout(self._session.remaining())
-        self.plain.sendall(data)
+        try:
+            self.plain.settimeout(self._session.remaining())
+            self.plain.sendall(data)
+        finally:
+            del data  # it may hold a password: nobody who renders locals shall see it here
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.plain, name)

@@ -1,10 +1,13 @@
 """What becomes of callers when a directory is down, slow, hostile or not the one that it says."""
 
 import asyncio
+import re
 import socket
 import threading
 import time
+import traceback
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from flext_plugins_ldap import (
     Entry,
     User,
 )
+from flext_plugins_ldap.wire import TimedSocket
 
 from flext_plugins import ConfigError, DeadlineExceeded, Failure, FlextError, options
 
@@ -63,6 +67,70 @@ def test_what_is_encrypted_is_read_by_nobody_on_the_way(
 def test_a_server_that_cannot_do_tls_is_told_nothing(ask: Any, slapd: Any, plain: Any) -> None:
     with pytest.raises(DirectoryUnavailable, match="cannot be reached: .*startTLS failed"):
         ask(plain, ca_file=slapd.ca_file).user("ana")
+
+
+def frames_with(secret: str, error: BaseException) -> list[str]:
+    """The local variables of our own frames that showed `secret` while `error` passed them."""
+    errors, found = [error], []
+    for each in errors:
+        errors += [more for more in (each.__cause__, each.__context__) if more is not None]
+        for frame, _ in traceback.walk_tb(each.__traceback__):
+            if re.search(r"flext_plugins(_ldap)?/", frame.f_code.co_filename):
+                names = [name for name, value in frame.f_locals.items() if secret in repr(value)]
+                found += [f"{frame.f_code.co_filename}:{name}" for name in names]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "settings"),
+    [
+        ("crowd-0011", "canary-wrong", {}),
+        ("nobody", "canary-wrong", {}),
+        ("crowd-0011", "canary-\udcff", {}),
+        ("crowd-0011", "canary-\0", {}),
+        (
+            "crowd-0011",
+            "canary-refused",
+            {"bind_dn": "cn=nobody,dc=example", "bind_password": "other"},
+        ),
+        ("crowd-0011", "canary-late", {"timeout": 0.000_001}),
+        ("crowd-0011", "x", {"bind_password": "canary-own"}),
+        ("crowd-0011", "canary-nowhere", {"search_base": "dc=nowhere"}),
+    ],
+)
+def test_no_frame_holds_a_password_when_an_error_passes(
+    ask: Any, username: str, password: str, settings: dict[str, Any]
+) -> None:
+    with pytest.raises(FlextError) as caught:
+        ask(**settings).authenticate(username, password)
+    assert frames_with("canary", caught.value) == []
+
+
+def test_nor_does_the_frame_that_sends_it() -> None:
+    class Gone:
+        def settimeout(self, seconds: float) -> None:
+            assert seconds == 1
+
+        def sendall(self, data: bytes) -> None:
+            raise ConnectionResetError(len(data))
+
+    session: Any = SimpleNamespace(remaining=lambda: 1)
+    with pytest.raises(ConnectionResetError) as caught:
+        TimedSocket(Gone(), session).sendall(b"canary")
+    assert [each for each in frames_with("canary", caught.value) if "/tests/" not in each] == []
+
+
+@pytest.mark.parametrize("place", ["variable", "file"])
+def test_a_bind_password_that_is_not_text_is_told_without_it(
+    ask: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, place: str
+) -> None:
+    monkeypatch.setenv("PASSWORD", "canary-\udcff")
+    (tmp_path / "secret").write_bytes(b"canary-\xff")
+    reference = "env:PASSWORD" if place == "variable" else f"file:{tmp_path / 'secret'}"
+    with pytest.raises(ConfigError) as caught:
+        ask(bind_password=reference).user("ana")
+    assert "canary" not in repr(caught.value)
+    assert frames_with("canary", caught.value) == []
 
 
 def test_plain_ldap_has_to_be_allowed(ask: Any, plain: Any) -> None:

@@ -6,6 +6,8 @@ import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from flext_plugins._call import least
 from flext_plugins._clients.bodies import NO_LIMIT, Body
 from flext_plugins._clients.cancellation import steady
@@ -42,7 +44,7 @@ class HttpxWire(GatedWire):
         super().__init__(library, service, messages, runtime, permits, asynchronous=asynchronous)
         self._lib, self._body, self._tls = library.module, library.body, runtime.tls
         self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
-        self._pools: dict[tuple[str | None, bool, bool], Any] = {}
+        self._pools: dict[tuple[SecretStr | None, bool, bool], Any] = {}
         self._own: Any = None
         """The pool for the own origin: its proxy is chosen once, unless it has to be judged."""
 
@@ -73,7 +75,9 @@ class HttpxWire(GatedWire):
         return response
 
     def _pool(self, url: Any, *, own: bool) -> Any:
-        proxy, secure = proxy_for(url, self._service.proxy), url.scheme == "https"
+        chosen, secure = proxy_for(url, self._service.proxy), url.scheme == "https"
+        proxy = SecretStr(chosen) if chosen else None
+        del chosen  # nobody who renders locals shall see its password here
         # Each time: who sends credentials there may be composed later.
         is_judged = own and self._leaves_machine(proxy)
         pool = self._pools.get(key := (proxy, own, secure))
@@ -85,7 +89,7 @@ class HttpxWire(GatedWire):
                 trust_env=False,
                 http2=self._service.http2,
                 limits=self._lib.Limits(max_connections=size, max_keepalive_connections=size),
-                proxy=proxy,
+                proxy=proxy.get_secret_value() if proxy else None,
             )
             pool = self._pools.setdefault(key, pool)
         if own and not is_judged:

@@ -48,6 +48,7 @@ class Adapter(HTTPAdapter):
         hops = under_way and under_way[1]
         options = {"timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
         view = RequestView(request, {**(hops or {}), OPTIONS: options})
+        del options, proxies  # with a password: nobody who renders locals shall see it here
         try:
             sending = hop(view, self._runtime, composition, self._library)
             response = drive(sending, composition.layers)

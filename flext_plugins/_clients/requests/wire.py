@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import requests
+from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 from requests.exceptions import InvalidHeader, StreamConsumedError, Timeout
 from requests.utils import get_auth_from_url, rewind_body, select_proxy
@@ -49,33 +50,45 @@ class RequestsWire(GatedWire):
         self._bare = _Adapter(pool_maxsize=size)
 
     async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
-        service, chosen = self._service, request.extensions.get(OPTIONS, {})
-        timeout = chosen.get("timeout")
-        timeout = service.timeout[:2] if timeout is None else timeout
-        verify = chosen.get("verify", True)
-        proxies = chosen.get("proxies")
-        if service.proxy is not None:
-            address = service.proxy.get_secret_value() if service.proxy else ""
-            proxies = {"http": address, "https": address} if address else {}
-        if own and proxies:
-            self._leaves_machine(select_proxy(request.native.url, proxies))
-        options: dict[str, Any] = {
-            "timeout": timeout if left is None else _shortened(timeout, left),
-            "verify": verify if service.verify is True else service.verify,
-            "cert": chosen.get("cert") or (service.cert if own else None),
-            "proxies": proxies,
-        }
         _check(request)
         if seekable(request.native):
             rewind_body(request.native)
+        if own:
+            self._leaves_machine(self._proxy(request))
         adapter = self._own if own else self._bare
         try:
-            native = adapter.send(request.native, stream=True, **options)
+            native = adapter.send(request.native, stream=True, **self._options(request, left, own))
         except requests.RequestException as error:
             error.request = None  # plugins have marked it: neither outer ones nor causes show it
             raise
         native.raw = Raw(native.raw, self._gate.leave, _body_limit(native.raw, call))
         return ResponseView(native, request)
+
+    def _options(self, request: Any, left: float | None, own: bool) -> dict[str, Any]:  # noqa: FBT001
+        """The options of `HTTPAdapter.send`; apart, for a proxy's password stands in this frame."""
+        service, chosen = self._service, request.extensions.get(OPTIONS, {})
+        timeout = chosen.get("timeout")
+        timeout = service.timeout[:2] if timeout is None else timeout
+        verify = chosen.get("verify", True)
+        return {
+            "timeout": timeout if left is None else _shortened(timeout, left),
+            "verify": verify if service.verify is True else service.verify,
+            "cert": chosen.get("cert") or (service.cert if own else None),
+            "proxies": self._proxies(chosen),
+        }
+
+    def _proxies(self, chosen: dict[str, Any]) -> Any:
+        proxy = self._service.proxy
+        if proxy is None:
+            return chosen.get("proxies")
+        address = proxy.get_secret_value() if proxy else ""
+        return {"http": address, "https": address} if address else {}
+
+    def _proxy(self, request: Any) -> SecretStr | None:
+        """The proxy that requests would choose for `request`."""
+        proxies = self._proxies(request.extensions.get(OPTIONS, {}))
+        address = select_proxy(request.native.url, proxies) if proxies else None
+        return SecretStr(address) if address else None
 
     async def read(self, message: Any) -> bytes:
         if isinstance(message, RequestView):
