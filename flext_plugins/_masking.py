@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins._errors import FlextError
+from flext_plugins._logging import text_of
 from flext_plugins.redaction import MASK, is_secret, redact
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ class Mask:
 
 def _credentials(headers: Mapping[str, Any]) -> Iterator[str]:
     for name, value in headers.items():
-        if is_secret(name):
-            shown = value.decode("latin-1") if isinstance(value, bytes) else value
+        if is_secret(_text(name)):
+            shown = _text(value)
             yield shown
             yield shown.partition(" ")[2]  # the credential without its scheme
+
+
+def _text(value: object) -> str:
+    """A header's name or value, which a plugin may have set to what only requests can send."""
+    return value.decode("latin-1") if isinstance(value, bytes) else text_of(value)
