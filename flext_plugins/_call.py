@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -13,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flext_plugins._errors import DeadlineExceeded
-from flext_plugins._logging import logger
+from flext_plugins._logging import log, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -170,14 +171,15 @@ def new_call(service: Service) -> Call:
 
 def correlation(value: object) -> str | None:
     """`value` as a correlation id, if it may be one: visible ASCII, 128 characters at most."""
-    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    text = value.decode("latin-1") if type(value) is bytes else text_of(value)
     return text if re.fullmatch(r"[!-~]{1,128}", text) else None
 
 
 def _bound() -> str:
     """The `correlation_id` in structlog's context, if the program uses that, else nothing."""
     structlog = sys.modules.get("structlog.contextvars")
-    value = structlog.get_contextvars().get("correlation_id") if structlog else None
+    get: Any = getattr(structlog, "get_contextvars", dict)  # it may be about to be imported
+    value = get().get("correlation_id")
     if value is None:
         return ""
     found = correlation(value)
@@ -189,7 +191,8 @@ def _bound() -> str:
 @cache
 def _tell_replaced() -> None:
     """Warn once in a program, so that whoever sends such ids cannot fill its log."""
-    logger().warning(
+    log(
+        logging.WARNING,
         "correlation_id in structlog's context is not 1 to 128 characters of visible ASCII; "
-        "such ones are replaced"
+        "such ones are replaced",
     )

@@ -21,6 +21,8 @@ from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flext_plugins._logging import text_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Self
@@ -62,7 +64,7 @@ class FlextError(Exception):
 
     def __str__(self) -> str:
         who = [part for part in (self.service, self.plugin) if part]
-        return ": ".join([*who, str(self.args[0]) if self.args else type(self).__name__])
+        return ": ".join([*who, text_of(self.args[0]) if self.args else type(self).__name__])
 
 
 class ConfigError(FlextError):

@@ -1,21 +1,24 @@
-"""Loggers: our own, and those of client libraries, which log whole URLs."""
+"""Log lines: our own, and those of client libraries, which log whole URLs.
+
+Telling of a call must not end it, and what is told must not pass for a line of its own: everything
+is told by `harmless`, and every value is put into a line by `inline`.
+"""
 
 from __future__ import annotations
 
 import logging
 import re
-from functools import cache
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins.redaction import MASK, is_secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, MutableMapping
+    from collections.abc import Callable, Iterable
 
-_RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime"}
-"""What a log record has of its own, and lets nobody overwrite."""
-
-
+_KEPT = frozenset({"message", "asctime"})
+"""Attributes of a log record that formatters write; those that it has already are kept too."""
 _BYTES = r"""b?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
 _PAIR = re.compile(rf"\(({_BYTES}), ({_BYTES})\)")
 """A header, as httpcore writes it."""
@@ -26,6 +29,34 @@ _QUOTED = re.compile(
 """A SOCKS proxy's credentials; headers that h11 refuses, or that urllib3 cannot parse."""
 
 
+def harmless(work: Callable[..., object], *args: Any) -> None:
+    """Do `work(*args)`, which tells of a call; if it raises, that is noted as `logging` does it."""
+    try:
+        work(*args)
+    except Exception as error:
+        with suppress(Exception):  # no `sys.stderr`, or a closed one
+            if logging.raiseExceptions:
+                sys.stderr.write(f"flext_plugins: not logged: {inline(type(error).__name__)}\n")
+
+
+def text_of(value: object, show: Callable[[Any], str] = str) -> str:
+    """`show(value)`, or something in its place if that raises."""
+    try:
+        return show(value)
+    except Exception:
+        return f"<{type(value).__name__} without text>"
+
+
+def inline(value: object) -> str:
+    """`value` within a line: escaped so far as it would not print, and without secrets of a URL."""
+    text = text_of(value)
+    if not text.isprintable():
+        text = "".join(
+            each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+        )
+    return redact(text)
+
+
 def filter_loggers(names: Iterable[str], redacted: Callable[[Any], Any]) -> None:
     """Have what client libraries log under these names redacted, each of its values by itself.
 
@@ -33,25 +64,35 @@ def filter_loggers(names: Iterable[str], redacted: Callable[[Any], Any]) -> None
     """
 
     def redact_record(record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple) and record.args:
-            record.args = tuple(map(redacted, record.args))
-        else:
-            record.msg = redact_value(record.msg)
-        record.exc_info = None  # its error quotes headers that could not be parsed
+        harmless(_redact, record, redacted)
         return True
 
     for name in names:
         logging.getLogger(name).addFilter(redact_record)
 
 
+def _redact(record: logging.LogRecord, redacted: Callable[[Any], Any]) -> None:
+    args, record.args = record.args, ()  # if anything raises, they are not shown
+    record.exc_info = None  # its error quotes headers that could not be parsed
+    if not args:
+        record.msg = redact_value(record.msg)
+    elif isinstance(args, tuple):
+        record.args = tuple(map(redacted, args))
+    else:  # a mapping that is the only argument
+        record.args = {key: redacted(each) for key, each in args.items()}
+
+
 def redact_value(value: Any) -> Any:
-    """`value`; if it tells of a URL or of headers, its text with what is secret masked."""
-    text = str(value)
+    """`value`, or its text if that has to be shown in another way: escaped, or without secrets."""
+    text = text_of(value)
     if "(" in text or "unparsed data" in text:
         text = _QUOTED.sub(lambda found: f"{found[1] or found[2]}{MASK}", text)
         text = _PAIR.sub(_redacted_pair, text)
-    text = redact(text)
-    return value if text == str(value) else text
+    shown = inline(text)
+    with suppress(Exception):
+        if shown == str(value):
+            return value  # which may have to be a number
+    return shown
 
 
 def _redacted_pair(pair: re.Match[str]) -> str:
@@ -64,33 +105,38 @@ def mask_value(value: Any) -> Any:
     return value if isinstance(value, int) else MASK
 
 
-@cache
-def logger(name: str = "flext_plugins") -> Any:
-    """A structlog logger over the standard library's logger `name`.
+def log(level: int, message: str, *values: object, **fields: object) -> None:
+    """Log a line to `flext_plugins`, whatever the values, the factories and the handlers do.
 
-    The message reads well unconfigured (`circuit opened  service=flexcore ...`); what is bound is
-    also on the record as attributes, for an application's own handlers.
+    It reads well unconfigured (`circuit opened  service=flexcore ...`). The fields, and what is
+    bound in structlog's context, are attributes of the record too, for an application's own
+    handlers, unless it has others of these names.
+
+    Args:
+        level: one of `logging`'s.
+        message: with a `{}` for each of `values`.
+        values: what the message tells.
+        fields: what is shown behind it, unless it is `None`.
     """
-    import structlog  # noqa: PLC0415 - only a program that logs pays for it
-
-    return structlog.wrap_logger(
-        logging.getLogger(name),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[structlog.contextvars.merge_contextvars, _to_record],
-    )
+    harmless(_log, level, message, values, fields)
 
 
-def _to_record(
-    _logger: Any, _method: str, fields: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
-    event = fields.pop("event")
-    error = fields.pop("exc_info", None)
+def _log(level: int, message: str, values: tuple[object, ...], fields: dict[str, object]) -> None:
+    logger = logging.getLogger("flext_plugins")
+    if not logger.isEnabledFor(level):
+        return
+    from structlog.contextvars import get_contextvars  # noqa: PLC0415 - few programs log
+
     shown = {
-        key: MASK if is_secret(key) else redact(str(value))
-        for key, value in fields.items()
+        inline(key): MASK if is_secret(key) else inline(value)
+        for key, value in {**get_contextvars(), **fields}.items()
         if value is not None
     }
     bound = " ".join(f"{key}={value}" for key, value in shown.items())
-    message = f"{redact(str(event))}  {bound}"
-    extra = {key: value for key, value in shown.items() if key not in _RECORD}
-    return {"msg": message.rstrip().replace("%", "%%"), "extra": extra, "exc_info": error}
+    text = f"{message.format(*map(inline, values))}  {bound}".rstrip()
+    file, line, function, _ = logger.findCaller(stacklevel=4)
+    record = logger.makeRecord(logger.name, level, file, line, text, (), None, function)
+    for key, value in shown.items():  # `extra` would raise for those that a record factory set
+        if key not in _KEPT:
+            vars(record).setdefault(key, value)
+    logger.handle(record)

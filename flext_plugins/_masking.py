@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins._errors import FlextError
+from flext_plugins._logging import text_of
 from flext_plugins.redaction import MASK, is_secret, redact
 
 if TYPE_CHECKING:
@@ -138,11 +139,11 @@ class Mask:
 
 def _credentials(headers: Mapping[str, Any]) -> Iterator[str]:
     for name, value in headers.items():
-        if is_secret(name):
-            shown = value.decode("latin-1") if isinstance(value, bytes) else value
+        if is_secret(_text(name)):
+            shown = _text(value)
             yield shown
             yield shown.partition(" ")[2]  # the credential without its scheme
-            if name.lower() == "cookie":
+            if _text(name).lower() == "cookie":
                 yield from (each.partition("=")[2].strip() for each in shown.split(";"))
 
 
@@ -156,3 +157,8 @@ def _forms(value: str) -> Iterator[str]:
             text = b64decode(pair).decode(errors="surrogateescape")
             yield text
             yield text.partition(":")[2]
+
+
+def _text(value: object) -> str:
+    """A header's name or value, which a plugin may have set to what only requests can send."""
+    return value.decode("latin-1") if isinstance(value, bytes) else text_of(value)

@@ -8,6 +8,7 @@ from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from flext_plugins._errors import FlextError, PluginError, Refused
+from flext_plugins._logging import text_of
 from flext_plugins.events import CallRefused
 from flext_plugins.hookspecs import Stage
 
@@ -88,7 +89,7 @@ def blame(
     if isinstance(blamed, Refused) and call and receiver:
         call.answered_by = layer.name
         kind = type(blamed).__name__
-        reason = str(blamed.args[0]) if blamed.args else kind
+        reason = text_of(blamed.args[0]) if blamed.args else kind
         receiver.emit(CallRefused(call, layer.name, reason, blamed.retry_after, kind))
     return blamed
 
@@ -106,7 +107,7 @@ def _where(error: Exception, layer: Layer) -> str:
     if own and _package(innermost) != package:
         place += f", in {innermost}"
     inside_asyncio = innermost.startswith("asyncio.") and not isinstance(error, TimeoutError)
-    if "no running event loop" in str(error) or inside_asyncio:
+    if "no running event loop" in text_of(error) or inside_asyncio:
         return f"{place}: it needs an event loop of its own; await what `connection` offers"
     return place
 

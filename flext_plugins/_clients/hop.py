@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flext_plugins._call import Call, new_call
 from flext_plugins._clients.gate import MASK
 from flext_plugins._errors import DeadlineExceeded, FlextError, Refused, native
+from flext_plugins._logging import harmless
 from flext_plugins._masking import Mask
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def hop(
     except FlextError as error:
         failed = error.add_context(service=service.name, call=call)
     except Exception as error:
-        error.flext_call = call  # type: ignore[attr-defined] # a native error carries it so
+        harmless(setattr, error, "flext_call", call)  # a native error carries it so
         raise
     raise _native(failed, library)
 

@@ -15,7 +15,7 @@ from flext_plugins._chain import exchange_chain, operation_chain
 from flext_plugins._chain.layer import Hook, Layer, arranged, blame, cause_of
 from flext_plugins._connections.connection import Connection, Resource
 from flext_plugins._errors import ConfigError, DeadlineExceeded, FlextError, PluginError, Refused
-from flext_plugins._logging import logger
+from flext_plugins._logging import harmless, log, text_of
 from flext_plugins.events import (
     BodyEnded,
     CallFinished,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _opening: ContextVar[tuple[Channel, ...]] = ContextVar("flext_plugins.opening", default=())
-_log = logging.getLogger("flext_plugins")
 REPORT_SECONDS = 60.0
 """An observer that keeps failing is logged once in this time."""
 
@@ -133,11 +132,14 @@ class Channel:
     def emit(self, event: object, unless: Layer | None = None) -> None:
         """Tell every receiver but `unless`, and the log."""
         self._tell(event, unless)
+        harmless(self._log_event, event)
+
+    def _log_event(self, event: object) -> None:
         if isinstance(event, StateChanged):
-            change = f"{event.old} -> {event.new}"
-            self._logger(event.plugin).warning(f"{event.target}: {change}: {event.reason}")
-        elif isinstance(event, CallRefused) and _log.isEnabledFor(logging.INFO):
-            self._logger(event.plugin).info(f"refused: {event.reason}")
+            values = event.target, event.old, event.new, event.reason
+            self._log(logging.WARNING, "{}: {} -> {}: {}", *values, plugin=event.plugin)
+        elif isinstance(event, CallRefused):
+            self._log(logging.INFO, "refused: {}", event.reason, plugin=event.plugin)
 
     def _tell(self, event: object, unless: Layer | None = None) -> None:
         for layer, view, receive in self._receivers:
@@ -145,13 +147,14 @@ class Channel:
                 try:
                     receive(event, view)
                 except Exception as error:
-                    self.report(layer, "flext_event", error, quiet=isinstance(event, PluginFailed))
+                    is_own = issubclass(type(event), PluginFailed)  # `isinstance` asks the object
+                    self.report(layer, "flext_event", error, quiet=is_own)
 
-    def _logger(self, plugin: str | None) -> Any:
-        bound = logger().bind(service=self.service.name, plugin=plugin)
-        if (current := scope.get()) is None:
-            return bound
-        return bound.bind(call_id=current.call.id, correlation_id=current.call.correlation_id)
+    def _log(self, level: int, message: str, *values: object, plugin: str | None) -> None:
+        fields: dict[str, object] = {"service": self.service.name, "plugin": plugin}
+        if (current := scope.get()) is not None:
+            fields |= {"call_id": current.call.id, "correlation_id": current.call.correlation_id}
+        log(level, message, *values, **fields)
 
     def report(self, layer: Layer, hook: str, error: Exception, *, quiet: bool = False) -> None:
         """Note that an observer raised: the log once a minute, the receivers unless `quiet`."""
@@ -159,9 +162,8 @@ class Channel:
         last = self._reported.get((layer.name, hook))
         if last is None or now - last >= REPORT_SECONDS:
             self._reported[layer.name, hook] = now
-            self._logger(layer.name).warning(
-                f"observer raised {type(error).__name__} in {hook}; the call goes on"
-            )
+            message = "observer raised {} in {}; the call goes on"
+            self._log(logging.WARNING, message, type(error).__name__, hook, plugin=layer.name)
         if not quiet:
             unless = layer if hook == "flext_event" else None
             self.emit(PluginFailed(layer.name, hook, error), unless)
@@ -228,7 +230,7 @@ class Channel:
                     await self._connect(layer, hook, view)
         except BaseException as error:
             for failed in await self._release():
-                error.add_note(f"while undoing the opening: {failed!r}")
+                error.add_note(f"while undoing the opening: {text_of(failed, repr)}")
             raise
         finally:
             _opening.reset(token)
@@ -243,6 +245,9 @@ class Channel:
             if hook.shape.asynchronous:
                 await waiting
         except Exception as error:
+            if layer.observer and not isinstance(error, FlextError):
+                self.report(layer, "flext_connect", error)
+                return
             raise blame(error, layer, "flext_connect", self.service.name) from cause_of(error)
 
     async def _release(self) -> list[Exception]:

@@ -457,6 +457,26 @@ OBSERVER = [
         "observer_that_raises",
     ),
     Mutant(
+        "telling-is-harmless",
+        "_logging.py::log",
+        "harmless(_log, level, message, values, fields)",
+        "_log(level, message, values, fields)",
+        "goes_wrong",
+    ),
+    Mutant(
+        "telling-is-harmless",
+        f"{CHANNEL}::Channel.emit",
+        "harmless(self._log_event, event)",
+        "self._log_event(event)",
+        "goes_wrong",
+    ),
+    Mutant(
+        "lines-cannot-be-forged",
+        "_logging.py::inline",
+        "if not text.isprintable():",
+        "if False:",
+    ),
+    Mutant(
         "observer-changes-nothing",
         f"{CHAIN}::Observed.__call__",
         """
@@ -709,7 +729,9 @@ OTHER_SERVICES = [
 
 CALL = [
     Mutant("call-on-everything", f"{HOP}::hop", "response.extensions[CALL] = call", "pass"),
-    Mutant("call-on-everything", f"{HOP}::hop", "error.flext_call = call", "pass"),
+    Mutant(
+        "call-on-everything", f"{HOP}::hop", "harmless(setattr, error, 'flext_call', call)", "pass"
+    ),
     Mutant(
         "correlation-id-is-sent",
         f"{MESSAGES}::ServiceMessages.adopt",
