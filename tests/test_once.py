@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
+import gc
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -197,6 +201,134 @@ def test_a_leader_whose_own_deadline_passes_leaves_the_work_to_a_waiter(flext_se
     assert isinstance(failed, DeadlineExceeded)
     assert answered.json()["headers"]["x-got"] == "done"
     assert worked == ["/hasty", "/patient"]
+
+
+# Each begins a call and leaves it in the middle of its work; what it yields is kept meanwhile.
+
+
+@contextlib.contextmanager
+def left_in_a_loop(call, working):
+    async def begin():
+        task = asyncio.ensure_future(call())
+        while not working.is_set():
+            await asyncio.sleep(0.001)
+        return task
+
+    loop = asyncio.new_event_loop()
+    task = loop.run_until_complete(begin())
+    task._log_destroy_pending = False
+    yield loop, task
+    if not loop.is_closed():
+        task.cancel()
+        loop.run_until_complete(asyncio.wait([task]))
+        loop.close()
+
+
+@contextlib.contextmanager
+def in_a_closed_loop(call, working):
+    with left_in_a_loop(call, working) as (loop, task):
+        loop.close()
+        del loop, task
+        gc.collect()
+        yield
+
+
+@contextlib.contextmanager
+def in_a_closed_loop_collected_by_another_thread(call, working):
+    with left_in_a_loop(call, working) as kept:
+        kept[0].close()
+        kept = None
+        thread = threading.Thread(target=gc.collect)
+        thread.start()
+        thread.join()
+        yield kept
+
+
+@contextlib.contextmanager
+def in_a_closed_loop_whose_task_is_kept(call, working):
+    with left_in_a_loop(call, working) as (loop, task):
+        loop.close()
+        yield task
+
+
+@contextlib.contextmanager
+def in_a_loop_that_stands_still(call, working):
+    with left_in_a_loop(call, working) as (_, task):
+        yield task
+
+
+@contextlib.contextmanager
+def left_as_a_coroutine(call, close):
+    """In a loop that goes on."""
+    closed, over = threading.Event(), threading.Event()
+
+    async def begin():
+        coroutine = call()
+        coroutine.send(None)
+        await close(coroutine)
+        closed.set()
+        await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(begin(),))
+    thread.start()
+    assert closed.wait(5)
+    yield
+    over.set()
+    thread.join()
+
+
+def as_a_coroutine_that_is_closed_elsewhere(call, working):
+    async def close(coroutine):
+        contextvars.copy_context().run(coroutine.close)
+
+    return left_as_a_coroutine(call, close)
+
+
+def as_a_coroutine_that_is_closed_in_another_thread(call, working):
+    async def close(coroutine):
+        await asyncio.to_thread(coroutine.close)
+
+    return left_as_a_coroutine(call, close)
+
+
+LEFT = [
+    in_a_closed_loop,
+    in_a_closed_loop_collected_by_another_thread,
+    in_a_closed_loop_whose_task_is_kept,
+    in_a_loop_that_stands_still,
+    as_a_coroutine_that_is_closed_elsewhere,
+    as_a_coroutine_that_is_closed_in_another_thread,
+]
+
+
+@pytest.mark.parametrize("when", ["who waits", "who comes later"])
+@pytest.mark.parametrize("left", LEFT, ids=lambda left: left.__name__.replace("_", " "))
+@pytest.mark.contract("once-survives-its-leader")
+def test_work_that_was_left_half_done_blocks_nobody(flext_service, flext_world, left, when):
+    working = threading.Event()
+
+    async def work(request, connection):
+        if request.url.path == "/left":
+            working.set()
+            await connection.sleep(60)
+        return "done"
+
+    host = flext_world.serve(flext_service, once_plugin(work))
+
+    async def leader():
+        client = await host.aconnect("service")
+        await client.get("/left")
+
+    def other():
+        working.wait(5)
+        with options(deadline=5):
+            return flext_world.get(host, "/other").json()["headers"]["x-got"]
+
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(other) if when == "who waits" else None
+        with left(leader, working) as kept:
+            assert (waiting or pool.submit(other)).result() == "done"
+            del kept
 
 
 @pytest.mark.contract("once-survives-its-leader")

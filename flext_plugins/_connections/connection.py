@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from flext_plugins._call import Call, new_call, scope
+from flext_plugins._call import Call, new_call, restore, scope
 from flext_plugins._chain.drive import drive
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
@@ -244,7 +244,7 @@ class Connection:
             except Exception as raised:
                 self._channel.report(self._layer, "watch", raised)
             finally:
-                scope.reset(token)
+                restore(scope, token)
 
         self._wire.watch(response, ended)
 

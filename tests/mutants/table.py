@@ -425,7 +425,7 @@ CANCELLATIONS = [
     Mutant(
         "cancellation-is-put-off",
         f"{CANCELLATION}::_shielded",
-        "not is_anyios",
+        "not str(error).startswith(ANYIO)",
         "True",
         "anyio",
     ),
@@ -581,6 +581,26 @@ LIFETIMES = [
 ]
 
 ONCE = [
+    Mutant(
+        "once-survives-its-leader",
+        f"{SINGLEFLIGHT}::SingleFlight._lead",
+        """
+        flight.land()
+        restore(_leading, token)
+        """,
+        """
+        _leading.reset(token)
+        flight.land()
+        """,
+        "half_done",
+    ),
+    Mutant(
+        "once-survives-its-leader",
+        f"{SINGLEFLIGHT}::Flight.is_lost",
+        "not self._loop.is_running()",
+        "False",
+        "half_done",
+    ),
     Mutant(
         "once-survives-its-leader",
         f"{SINGLEFLIGHT}::SingleFlight.once",
