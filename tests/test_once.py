@@ -16,7 +16,7 @@ from flext_plugins import DeadlineExceeded, Refused, Stage, hookimpl, options
 from flext_plugins.testing import Answer
 
 
-def once_plugin(work, key="key"):
+def once_plugin(work, key="key", *, shared=False):
     """A plugin that does `work(connection)` once for all, before each send."""
 
     class Once:
@@ -25,7 +25,7 @@ def once_plugin(work, key="key"):
         @hookimpl
         async def flext_exchange(self, request, send, connection):
             request.headers["X-Got"] = str(
-                await connection.once(key, lambda: work(request, connection))
+                await connection.once(key, lambda: work(request, connection), shared=shared)
             )
             return await send(request)
 
@@ -89,23 +89,43 @@ def test_waiters_share_the_error_and_each_gets_its_own_call(flext_service, flext
     assert len({each.call.id for each in errors}) == 10
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "shared", "joined"),
+    [
+        (("a", "once"), ("a", "once"), False, True),
+        (("a", "once"), ("a", "once"), True, True),
+        (("a", "once"), ("b", "once"), False, False),
+        (("a", "once"), ("b", "once"), True, True),
+        (("a", "once"), ("b", "renamed"), False, False),
+        (("a", "once"), ("b", "renamed"), True, True),
+        (("a", "once"), ("b", "other"), False, False),
+        (("a", "once"), ("b", "other"), True, False),
+    ],
+)
 @pytest.mark.contract("once-key")
-def test_keys_belong_to_the_plugin_class_across_services(flext_service, flext_world):
+def test_a_key_belongs_to_a_plugins_instance_or_if_shared_to_its_class(
+    flext_service, flext_world, first, second, shared, joined
+):
+    """`renamed` is the same class by another name, `other` another class."""
     worked = []
 
     async def work(request, connection):
         worked.append(connection.service.name)
         await connection.sleep(0.1)
+        return connection.service.name
 
-    plugin, other = once_plugin(work), once_plugin(work)
+    plugin, other = once_plugin(work, shared=shared), once_plugin(work, shared=shared)
     services = {
-        name: {"base_url": flext_service.url, "plugins": {"once": {}, "other": {}}}
-        for name in ("a", "b")
+        name: {"base_url": flext_service.url, "plugins": {kind: {}}}
+        for name, kind in (first, second)
     }
-    host = flext_world.host({"services": services}, once=plugin, other=other)
-    flext_world.all([flext_world.sender(host, "GET", "/", name) for name in ("a", "b")])
+    host = flext_world.host({"services": services}, once=plugin, renamed=plugin, other=other)
+    names = [first[0], second[0]]
+    answers = flext_world.all([flext_world.sender(host, "GET", "/", name) for name in names])
 
-    assert len(worked) == 2  # one for each class, not for each service
+    assert len(worked) == (1 if joined else 2)
+    if not joined:
+        assert [each.json()["headers"]["x-got"] for each in answers] == names
 
 
 @pytest.mark.contract("once-key")

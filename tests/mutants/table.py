@@ -609,6 +609,20 @@ ONCE = [
         "leader",
     ),
     Mutant(
+        "once-key",
+        "_connections/connection.py::Connection.once",
+        "type(plugin) if shared else id(plugin)",
+        "type(plugin)",
+        "instance_or_if_shared",
+    ),
+    Mutant(
+        "once-key",
+        "_connections/connection.py::Connection.once",
+        "type(plugin) if shared else id(plugin)",
+        "id(plugin)",
+        "instance_or_if_shared",
+    ),
+    Mutant(
         "once-never-deadlocks",
         f"{SINGLEFLIGHT}::SingleFlight._would_deadlock",
         "return stuck or not needs.isdisjoint(mine)",
