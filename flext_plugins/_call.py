@@ -7,8 +7,8 @@ import os
 import re
 import sys
 import time
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -88,6 +88,15 @@ class Scope(NamedTuple):
     """Inside an operation: what it is about."""
 
 
+def restore(variable: ContextVar[Any], token: Token[Any]) -> None:
+    """Undo a `variable.set`, unless the garbage collector closes what did it.
+
+    It does so in another context, where nothing is to be undone, and may do so in another thread.
+    """
+    with suppress(ValueError):
+        variable.reset(token)
+
+
 scope: ContextVar[Scope | None] = ContextVar("flext_plugins.scope", default=None)
 
 
@@ -102,7 +111,7 @@ def within(current: Scope | None, function: Callable[..., None]) -> Callable[...
         try:
             function(*args)
         finally:
-            scope.reset(token)
+            restore(scope, token)
 
     return call
 
@@ -145,7 +154,7 @@ def options(
     try:
         yield
     finally:
-        _options.reset(token)
+        restore(_options, token)
 
 
 def new_call(service: Service) -> Call:

@@ -20,8 +20,8 @@ EVER = 300
 
 
 @coroutine
-def counted(awaitable):
-    """`awaitable`, which fails once it turns round the loop again and again."""
+def counted(awaitable, turning):
+    """`awaitable`, which fails once it turns round the loop for ever, and notes that."""
     inner = awaitable.__await__()
     step, argument, turns = inner.send, None, 0
     while True:
@@ -33,6 +33,7 @@ def counted(awaitable):
         step, argument = inner.send, None
         if turns > EVER:
             turns = 0
+            turning.append(awaitable)
             step, argument = inner.throw, AssertionError("it turns for ever")
             continue
         try:
@@ -240,11 +241,13 @@ def test_a_call_that_is_cancelled_ends_at_once(
     service = {"base_url": flext_service.url, "max_connections": 1, "timeout": 5}
     host = Host({"services": {"service": service}})
 
+    turning = []
+
     async def main():
         client = await host.aconnect("service", flext_async_world.lib.AsyncClient)
 
         async def call():
-            return (await counted(client.get("/"))).status_code
+            return (await counted(client.get("/"), turning)).status_code
 
         for turns in range(50):
             assert await way(call, turns), f"after {turns} turns"
@@ -256,6 +259,7 @@ def test_a_call_that_is_cancelled_ends_at_once(
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(main())
+    assert not turning
 
 
 @pytest.mark.parametrize("way", CANCELLED, ids=lambda way: way.__name__.replace("_", " "))
@@ -288,6 +292,8 @@ def test_a_cancellation_lands_at_no_mere_turn(way):
 def test_what_waits_for_nothing_is_cancelled_too(way):
     """An upload can be such, while the service reads as fast."""
 
+    turning = []
+
     async def turns():
         while True:
             await asyncio.sleep(0)
@@ -296,10 +302,11 @@ def test_what_waits_for_nothing_is_cancelled_too(way):
         await steady(turns())
 
     async def call():
-        await counted(waits_for_nothing())
+        await counted(waits_for_nothing(), turning)
 
     async def main():
         assert await way(call, 5)
         assert not asyncio.current_task().cancelling()
 
     asyncio.run(main())
+    assert not turning

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
+import gc
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -12,7 +16,7 @@ from flext_plugins import DeadlineExceeded, Refused, Stage, hookimpl, options
 from flext_plugins.testing import Answer
 
 
-def once_plugin(work, key="key"):
+def once_plugin(work, key="key", *, shared=False):
     """A plugin that does `work(connection)` once for all, before each send."""
 
     class Once:
@@ -21,7 +25,7 @@ def once_plugin(work, key="key"):
         @hookimpl
         async def flext_exchange(self, request, send, connection):
             request.headers["X-Got"] = str(
-                await connection.once(key, lambda: work(request, connection))
+                await connection.once(key, lambda: work(request, connection), shared=shared)
             )
             return await send(request)
 
@@ -85,23 +89,43 @@ def test_waiters_share_the_error_and_each_gets_its_own_call(flext_service, flext
     assert len({each.call.id for each in errors}) == 10
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "shared", "joined"),
+    [
+        (("a", "once"), ("a", "once"), False, True),
+        (("a", "once"), ("a", "once"), True, True),
+        (("a", "once"), ("b", "once"), False, False),
+        (("a", "once"), ("b", "once"), True, True),
+        (("a", "once"), ("b", "renamed"), False, False),
+        (("a", "once"), ("b", "renamed"), True, True),
+        (("a", "once"), ("b", "other"), False, False),
+        (("a", "once"), ("b", "other"), True, False),
+    ],
+)
 @pytest.mark.contract("once-key")
-def test_keys_belong_to_the_plugin_class_across_services(flext_service, flext_world):
+def test_a_key_belongs_to_a_plugins_instance_or_if_shared_to_its_class(
+    flext_service, flext_world, first, second, shared, joined
+):
+    """`renamed` is the same class by another name, `other` another class."""
     worked = []
 
     async def work(request, connection):
         worked.append(connection.service.name)
         await connection.sleep(0.1)
+        return connection.service.name
 
-    plugin, other = once_plugin(work), once_plugin(work)
+    plugin, other = once_plugin(work, shared=shared), once_plugin(work, shared=shared)
     services = {
-        name: {"base_url": flext_service.url, "plugins": {"once": {}, "other": {}}}
-        for name in ("a", "b")
+        name: {"base_url": flext_service.url, "plugins": {kind: {}}}
+        for name, kind in (first, second)
     }
-    host = flext_world.host({"services": services}, once=plugin, other=other)
-    flext_world.all([flext_world.sender(host, "GET", "/", name) for name in ("a", "b")])
+    host = flext_world.host({"services": services}, once=plugin, renamed=plugin, other=other)
+    names = [first[0], second[0]]
+    answers = flext_world.all([flext_world.sender(host, "GET", "/", name) for name in names])
 
-    assert len(worked) == 2  # one for each class, not for each service
+    assert len(worked) == (1 if joined else 2)
+    if not joined:
+        assert [each.json()["headers"]["x-got"] for each in answers] == names
 
 
 @pytest.mark.contract("once-key")
@@ -197,6 +221,134 @@ def test_a_leader_whose_own_deadline_passes_leaves_the_work_to_a_waiter(flext_se
     assert isinstance(failed, DeadlineExceeded)
     assert answered.json()["headers"]["x-got"] == "done"
     assert worked == ["/hasty", "/patient"]
+
+
+# Each begins a call and leaves it in the middle of its work; what it yields is kept meanwhile.
+
+
+@contextlib.contextmanager
+def left_in_a_loop(call, working):
+    async def begin():
+        task = asyncio.ensure_future(call())
+        while not working.is_set():
+            await asyncio.sleep(0.001)
+        return task
+
+    loop = asyncio.new_event_loop()
+    task = loop.run_until_complete(begin())
+    task._log_destroy_pending = False
+    yield loop, task
+    if not loop.is_closed():
+        task.cancel()
+        loop.run_until_complete(asyncio.wait([task]))
+        loop.close()
+
+
+@contextlib.contextmanager
+def in_a_closed_loop(call, working):
+    with left_in_a_loop(call, working) as (loop, task):
+        loop.close()
+        del loop, task
+        gc.collect()
+        yield
+
+
+@contextlib.contextmanager
+def in_a_closed_loop_collected_by_another_thread(call, working):
+    with left_in_a_loop(call, working) as kept:
+        kept[0].close()
+        kept = None
+        thread = threading.Thread(target=gc.collect)
+        thread.start()
+        thread.join()
+        yield kept
+
+
+@contextlib.contextmanager
+def in_a_closed_loop_whose_task_is_kept(call, working):
+    with left_in_a_loop(call, working) as (loop, task):
+        loop.close()
+        yield task
+
+
+@contextlib.contextmanager
+def in_a_loop_that_stands_still(call, working):
+    with left_in_a_loop(call, working) as (_, task):
+        yield task
+
+
+@contextlib.contextmanager
+def left_as_a_coroutine(call, close):
+    """In a loop that goes on."""
+    closed, over = threading.Event(), threading.Event()
+
+    async def begin():
+        coroutine = call()
+        coroutine.send(None)
+        await close(coroutine)
+        closed.set()
+        await asyncio.to_thread(over.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(begin(),))
+    thread.start()
+    assert closed.wait(5)
+    yield
+    over.set()
+    thread.join()
+
+
+def as_a_coroutine_that_is_closed_elsewhere(call, working):
+    async def close(coroutine):
+        contextvars.copy_context().run(coroutine.close)
+
+    return left_as_a_coroutine(call, close)
+
+
+def as_a_coroutine_that_is_closed_in_another_thread(call, working):
+    async def close(coroutine):
+        await asyncio.to_thread(coroutine.close)
+
+    return left_as_a_coroutine(call, close)
+
+
+LEFT = [
+    in_a_closed_loop,
+    in_a_closed_loop_collected_by_another_thread,
+    in_a_closed_loop_whose_task_is_kept,
+    in_a_loop_that_stands_still,
+    as_a_coroutine_that_is_closed_elsewhere,
+    as_a_coroutine_that_is_closed_in_another_thread,
+]
+
+
+@pytest.mark.parametrize("when", ["who waits", "who comes later"])
+@pytest.mark.parametrize("left", LEFT, ids=lambda left: left.__name__.replace("_", " "))
+@pytest.mark.contract("once-survives-its-leader")
+def test_work_that_was_left_half_done_blocks_nobody(flext_service, flext_world, left, when):
+    working = threading.Event()
+
+    async def work(request, connection):
+        if request.url.path == "/left":
+            working.set()
+            await connection.sleep(60)
+        return "done"
+
+    host = flext_world.serve(flext_service, once_plugin(work))
+
+    async def leader():
+        client = await host.aconnect("service")
+        await client.get("/left")
+
+    def other():
+        working.wait(5)
+        with options(deadline=5):
+            return flext_world.get(host, "/other").json()["headers"]["x-got"]
+
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(other) if when == "who waits" else None
+        with left(leader, working) as kept:
+            assert (waiting or pool.submit(other)).result() == "done"
+            del kept
 
 
 @pytest.mark.contract("once-survives-its-leader")

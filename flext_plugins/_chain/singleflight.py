@@ -9,34 +9,55 @@ from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from contextvars import ContextVar
 from copy import copy
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
+from flext_plugins._call import restore
 from flext_plugins._errors import DeadlineExceeded, FlextError
 
 Work: TypeAlias = Callable[[], Awaitable[Any]]
 _leading: ContextVar[tuple[Flight, ...]] = ContextVar("flext_plugins.leading", default=())
+LOOK = 0.5
+"""Seconds after which who waits looks whether the leader is still there."""
 
 
 class Flight:
     """Work under way, led by one caller and awaited by others."""
 
-    __slots__ = ("_wakers", "abandoned", "error", "landed", "loop_thread", "result", "waits_for")
+    __slots__ = (
+        *("_landed", "_loop", "_wakers", "abandoned", "error", "loop_thread", "result"),
+        "waits_for",
+    )
 
-    def __init__(self, loop_thread: int | None) -> None:
-        self.loop_thread = loop_thread
+    def __init__(self, *, asynchronous: bool) -> None:
+        self._loop = asyncio.get_running_loop() if asynchronous else None
+        self.loop_thread = threading.get_ident() if asynchronous else None
         """The thread whose event loop the leader runs on; `None` for a sync leader."""
         self.waits_for: list[Flight] = []
-        self.landed = self.abandoned = False
+        self.abandoned = True
+        """Whether it ends without an outcome, as it does until it has one."""
+        self._landed = False
         self.result: Any = None
         self.error: Exception | None = None
         self._wakers: list[Callable[[], object]] = []
 
-    def join(self, waker: Callable[[], object]) -> None:
-        self._wakers.append(waker)
+    @property
+    def is_lost(self) -> bool:
+        """Whether nobody may ever end it: the leader's loop was left with the work pending."""
+        return not self._landed and self._loop is not None and not self._loop.is_running()
 
-    def land(self) -> list[Callable[[], object]]:
-        self.landed = True
-        return self._wakers
+    def join(self, waker: Callable[[], object]) -> None:
+        """Have `waker` called at the end; that may be now, by a collected leader's `finally`."""
+        self._wakers.append(waker)
+        if self._landed:
+            waker()
+
+    def land(self) -> None:
+        """Wake all who wait."""
+        self._landed = True
+        for wake in self._wakers:
+            wake()
 
     def outcome(self) -> Any:
         """The result, or its error raised; each waiter gets a `FlextError` of its own."""
@@ -61,7 +82,7 @@ class SingleFlight:
     """The work under way in one host, by key."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collected leader's `finally` may come back here
         self._flying: dict[Hashable, Flight] = {}
         self._blocked: dict[int, Flight] = {}  # by thread: what a sync caller waits for there
 
@@ -70,8 +91,9 @@ class SingleFlight:
     ) -> Any:
         """Give the result of `work`, run by one caller for all who hold `key` at the time.
 
-        A leader that is cancelled, or whose own deadline passes, leaves the work to a waiter. Who
-        would wait for itself, directly or through others' flights, runs `work` by itself.
+        A leader that is cancelled, whose own deadline passes or whose event loop ends leaves the
+        work to a waiter. Who would wait for itself, directly or through others' flights, runs
+        `work` by itself.
 
         Raises:
             DeadlineExceeded: `deadline` passed while waiting.
@@ -81,8 +103,8 @@ class SingleFlight:
             mine = _leading.get()
             with self._lock:
                 flight = self._flying.get(key)
-                if flight is None:
-                    flight = self._flying[key] = Flight(here if asynchronous else None)
+                if flight is None or flight.is_lost:
+                    flight = self._flying[key] = Flight(asynchronous=asynchronous)
                     waker = None
                 elif self._would_deadlock(flight, mine, None if asynchronous else here):
                     break
@@ -96,7 +118,8 @@ class SingleFlight:
             if waker is None:
                 return await self._lead(key, flight, work)
             try:
-                await waker.wait(deadline)
+                while not await waker.wait(deadline) and not flight.is_lost:
+                    pass
             finally:
                 with self._lock:
                     for own in mine:
@@ -124,7 +147,6 @@ class SingleFlight:
 
     async def _lead(self, key: Hashable, flight: Flight, work: Work) -> Any:
         token = _leading.set((*_leading.get(), flight))
-        flight.abandoned = True
         try:
             flight.result = await work()
             flight.abandoned = False
@@ -134,25 +156,37 @@ class SingleFlight:
             flight.error, flight.abandoned = fresh(error), False
             raise
         finally:
-            _leading.reset(token)
             with self._lock:
                 if self._flying.get(key) is flight:
                     del self._flying[key]
-                wakers = flight.land()
-            for wake in wakers:
-                wake()
+            flight.land()
+            restore(_leading, token)
         return flight.result
+
+
+def _turn_of(deadline: float | None) -> float:
+    """Seconds to wait before the flight is looked at again.
+
+    Raises:
+        DeadlineExceeded: `deadline` has passed.
+    """
+    left = LOOK if deadline is None else deadline - time.monotonic()
+    if left <= 0:
+        raise DeadlineExceeded("no time left, waiting for another caller's work")
+    return min(left, LOOK)
 
 
 class _ThreadWaker:
     def __init__(self) -> None:
-        self._event = threading.Event()
-        self.wake = self._event.set
+        self._event: SimpleQueue[None] = SimpleQueue()  # the collector may put while its owner gets
+        self.wake = partial(self._event.put, None)
 
-    async def wait(self, deadline: float | None) -> None:
-        left = None if deadline is None else deadline - time.monotonic()
-        if not self._event.wait(left):
-            raise DeadlineExceeded("no time left, waiting for another caller's work")
+    async def wait(self, deadline: float | None) -> bool:
+        try:
+            self._event.get(timeout=_turn_of(deadline))
+        except Empty:
+            return False
+        return True
 
 
 class _AsyncWaker:
@@ -164,10 +198,10 @@ class _AsyncWaker:
         with suppress(RuntimeError):  # the waiter's loop is closed: nobody waits there any more
             self._loop.call_soon_threadsafe(self._event.set)
 
-    async def wait(self, deadline: float | None) -> None:
-        left = None if deadline is None else deadline - time.monotonic()
+    async def wait(self, deadline: float | None) -> bool:
+        seconds = _turn_of(deadline)
         try:
-            async with asyncio.timeout(left):
-                await self._event.wait()
+            async with asyncio.timeout(seconds):
+                return await self._event.wait()
         except TimeoutError:
-            raise DeadlineExceeded("no time left, waiting for another caller's work") from None
+            return False

@@ -81,12 +81,9 @@ def _shielded(
         try:
             yield waited
         except CancelledError as error:
-            task = current_task()
-            is_anyios = str(error).startswith(ANYIO)
-            if task and not is_anyios and waited is None and put_off < TURNS:
+            if waited is None and put_off < TURNS and not str(error).startswith(ANYIO):
                 put_off += 1
-                task.uncancel()
-                task.cancel(*error.args)
+                _cancel_again(error)
             else:
                 put_off = 0
                 step, argument = inner.throw, error
@@ -95,6 +92,12 @@ def _shielded(
             raise
         except BaseException as error:
             step, argument = inner.throw, error
+
+
+def _cancel_again(error: CancelledError) -> None:
+    if task := current_task():
+        task.uncancel()
+        task.cancel(*error.args)
 
 
 def _landing(result: T, discard: Callable[[T], Awaitable[Any]] | None) -> Generator[Any, Any, None]:

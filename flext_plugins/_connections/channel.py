@@ -10,7 +10,7 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flext_plugins._call import Call, Scope, new_call, scope, within
+from flext_plugins._call import Call, Scope, new_call, restore, scope, within
 from flext_plugins._chain import exchange_chain, operation_chain
 from flext_plugins._chain.layer import Hook, Layer, arranged, blame, cause_of
 from flext_plugins._connections.connection import Connection, Resource
@@ -106,7 +106,7 @@ class Channel:
                     passed = time.monotonic() - started
                     self._tell(CallFinished(call, outcome, passed, call.attempt))
             finally:
-                scope.reset(token)
+                restore(scope, token)
         if self._receivers:
             ended = lambda error, size: self._tell(BodyEnded(call, error, size))  # noqa: E731
             wire.watch(response, within(current, ended))
@@ -127,7 +127,7 @@ class Channel:
             error.add_context(service=self.service.name, call=call)
             raise
         finally:
-            scope.reset(token)
+            restore(scope, token)
 
     def emit(self, event: object, unless: Layer | None = None) -> None:
         """Tell every receiver but `unless`, and the log."""
@@ -233,7 +233,7 @@ class Channel:
                 error.add_note(f"while undoing the opening: {text_of(failed, repr)}")
             raise
         finally:
-            _opening.reset(token)
+            restore(_opening, token)
         self.is_open = True
         if self._closed:  # while it was being opened
             await self._release()

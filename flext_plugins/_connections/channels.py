@@ -26,7 +26,7 @@ class Channels:
 
     def __init__(self, runtime: Runtime, *, closed: bool = False) -> None:
         self._runtime = runtime
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collected coroutine's `finally` may come back here
         self._sync: dict[str, Channel] = {}
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Channel]]
         self._loops = WeakKeyDictionary()

@@ -8,7 +8,7 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from flext_plugins._call import Call, new_call, scope
+from flext_plugins._call import Call, new_call, restore, scope
 from flext_plugins._chain.drive import drive
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
@@ -124,18 +124,25 @@ class Connection:
         self._time_left("blocking work")
         return result
 
-    async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+    async def once(
+        self, key: Hashable, work: Callable[[], Awaitable[T]], *, shared: bool = False
+    ) -> T:
         """Share the result of `work()` among all that ask with `key` at the same time; one runs it.
 
-        Shared by this plugin class's instances across the host's services, threads and loops.
-        Waiters share the result or the error. If the leader is cancelled, a waiter runs its own
-        `work`; who would wait for itself runs it too.
+        Shared by the service's threads and loops. Waiters share the result or the error. If the
+        leader is cancelled, a waiter runs its own `work`; who would wait for itself runs it too.
+
+        Args:
+            key: belongs to this plugin instance, and so to one service.
+            work: gives the result.
+            shared: whether all instances of the plugin's class in the host share it. `key` then has
+                to name all that the result depends on.
 
         Raises:
             DeadlineExceeded: the call's deadline passed while waiting.
         """
-        call = self.call
-        full_key = (type(self._layer.plugin), key)
+        call, plugin = self.call, self._layer.plugin
+        full_key = (type(plugin) if shared else id(plugin), key)
         result: T = await self._channel.runtime.singleflight.once(
             full_key, work, asynchronous=self.asynchronous, deadline=call.deadline if call else None
         )
@@ -244,7 +251,7 @@ class Connection:
             except Exception as raised:
                 self._channel.report(self._layer, "watch", raised)
             finally:
-                scope.reset(token)
+                restore(scope, token)
 
         self._wire.watch(response, ended)
 

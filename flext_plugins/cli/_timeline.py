@@ -10,7 +10,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flext_plugins import events
-from flext_plugins._call import Call
+from flext_plugins._call import Call, restore
 from flext_plugins._chain.layer import Hook, HookShape, Layer
 from flext_plugins._connections.channels import Channels
 from flext_plugins._errors import Refused
@@ -99,7 +99,7 @@ class Timeline:
             step.error = error
             raise
         finally:
-            current.reset(token)
+            restore(current, token)
             step.total = perf_counter() - started
             if outer is not None:
                 outer.inside += step.total
@@ -115,7 +115,7 @@ class Timeline:
             step.sent_error = error
             raise
         finally:
-            current.reset(token)
+            restore(current, token)
             step.inside += perf_counter() - started
 
     def note(self, service: str, event: object) -> None:

@@ -530,7 +530,7 @@ CANCELLATIONS = [
     Mutant(
         "cancellation-is-put-off",
         f"{CANCELLATION}::_shielded",
-        "not is_anyios",
+        "not str(error).startswith(ANYIO)",
         "True",
         "anyio",
     ),
@@ -688,10 +688,44 @@ LIFETIMES = [
 ONCE = [
     Mutant(
         "once-survives-its-leader",
+        f"{SINGLEFLIGHT}::SingleFlight._lead",
+        """
+        flight.land()
+        restore(_leading, token)
+        """,
+        """
+        _leading.reset(token)
+        flight.land()
+        """,
+        "half_done",
+    ),
+    Mutant(
+        "once-survives-its-leader",
+        f"{SINGLEFLIGHT}::Flight.is_lost",
+        "not self._loop.is_running()",
+        "False",
+        "half_done",
+    ),
+    Mutant(
+        "once-survives-its-leader",
         f"{SINGLEFLIGHT}::SingleFlight.once",
         "if not flight.abandoned:",
         "if True:",
         "leader",
+    ),
+    Mutant(
+        "once-key",
+        "_connections/connection.py::Connection.once",
+        "type(plugin) if shared else id(plugin)",
+        "type(plugin)",
+        "instance_or_if_shared",
+    ),
+    Mutant(
+        "once-key",
+        "_connections/connection.py::Connection.once",
+        "type(plugin) if shared else id(plugin)",
+        "id(plugin)",
+        "instance_or_if_shared",
     ),
     Mutant(
         "once-never-deadlocks",

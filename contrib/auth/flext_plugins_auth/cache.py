@@ -62,7 +62,7 @@ class TokenCache:
         """Failed fetches while the old token was still valid: they refuse nobody."""
         self.refresh: Credential | None = None
         self._token: Token | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._is_renewing = False
 
     def valid(self) -> Token | None:

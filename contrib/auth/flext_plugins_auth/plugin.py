@@ -128,12 +128,12 @@ class ServiceTokens:
         token = cache.valid()
         work = partial(self._fetch, connection, token)
         if token is None:
-            return await connection.once(self._grant, work)
+            return await connection.once(self._grant, work, shared=True)
         if not token.is_due(self._leeway) or not cache.begin_renewal():
             return token
         try:
             with _half_the_time(connection.call):
-                return await connection.once(self._grant, work)
+                return await connection.once(self._grant, work, shared=True)
         except (Refused, ConfigError):
             return token
         except DeadlineExceeded:  # of the half, unless the whole time is up

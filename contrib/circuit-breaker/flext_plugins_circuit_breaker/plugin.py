@@ -69,7 +69,7 @@ class CircuitBreaker(Circuit):
         super().__init__(Breaker(target, settings, self._patience), self._tell)
         self._settings, self._judge = settings, Judge(settings)
         self._operations: dict[tuple[str, str], Breaker] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._connection: Connection | None = None
 
     @hookimpl

@@ -95,7 +95,7 @@ class Identity:
         headers = self._valid(user)
         if headers is None:
             work = partial(self._fetch, user, directory)
-            headers = await connection.once((self, user), work)
+            headers = await connection.once(user, work)
         for name, value in headers.items():
             request.headers[name] = value
 

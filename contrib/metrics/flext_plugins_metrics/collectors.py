@@ -60,7 +60,7 @@ def _collector(name: Name, registry: CollectorRegistry) -> Counter | Gauge | His
     return name.kind(name.name, name.help, name.labels, **options)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _by_registry: WeakKeyDictionary[CollectorRegistry, Collectors] = WeakKeyDictionary()
 
 

@@ -37,7 +37,7 @@ class Budget:
         self, share: float, floor: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._share, self._floor, self._clock = share, floor, clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._ring = [_Second() for _ in range(WINDOW)]
 
     def note_call(self) -> None:
