@@ -65,6 +65,15 @@ class Adapter(HTTPAdapter):
     def close(self) -> None:
         """Nothing: the pool belongs to the host."""
 
+    def __copy__(self) -> Adapter:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Adapter:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an adapter of a host cannot be pickled: its connections stay here")
+
 
 hops_under_way: ContextVar[tuple[Any, dict[str, Any]] | None]
 hops_under_way = ContextVar("flext_plugins.hops", default=None)
@@ -98,7 +107,8 @@ def session_class(kind: type) -> Any:
         methods.append(merge_environment_settings)
     if kind is requests.Session:
         methods.append(prepare_request)
-    body = {"flext_base_url": "", "flext_origin": ""}  # of a copy, and while `__init__` runs
+    body: dict[str, Any] = {"flext_base_url": "", "flext_origin": ""}  # while `__init__` runs
+    body["__attrs__"] = [*base.__attrs__, *body]  # what a copy takes over
     return type(kind.__name__, (kind,), body | {each.__name__: each for each in methods})
 
 

@@ -11,7 +11,7 @@ from urllib3.util import parse_url
 
 from flext_plugins._clients.bodies import Upload
 from flext_plugins._clients.messages import ServiceMessages
-from flext_plugins._clients.requests.bodies import Raw, whole
+from flext_plugins._clients.requests.bodies import whole
 from flext_plugins._clients.requests.failures import failure_of
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class RequestsMessages(ServiceMessages):
         native.status_code = status
         native.headers.update(headers or {})
         native.headers.setdefault("Content-Length", str(len(content)))
-        native.raw = Raw(whole(content, native.headers, status))
+        native.raw = whole(content, native.headers, status)
         return ResponseView(native, None)
 
     def failure(self, error: BaseException) -> Failure | None:
