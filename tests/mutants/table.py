@@ -52,6 +52,20 @@ REQUEST = [
     ),
     Mutant("guard-inward-shares", f"{CHAIN}::Around.__init__", "layer.stage <= Stage.AUTH", "True"),
     Mutant(
+        "environments-credential-is-last",
+        f"{REQUESTS_MESSAGES}::RequestsMessages._copy",
+        "del clone.headers['Authorization']",
+        "pass",
+        "netrc_replaces_no_credential",
+    ),
+    Mutant(
+        "environments-credential-is-last",
+        f"{SESSION}::session_class",
+        "prepared.headers['Authorization'] = own",
+        "pass",
+        "netrc_replaces_no_credential",
+    ),
+    Mutant(
         "own-origin-only",
         f"{HOP}::hop",
         "if wire.messages.owns(request):",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 OPTIONS = "flext_plugins.requests"
 """The key in a request's `extensions` under which the session's options for this send stand."""
+ENVIRONMENT = "flext_plugins.environment"
+"""The key in a request's `extensions` under which the credential of a `.netrc` stands."""
 
 
 class RequestView:
@@ -134,7 +136,11 @@ class RequestsMessages(ServiceMessages):
             native.body = Upload(body, self._begun)
         return RequestView(native, dict(request.extensions))
 
-    _copy = clone
+    def _copy(self, request: Any) -> Any:
+        clone = self.clone(request)
+        if ENVIRONMENT in clone.extensions:  # sent if neither the service nor a plugin has another
+            del clone.headers["Authorization"]
+        return clone
 
     def replayable(self, request: Any) -> bool:
         body = request.stream

@@ -17,7 +17,13 @@ from flext_plugins._clients.bodies import NO_LIMIT
 from flext_plugins._clients.gate import GatedWire
 from flext_plugins._clients.requests.bodies import translated, watched, whole
 from flext_plugins._clients.requests.failures import PoolTimeout
-from flext_plugins._clients.requests.messages import OPTIONS, RequestView, ResponseView, seekable
+from flext_plugins._clients.requests.messages import (
+    ENVIRONMENT,
+    OPTIONS,
+    RequestView,
+    ResponseView,
+    seekable,
+)
 from flext_plugins._deadline import Limit
 
 if TYPE_CHECKING:
@@ -62,6 +68,8 @@ class RequestsWire(GatedWire):
             "cert": chosen.get("cert") or (service.cert if own else None),
             "proxies": proxies,
         }
+        if own and ENVIRONMENT in request.extensions:
+            request.headers.setdefault("Authorization", request.extensions[ENVIRONMENT])
         _check(request.native.headers)
         if seekable(request.native):
             rewind_body(request.native)
