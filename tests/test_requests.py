@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import csv
+import gzip
+import http.client
+import io
+import json
 import pickle
+import shutil
 import ssl
 import threading
 from http.server import HTTPServer, SimpleHTTPRequestHandler
@@ -11,6 +18,7 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 import pytest
 import requests
 import responses
+import urllib3
 from flext_plugins_devstack.certificates import authority
 from requests.adapters import BaseAdapter
 from requests.auth import HTTPDigestAuth
@@ -314,3 +322,118 @@ def test_a_proxy_in_a_file_is_read_again_when_the_file_changes(
         file.write_text(flext_elsewhere.url)
         assert session.get("/x").ok
     assert flext_elsewhere.paths() == [f"{flext_service.url}/x"]
+
+
+ROWS = b'["name", "size"]\n'
+
+
+def saved(raw):
+    raw.decode_content, file = True, io.BytesIO()
+    shutil.copyfileobj(raw, file)
+    return file.getvalue()
+
+
+def entered(raw):
+    with raw as same:
+        return same is raw, same.read()
+
+
+def put_back(raw):
+    """As a session does that caches what is streamed."""
+    packed = raw.read(decode_content=False)
+    raw._fp = io.BytesIO(packed)
+    raw._fp_bytes_read, raw.length_remaining = 0, len(packed)
+    return raw.read(decode_content=True)
+
+
+def head(raw):
+    return raw.status, raw.reason, raw.version, raw.version_string, raw.geturl(), raw.getheader("a")
+
+
+def read_into(raw):
+    buffer = bytearray(100)
+    return raw.readinto(buffer), bytes(buffer)
+
+
+def again(raw):
+    return raw.read(), raw.read(), raw.closed
+
+
+USES = {
+    "copied decoded": saved,
+    "rows of csv": lambda raw: [*csv.reader(line.decode() for line in raw)],
+    "entered": entered,
+    "put back": put_back,
+    "a file": lambda raw: isinstance(raw, io.IOBase),
+    "urllib3's own": lambda raw: isinstance(raw, urllib3.HTTPResponse),
+    "http.client's below": lambda raw: isinstance(raw._original_response, http.client.HTTPResponse),
+    "wrapped as text": lambda raw: io.TextIOWrapper(io.BufferedReader(raw), "latin-1").read(),
+    "lines": lambda raw: [*iter(raw.readline, b"")],
+    "loaded": lambda raw: json.loads(gzip.decompress(raw.read())),
+    "its head": head,
+    "its data": lambda raw: (raw.data, raw.data),
+    "in parts": lambda raw: [raw.read(3), raw.read(3), raw.tell(), raw.read(decode_content=False)],
+    "read once": lambda raw: raw.read1(4),
+    "into a buffer": read_into,
+    "read again": again,
+    "its connection": lambda raw: raw.connection and raw.connection.host,
+    "drained": lambda raw: (raw.drain_conn(), raw.release_conn(), raw.closed, raw.connection),
+    "closed": lambda raw: (raw.close(), raw.closed, raw.isclosed()),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.contract("library-objects-are-its-own")
+def test_a_responses_raw_is_used_as_with_plain_requests(flext_service, connect, use):
+    flext_service.answer = Answer(
+        headers={"Content-Encoding": "gzip", "A": "b"}, body=gzip.compress(ROWS, mtime=0)
+    )
+    with requests.Session() as plain:
+        ours, theirs = (
+            use(session.get(f"{flext_service.url}/x", stream=True).raw)
+            for session in (connect(), plain)
+        )
+    assert ours == theirs
+
+
+AFTER_A_PLUGIN = [each for each in USES if each != "its connection"]
+"""A body that a plugin has read is no longer on a connection."""
+
+
+@pytest.mark.parametrize("name", AFTER_A_PLUGIN)
+@pytest.mark.contract("library-objects-are-its-own", "read-leaves-readable")
+def test_a_responses_raw_is_so_used_when_a_plugin_has_read_it_too(flext_service, name):
+    class Reads:
+        @hookimpl
+        async def flext_response(self, response, connection):
+            await connection.read(response)
+
+    flext_service.answer = Answer(
+        headers={"Content-Encoding": "gzip", "A": "b"}, body=gzip.compress(ROWS, mtime=0)
+    )
+    service = {"base_url": flext_service.url, "plugins": {"reads": {}}}
+    with Host({"services": {"service": service}}) as host, requests.Session() as plain:
+        host.register(Reads, "reads")
+        ours, theirs = (
+            USES[name](session.get(f"{flext_service.url}/x", stream=True).raw)
+            for session in (host.connect("service", requests.Session), plain)
+        )
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy], ids=["flat", "deep"])
+@pytest.mark.contract("library-objects-are-its-own")
+def test_a_copy_of_a_session_sends_through_the_same_connection(flext_service, connect, copied):
+    session = connect(headers={"X-Mine": "yes"})
+    other = copied(session)
+
+    assert isinstance(other, requests.Session)
+    assert other.get("/x").ok
+    assert flext_service.received[0].headers["x-api-key"] == SECRET
+    assert flext_service.received[0].headers["x-mine"] == "yes"
+
+
+@pytest.mark.contract("library-objects-are-its-own")
+def test_a_session_is_not_pickled_without_its_host(connect):
+    with pytest.raises((TypeError, pickle.PicklingError)):
+        pickle.dumps(connect())

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from flext_plugins._clients.cancellation import steady
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
     from weakref import WeakValueDictionary
 
+    from flext_plugins._clients.gate import Permit
     from flext_plugins._messages import BodyEnd
 
 NO_LIMIT: Any = nullcontext()
@@ -20,14 +21,13 @@ NO_LIMIT: Any = nullcontext()
 class Watched:
     """A body that ends once, and tells those who watch it how."""
 
-    def __init__(self) -> None:
-        self._watchers: list[BodyEnd] = []
-        self._ending: tuple[BaseException | None, int] | None = None
+    _watchers: tuple[BodyEnd, ...] = ()
+    _ending: tuple[BaseException | None, int] | None = None
 
     def watch(self, callback: BodyEnd) -> None:
         """Call `callback` at the end, or now if that has been."""
         if self._ending is None:
-            self._watchers.append(callback)
+            self._watchers += (callback,)
         else:
             callback(*self._ending)
 
@@ -39,27 +39,30 @@ class Watched:
 
 
 class Body(Watched):
-    """An httpx response's stream; gives back its permit when it is closed.
+    """An httpx response's stream; gives back its permit when it is closed or collected.
 
     Args:
         stream: the library's own.
-        on_close: gives the permit back.
+        permit: what the exchange was admitted with.
         limit: the call's deadline.
     """
 
-    def __init__(
-        self, stream: Any, on_close: Callable[[], Any] | None = None, limit: Any = NO_LIMIT
-    ) -> None:
-        super().__init__()
-        self._stream, self._on_close, self._limit = stream, on_close, limit
+    def __init__(self, stream: Any, permit: Permit | None = None, limit: Any = NO_LIMIT) -> None:
+        self._stream, self._permit, self._limit = stream, permit, limit
         self._size = 0
         self._chunks: Any = None
 
     def _close(self) -> None:
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close()
-        self._end(None, self._size)
+        permit, self._permit = self._permit, None
+        try:
+            self._end(None, self._size)
+        finally:
+            if permit is not None:
+                permit.give_back()
+
+    def __del__(self) -> None:
+        if self._permit is not None:
+            self._permit.drop(self)
 
     def __iter__(self) -> Iterator[bytes]:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
+from collections import deque
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -40,7 +42,11 @@ class Gate:
     def __init__(self, permits: int, *, asynchronous: bool) -> None:
         self._slots: Any
         self.leave: Callable[[], Any]
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.dropped: deque[Callable[[], Any]] = deque()
+        """Closes what was collected before anybody closed it."""
         if asynchronous:
+            self.loop = asyncio.get_running_loop()
             self._slots = asyncio.Semaphore(permits)
             self.leave = self._slots.release
         else:
@@ -82,6 +88,49 @@ class Gate:
                 raise late(call, "a free connection") from None
             raise full(f"no connection was free for {seconds:g} s") from None
 
+    async def close_dropped(self) -> None:
+        """Close what was dropped, so that the pool counts it no more and its watchers are told."""
+        while self.dropped:
+            with suppress(Exception):  # another caller came first, or the connection is broken
+                closing = self.dropped.popleft()()
+                if closing is not None:
+                    await closing
+
+
+class Permit:
+    """Admits one exchange until it is given back, which counts once, whoever does it."""
+
+    __slots__ = ("_gates",)
+
+    def __init__(self, gate: Gate) -> None:
+        self._gates = [gate]
+
+    def give_back(self) -> None:
+        """Let another exchange use the wire."""
+        try:
+            gate = self._gates.pop()  # atomic: two threads may close one body
+        except IndexError:
+            return
+        gate.leave()
+
+    def drop(self, body: Any) -> None:
+        """Give it back for a body that is being collected before anybody closed it.
+
+        The collector strikes in any thread and under any lock, the pool's among them. So the body
+        is kept, and the next exchange that is admitted closes it.
+        """
+        try:
+            gate = self._gates.pop()
+        except IndexError:
+            return
+        if gate.loop is None:
+            gate.dropped.append(body.close)
+            gate.leave()
+        else:
+            gate.dropped.append(body.aclose)
+            with suppress(RuntimeError):  # the loop is closed
+                gate.loop.call_soon_threadsafe(gate.leave)
+
 
 class GatedWire(Wire):
     """A service's way out through one library: admits, ends with the deadline, then sends."""
@@ -109,10 +158,12 @@ class GatedWire(Wire):
         self._gate = Gate(permits, asynchronous=asynchronous)
 
     @abstractmethod
-    async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
+    async def _dispatch(
+        self, request: Any, call: Call, left: float | None, permit: Permit, *, own: bool
+    ) -> Any:
         """Send an admitted request, each wait of `left` seconds at most.
 
-        The response's body ends with the call's deadline, and gives the permit back.
+        The response's body ends with the call's deadline, and gives `permit` back.
         """
 
     def _leaves_machine(self, proxy: SecretStr | None) -> bool:
@@ -150,29 +201,32 @@ class GatedWire(Wire):
             raise self._consumed()
         if call.deadline is not None or not self._gate.admits():
             await self._gate.enter(self.messages.pool_timeout(request), call, self._full)
+        permit = Permit(self._gate)
         timed_out, response = self.library.timed_out, None
         try:
+            if self._gate.dropped:
+                await self._gate.close_dropped()
             if self._closed:
                 raise Refused("the host is closed")
             answerer = call.service if own else _host(request)
             if call.deadline is None:
-                response = await self._dispatch(request, call, None, own=own)
+                response = await self._dispatch(request, call, None, permit, own=own)
             else:
                 waiting_for = f"the answer of {answerer}"
                 left, limit = call.check(waiting_for), Limit(call, waiting_for, timed_out)
                 if self._asynchronous:
                     async with limit:
-                        response = await self._dispatch(request, call, left, own=own)
+                        response = await self._dispatch(request, call, left, permit, own=own)
                 else:
                     with limit:
-                        response = await self._dispatch(request, call, left, own=own)
+                        response = await self._dispatch(request, call, left, permit, own=own)
                 call.check(waiting_for)  # a sync head that trickles in was waited for too long
             if response.status_code >= 400:  # what was really sent is known only here
                 response.extensions[MASK] = Mask(request.headers, answerer)
             return response
         except BaseException:
             if response is None:
-                self._gate.leave()
+                permit.give_back()
             else:
                 await self.close(response)
             raise

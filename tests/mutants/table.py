@@ -53,6 +53,20 @@ REQUEST = [
     ),
     Mutant("guard-inward-shares", f"{CHAIN}::Around.__init__", "layer.stage <= Stage.AUTH", "True"),
     Mutant(
+        "environments-credential-is-last",
+        f"{REQUESTS_MESSAGES}::RequestsMessages._copy",
+        "del clone.headers['Authorization']",
+        "pass",
+        "netrc_replaces_no_credential",
+    ),
+    Mutant(
+        "environments-credential-is-last",
+        f"{SESSION}::session_class",
+        "prepared.headers['Authorization'] = own",
+        "pass",
+        "netrc_replaces_no_credential",
+    ),
+    Mutant(
         "own-origin-only",
         f"{HOP}::hop",
         "if wire.messages.owns(request):",
@@ -499,7 +513,7 @@ CANCELLATIONS = [
     Mutant(
         "cancellation-unwinds",
         f"{GATE}::GatedWire._admitted",
-        "self._gate.leave()",
+        "permit.give_back()",
         "pass",
         "unwinds_every_layer",
     ),
@@ -600,9 +614,9 @@ DEADLINE = [
     ),
     Mutant(
         "deadline-ends-a-body",
-        f"{RAW}::Raw._next",
+        f"{RAW}::Reader._wait",
         "with self._limit:",
-        "with NO_LIMIT:",
+        "if True:",
         "still_read",
     ),
     Mutant(
@@ -618,18 +632,51 @@ BODY = [
     Mutant(
         "answers-stream",
         f"{GATE}::GatedWire._admitted",
-        "response = await self._dispatch(request, call, None, own=own)",
+        "response = await self._dispatch(request, call, None, permit, own=own)",
         """
-        response = await self._dispatch(request, call, None, own=own)
+        response = await self._dispatch(request, call, None, permit, own=own)
         await self.read(response)
         """,
     ),
     Mutant(
         "body-end-is-told-once",
-        f"{RAW}::Raw.replay",
-        "self._watchers, self._ending = [], None",
-        "pass",
+        f"{RAW}::Raw._size",
+        "self.reader.size",
+        "0",
         "all_worlds",
+    ),
+    Mutant(
+        "permit-comes-back",
+        f"{BODIES}::Body.__del__",
+        "self._permit.drop(self)",
+        "pass",
+        "collected",
+    ),
+    Mutant(
+        "permit-comes-back",
+        f"{GATE}::GatedWire._admitted",
+        "if self._gate.dropped:",
+        "if False:",
+        "collected",
+    ),
+    Mutant(
+        "permit-comes-back",
+        f"{RAW}::Reader.close",
+        "self._permit.give_back()",
+        "pass",
+        "collected",
+    ),
+    Mutant(
+        "library-objects-are-its-own",
+        f"{RAW}::watched",
+        "return cast('Raw', raw)",
+        """
+        class Wrapped:
+            def __getattr__(self, name):
+                return getattr(raw, name)
+        return Wrapped()
+        """,
+        "plain_requests",
     ),
     Mutant(
         "broken-for-all",

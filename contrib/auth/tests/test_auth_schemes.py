@@ -292,3 +292,28 @@ def test_every_configuration_in_the_readme_composes(
         Host.from_file(file).check()
     for scheme in ("bearer", "basic", "api-key", "login", "oauth2", "mtls"):
         assert f'scheme = "{scheme}"' in "".join(found)
+
+
+@pytest.mark.parametrize("replace", [False, True], ids=["stepping back", "replacing"])
+@every_scheme
+async def test_a_netrc_is_no_credential_of_the_callers(
+    flext_world: World,
+    stack: Any,
+    auth: dict[str, Any],
+    header: str,
+    value: str,
+    replace: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "netrc"
+    file.write_text("machine 127.0.0.1 login somebody password else\n")
+    file.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(file))
+    table = services(stack, {**auth, "replace": replace})
+    client = await flext_world.client(flext_world.host({"services": table}), "flexcore")
+    await client.get("/health")
+    assert stack.flexcore.received[-1].headers[header].startswith(value)
+    machines = "Basic " + b64encode(b"somebody:else").decode()
+    issuers = [*stack.auth.received, *stack.tokens.received]
+    assert machines not in [each.headers.get("authorization") for each in issuers]

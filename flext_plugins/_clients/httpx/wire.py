@@ -17,6 +17,7 @@ from flext_plugins._deadline import Limit
 
 if TYPE_CHECKING:
     from flext_plugins._call import Call
+    from flext_plugins._clients.gate import Permit
     from flext_plugins._clients.httpx import HttpxLibrary
     from flext_plugins._clients.httpx.messages import HttpxMessages
     from flext_plugins._messages import BodyEnd
@@ -48,7 +49,9 @@ class HttpxWire(GatedWire):
         self._own: Any = None
         """The pool for the own origin: its proxy is chosen once, unless it has to be judged."""
 
-    async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
+    async def _dispatch(
+        self, request: Any, call: Call, left: float | None, permit: Permit, *, own: bool
+    ) -> Any:
         pool = self._own if own else None
         if pool is None:
             pool = self._pool(request.url, own=own)
@@ -71,7 +74,7 @@ class HttpxWire(GatedWire):
         finally:
             request.extensions = own_extensions
         response.request = request
-        response.stream = self._body(response.stream, self._gate.leave, limit)
+        response.stream = self._body(response.stream, permit, limit)
         return response
 
     def _pool(self, url: Any, *, own: bool) -> Any:
@@ -146,6 +149,7 @@ class HttpxWire(GatedWire):
 
     async def aclose(self) -> None:
         self._closed = True
+        await self._gate.close_dropped()
         pools, self._pools, self._own = self._pools, {}, None
         for pool in pools.values():
             if self._asynchronous:

@@ -1,92 +1,264 @@
-"""Bodies of requests' responses on their way."""
+"""Bodies of requests' responses on their way.
+
+A response keeps urllib3's own object, so that it is used as with plain requests. What is ours sits
+in the file that http.client reads from, which all of its methods pass, however many there are.
+"""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
-from requests.exceptions import ChunkedEncodingError
+from requests.exceptions import ChunkedEncodingError, Timeout
 from requests.exceptions import ConnectionError as WireError
 from urllib3 import HTTPResponse, exceptions
+from urllib3.util.response import is_fp_closed
 
-from flext_plugins._clients.bodies import NO_LIMIT, Watched
+from flext_plugins._clients.bodies import Watched
+from flext_plugins._errors import DeadlineExceeded, native
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections import deque
+    from collections.abc import Callable, Generator, Iterator
+
+    from flext_plugins._clients.gate import Permit
 
 
-class Raw(Watched):
-    """urllib3's response, counted; tells how it ended, and gives back its permit then."""
+class Reader(io.BufferedIOBase):
+    """The file below a response of http.client, which closes it at the end of the body.
 
-    def __init__(
-        self, raw: Any, on_close: Callable[[], Any] | None = None, limit: Any = NO_LIMIT
-    ) -> None:
-        super().__init__()
-        self._raw, self._source, self._on_close, self._limit = raw, raw, on_close, limit
-        self._broken: Exception | None = None
+    Every wait ends with the call's deadline. The permit is back when it is closed; who collects a
+    file closes it.
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
+    Args:
+        file: the connection's.
+        chunked: whether the size of each part stands in a line before it, and is not of the body.
+        permit: what the exchange was admitted with.
+        limit: the call's deadline.
+    """
 
-    def replay(self, data: bytes) -> None:
-        """Give `data`, which has been read already, to who reads next."""
-        self._source = whole(data, self._raw.headers)
-        self._watchers, self._ending = [], None
+    def __init__(self, file: Any, permit: Permit, limit: Any, *, chunked: bool) -> None:
+        self._file, self._permit, self._limit = file, permit, limit
+        self._chunk = 0 if chunked else None
+        self.size = 0
+        """Bytes of the body that have passed."""
+        self.is_malformed = self._has_ended = False
 
-    def _over(self, error: BaseException | None) -> None:
-        on_close, self._on_close = self._on_close, None
-        if on_close is not None:
-            on_close()
-        self._end(error and translated(error), self._source.tell())
+    def _count(self, size: int) -> None:
+        if self._chunk is not None:
+            size = min(size, self._chunk)  # the rest is the line break behind it
+            self._chunk -= size
+        self.size += size
 
-    def _break(self, error: Exception) -> None:
-        self._broken = error
-        self._raw.close()
-        self._over(error)
-
-    def _check(self) -> None:
-        if self._broken is not None:  # urllib3 would give nothing, as if the body were complete
-            raise self._broken
-
-    def stream(self, *args: Any, **options: Any) -> Iterator[bytes]:
-        self._check()
-        try:
-            chunks = self._source.stream(*args, **options)
-            while (chunk := self._next(chunks)) is not None:
-                yield chunk
-        except Exception as error:
-            self._break(error)
-            raise
-        self._over(None)
-
-    def _next(self, chunks: Iterator[bytes]) -> bytes | None:
+    def _wait(self, read: Callable[[int], bytes], size: int | None) -> bytes:
         with self._limit:
-            return next(chunks, None)
+            return read(-1 if size is None else size)
 
-    def read(self, *args: Any, **options: Any) -> bytes:
-        self._check()
-        try:
-            with self._limit:
-                data: bytes = self._source.read(*args, **options)
-        except Exception as error:
-            self._break(error)
-            raise
-        if not data:
-            self._over(None)
+    def read(self, size: int | None = -1) -> bytes:
+        data = self._wait(self._file.read, size)
+        self._count(len(data))
         return data
+
+    def read1(self, size: int | None = -1) -> bytes:
+        data = self._wait(self._file.read1, size)
+        self._count(len(data))
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        with self._limit:
+            size: int = self._file.readinto(buffer)
+        self._count(size)
+        return size
+
+    def readline(self, size: int | None = -1) -> bytes:
+        line = self._wait(self._file.readline, size)
+        if self._chunk is None:
+            self._count(len(line))
+        else:
+            self._begin_chunk(line)
+        return line
+
+    def _begin_chunk(self, line: bytes) -> None:
+        try:
+            self._chunk = int(line.partition(b";")[0], 16)
+        except ValueError:
+            self.is_malformed = not self._has_ended  # else it is a trailer
+        else:
+            self._has_ended = self._chunk == 0
+
+    def peek(self, size: int = 0) -> bytes:
+        return self._wait(self._file.peek, size)
+
+    @property
+    def is_over(self) -> bool:
+        return self.closed
+
+    def readable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        descriptor: int = self._file.fileno()
+        return descriptor
 
     def close(self) -> None:
         try:
-            self._raw.close()
+            self._file.close()
         finally:
-            self._over(None)
+            self._permit.give_back()
+            super().close()
 
 
-def whole(data: bytes, headers: Any, status: int = 200) -> HTTPResponse:
+class Memory(io.BytesIO):
+    """A body that came without a connection, or has been read from it."""
+
+    is_malformed = False
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._length, self.size = len(data), 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.size += len(data)
+        return data
+
+    read1 = read
+
+    @property
+    def is_over(self) -> bool:
+        return self.closed or self.size == self._length
+
+    def isclosed(self) -> bool:
+        """Whether it would be closed on a connection, where an empty body is so when it is read."""
+        return self.closed or 0 < self.size == self._length
+
+
+class Raw(Watched, HTTPResponse):
+    """urllib3's response; tells how its body ended, and stays broken if it broke."""
+
+    _fp: Any
+    reader: Reader | Memory | None = None
+    _broken: Exception | None = None
+    dropped: deque[Callable[[], Any]] | None = None
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        if self._broken is not None:  # urllib3 would give nothing, as if the body were complete
+            raise self._broken
+        try:
+            yield
+        except GeneratorExit:  # who iterates over chunks goes no further
+            self._end(None, self._size)
+            raise
+        except DeadlineExceeded as error:  # the native one, an `OSError`, is no broken connection
+            late = native(error, Timeout)
+            self._break(late)
+            raise late from error.__cause__
+        except BaseException as error:
+            self._break(error)
+            raise
+        if is_fp_closed(self._fp) if self.reader is None else self.reader.is_over:
+            self._end(None, self._size)
+
+    # Every other method that reads goes through one of these.
+
+    def read(self, *args: Any, **options: Any) -> bytes:
+        with self._reading():
+            return super().read(*args, **options)
+
+    def read1(self, *args: Any, **options: Any) -> bytes:
+        with self._reading():
+            return super().read1(*args, **options)
+
+    def read_chunked(self, *args: Any, **options: Any) -> Generator[bytes, None, None]:
+        with self._reading():
+            yield from super().read_chunked(*args, **options)
+
+    def drain_conn(self) -> None:
+        with self._reading():
+            super().drain_conn()
+
+    @property
+    def _size(self) -> int:
+        return self.tell() if self.reader is None else self.reader.size
+
+    def hold(self, permit: Permit, limit: Any, dropped: deque[Callable[[], Any]]) -> None:
+        """Give `permit` back when the body is over, closed or collected."""
+        self.dropped = dropped
+        if getattr(self._fp, "fp", None) is None:  # nothing is left on a connection
+            permit.give_back()
+        else:
+            reader = self.reader = Reader(self._fp.fp, permit, limit, chunked=self.chunked)
+            self._fp.fp = reader
+
+    def replayed(self, data: bytes) -> Raw:
+        """A response as this one was before `data` was read from it."""
+        again = whole(
+            data,
+            self.headers,
+            self.status,
+            version=self.version,
+            reason=self.reason,
+            decode_content=self.decode_content,
+            original_response=self._original_response,
+            retries=self.retries,
+            request_url=self.geturl(),
+        )
+        again.dropped = self.dropped
+        again.version_string = getattr(self, "version_string", "")  # not in urllib3 before 2.3
+        return again
+
+    def _break(self, error: BaseException) -> None:
+        size = self._size
+        if isinstance(error, Exception):
+            self._broken = error
+        else:
+            self._broken = exceptions.ProtocolError(f"Connection broken: {error!r}", error)
+        super().close()  # not every error is one of the network
+        self._fp = io.BytesIO()  # not closed: who reads shall come to the error
+        self._end(translated(error), size)
+
+    @property
+    def closed(self) -> bool:
+        return self._broken is not None or super().closed
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            if self.reader is None or not self.reader.is_malformed:  # or the error is on its way
+                self._end(None, self._size)
+
+    def __del__(self) -> None:
+        # Not now: the collector strikes under any lock, also under one that a watcher takes.
+        if self.dropped is not None and self._ending is None and self._watchers:
+            for callback in self._watchers:
+                self.dropped.append(partial(callback, None, self._size))
+        self._watchers = ()
+        super().__del__()
+
+
+def watched(raw: Any, permit: Permit, limit: Any, dropped: deque[Callable[[], Any]]) -> Raw:
+    """`raw` itself, which gives `permit` back."""
+    if not isinstance(raw, HTTPResponse):
+        raw = HTTPResponse(raw, raw.headers, raw.status, preload_content=False)
+    # Its class is changed, rather than another response put around it: of two that hold the
+    # connection each would close it or give it to the pool.
+    raw.__class__ = Raw
+    raw.hold(permit, limit, dropped)
+    return cast("Raw", raw)
+
+
+def whole(data: bytes, headers: Any, status: int = 200, **options: Any) -> Raw:
     """urllib3's response around `data`, which is whole whatever `Content-Length` says."""
-    return HTTPResponse(
-        io.BytesIO(data), headers, status, preload_content=False, enforce_content_length=False
+    file = Memory(data)
+    response = Raw(
+        file, headers, status, preload_content=False, enforce_content_length=False, **options
     )
+    response.reader = file
+    return response
 
 
 def translated(error: BaseException) -> BaseException:

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_netrc_auth
 
 from flext_plugins._chain.drive import drive
 from flext_plugins._clients.hop import CALL, hop
-from flext_plugins._clients.requests.messages import OPTIONS, RequestView
+from flext_plugins._clients.requests.messages import ENVIRONMENT, OPTIONS, RequestView
 from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
@@ -48,7 +51,9 @@ class Adapter(HTTPAdapter):
         hops = under_way and under_way[1]
         options = {"timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
         view = RequestView(request, {**(hops or {}), OPTIONS: options})
-        del options, proxies  # with a password: nobody who renders locals shall see it here
+        if (credential := _of_environment(request)) is not None:
+            view.extensions[ENVIRONMENT] = credential
+        del options, proxies, credential  # secrets: nobody who renders locals shall see them here
         try:
             sending = hop(view, self._runtime, composition, self._library)
             response = drive(sending, composition.layers)
@@ -65,6 +70,15 @@ class Adapter(HTTPAdapter):
 
     def close(self) -> None:
         """Nothing: the pool belongs to the host."""
+
+    def __copy__(self) -> Adapter:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Adapter:
+        return self
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an adapter of a host cannot be pickled: its connections stay here")
 
 
 hops_under_way: ContextVar[tuple[Any, dict[str, Any]] | None]
@@ -94,13 +108,68 @@ def session_class(kind: type) -> Any:
         finally:
             hops_under_way.reset(token)
 
-    methods = [request, send]
+    prepare = prepare_request if kind is requests.Session else base.prepare_request
+
+    def prepare_with_own_header(self: Any, request: Any) -> Any:
+        prepared = prepare(self, request)
+        if "Authorization" in prepared.headers:
+            own = _own_credential(self, request)
+            if own is not None:
+                prepared.headers["Authorization"] = own
+        return prepared
+
+    methods = [request, send, _keeping_own_header(base)]
     if base.merge_environment_settings is requests.Session.merge_environment_settings:
         methods.append(merge_environment_settings)
-    if kind is requests.Session:
-        methods.append(prepare_request)
-    body = {"flext_base_url": "", "flext_origin": ""}  # of a copy, and while `__init__` runs
+    body: dict[str, Any] = {"flext_base_url": "", "flext_origin": ""}  # while `__init__` runs
+    body["__attrs__"] = [*base.__attrs__, *body]  # what a copy takes over
+    body["prepare_request"] = prepare_with_own_header
     return type(kind.__name__, (kind,), body | {each.__name__: each for each in methods})
+
+
+def _keeping_own_header(base: Any) -> Any:
+    """`base.rebuild_auth`, which lets no `.netrc` replace the caller's header on a redirect."""
+
+    def rebuild_auth(self: Any, message: Any, response: Any) -> None:
+        own = message.headers.get("Authorization")
+        if own == _of_environment(response.request):
+            own = None
+        base.rebuild_auth(self, message, response)
+        if own is not None and not self.should_strip_auth(response.request.url, message.url):
+            message.headers["Authorization"] = own
+
+    return rebuild_auth
+
+
+def _of_environment(request: Any) -> str | None:
+    """The credential of a prepared request, if it is what the machine's `.netrc` says."""
+    value = request.headers.get("Authorization")
+    if isinstance(value, str) and value.startswith("Basic ") and request.url:
+        entry = get_netrc_auth(request.url)
+        if (
+            entry is not None
+            and HTTPBasicAuth(*entry)(_Headers()).headers["Authorization"] == value
+        ):
+            return value
+    return None
+
+
+class _Headers:
+    """The part of a request that `HTTPBasicAuth` needs."""
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+
+
+def _own_credential(session: Any, request: Any) -> Any:
+    """The `Authorization` that the caller set as a header, which a `.netrc` would replace."""
+    if request.auth or session.auth:
+        return None  # these replace it by the caller's own will
+    for headers in (request.headers, session.headers):
+        named = CaseInsensitiveDict(headers or {})
+        if "Authorization" in named:
+            return named["Authorization"]
+    return None
 
 
 def merge_environment_settings(

@@ -11,7 +11,7 @@ from urllib3.util import parse_url
 
 from flext_plugins._clients.bodies import Upload
 from flext_plugins._clients.messages import ServiceMessages
-from flext_plugins._clients.requests.bodies import Raw, whole
+from flext_plugins._clients.requests.bodies import whole
 from flext_plugins._clients.requests.failures import failure_of
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 OPTIONS = "flext_plugins.requests"
 """The key in a request's `extensions` under which the session's options for this send stand."""
+ENVIRONMENT = "flext_plugins.environment"
+"""The key in a request's `extensions` under which the credential of a `.netrc` stands."""
 
 
 class RequestView:
@@ -134,7 +136,11 @@ class RequestsMessages(ServiceMessages):
             native.body = Upload(body, self._begun)
         return RequestView(native, dict(request.extensions))
 
-    _copy = clone
+    def _copy(self, request: Any) -> Any:
+        clone = self.clone(request)
+        if ENVIRONMENT in clone.extensions:  # sent if neither the service nor a plugin has another
+            del clone.headers["Authorization"]
+        return clone
 
     def replayable(self, request: Any) -> bool:
         body = request.stream
@@ -149,7 +155,7 @@ class RequestsMessages(ServiceMessages):
         native.status_code = status
         native.headers.update(headers or {})
         native.headers.setdefault("Content-Length", str(len(content)))
-        native.raw = Raw(whole(content, native.headers, status))
+        native.raw = whole(content, native.headers, status)
         return ResponseView(native, None)
 
     def failure(self, error: BaseException) -> Failure | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
-from requests.exceptions import InvalidHeader, StreamConsumedError, Timeout
+from requests.exceptions import InvalidHeader, StreamConsumedError
 from requests.utils import get_auth_from_url, rewind_body, select_proxy
 from urllib3 import exceptions
 from urllib3.util import Timeout as Seconds
@@ -17,13 +17,20 @@ from urllib3.util import Timeout as Seconds
 from flext_plugins._call import least
 from flext_plugins._clients.bodies import NO_LIMIT
 from flext_plugins._clients.gate import GatedWire
-from flext_plugins._clients.requests.bodies import Raw, translated, whole
+from flext_plugins._clients.requests.bodies import translated, watched, whole
 from flext_plugins._clients.requests.failures import PoolTimeout
-from flext_plugins._clients.requests.messages import OPTIONS, RequestView, ResponseView, seekable
+from flext_plugins._clients.requests.messages import (
+    ENVIRONMENT,
+    OPTIONS,
+    RequestView,
+    ResponseView,
+    seekable,
+)
 from flext_plugins._deadline import Limit
 
 if TYPE_CHECKING:
     from flext_plugins._call import Call
+    from flext_plugins._clients.gate import Permit
     from flext_plugins._clients.requests import RequestsLibrary
     from flext_plugins._clients.requests.messages import RequestsMessages
     from flext_plugins._messages import BodyEnd
@@ -49,7 +56,11 @@ class RequestsWire(GatedWire):
         self._own = _Adapter(pool_connections=1, pool_maxsize=size)
         self._bare = _Adapter(pool_maxsize=size)
 
-    async def _dispatch(self, request: Any, call: Call, left: float | None, *, own: bool) -> Any:
+    async def _dispatch(
+        self, request: Any, call: Call, left: float | None, permit: Permit, *, own: bool
+    ) -> Any:
+        if own and ENVIRONMENT in request.extensions:
+            request.headers.setdefault("Authorization", request.extensions[ENVIRONMENT])
         _check(request)
         if seekable(request.native):
             rewind_body(request.native)
@@ -61,7 +72,8 @@ class RequestsWire(GatedWire):
         except requests.RequestException as error:
             error.request = None  # plugins have marked it: neither outer ones nor causes show it
             raise
-        native.raw = Raw(native.raw, self._gate.leave, _body_limit(native.raw, call))
+        limit = _body_limit(native.raw.connection, call)
+        native.raw = watched(native.raw, permit, limit, self._gate.dropped)
         return ResponseView(native, request)
 
     def _options(self, request: Any, left: float | None, own: bool) -> dict[str, Any]:  # noqa: FBT001
@@ -106,7 +118,7 @@ class RequestsWire(GatedWire):
             raise translated(error) from error
         finally:
             raw.close()
-        raw.replay(data)
+        message.stream = raw.replayed(data)
         return whole(data, message.headers).read(decode_content=True)
 
     async def close(self, response: Any) -> None:
@@ -117,6 +129,7 @@ class RequestsWire(GatedWire):
 
     async def aclose(self) -> None:
         self._closed = True
+        await self._gate.close_dropped()
         self._own.close()
         self._bare.close()
 
@@ -132,17 +145,17 @@ def _shortened(timeout: Any, left: float) -> Seconds:
     return shortened
 
 
-def _body_limit(raw: Any, call: Call) -> Any:
+def _body_limit(connection: Any, call: Call) -> Any:
     if call.deadline is None:
         return NO_LIMIT
 
     def shorten(left: float) -> None:
-        sock = getattr(raw.connection, "sock", None)
+        sock = getattr(connection, "sock", None)
         if sock is not None:
             sock.settimeout(least(sock.gettimeout(), left))
 
     waiting_for = f"the body of {call.service}'s answer"
-    return Limit(call, waiting_for, exceptions.ReadTimeoutError, shorten, Timeout)
+    return Limit(call, waiting_for, TimeoutError, shorten)
 
 
 class _Adapter(HTTPAdapter):
