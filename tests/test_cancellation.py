@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from flext_plugins import Host
-from flext_plugins._clients.cancellation import steady
+from flext_plugins._clients.cancellation import shielded
 from flext_plugins.testing import Answer
 
 EVER = 300
@@ -277,7 +277,7 @@ def test_a_cancellation_lands_at_no_mere_turn(way):
         await asyncio.sleep(60)
 
     async def call():
-        await steady(work())
+        await shielded(work())
 
     async def main():
         for turns in range(10):
@@ -299,7 +299,7 @@ def test_what_waits_for_nothing_is_cancelled_too(way):
             await asyncio.sleep(0)
 
     async def waits_for_nothing():
-        await steady(turns())
+        await shielded(turns())
 
     async def call():
         await counted(waits_for_nothing(), turning)

@@ -21,7 +21,9 @@ TURNS = 100
 
 @coroutine
 def steady(
-    awaited: Awaitable[T], discard: Callable[[T], Awaitable[Any]] | None = None
+    awaited: Awaitable[T],
+    discard: Callable[[T], Awaitable[Any]] | None = None,
+    shield: CancelScope | None = None,
 ) -> Generator[Any, Any, T]:
     """Await something so that a cancellation lands only where it really waits, or at its end.
 
@@ -32,31 +34,13 @@ def steady(
     past the `asyncio.timeout` that it came from.
 
     An anyio scope cancels again at each turn, and whoever takes a lock inside it turns until a
-    cancellation has come: none may be swallowed. Those around are held off by a shield that stands
-    at mere turns only; those of a scope that was opened inside, as connecting does, pass.
+    cancellation has come: none may be swallowed, so they pass, but for those that `shield` holds.
 
     Args:
         awaited: what is awaited.
         discard: gives up a result that comes too late.
+        shield: stands around `awaited`, at mere turns alone.
     """
-    shield = CancelScope()
-    shield.__enter__()
-    try:
-        result: T = yield from _shielded(awaited, discard, shield)
-    except GeneratorExit:
-        with suppress(RuntimeError):  # it may be closed in any task, or in none
-            shield.__exit__(None, None, None)
-        raise
-    except BaseException as error:
-        shield.__exit__(type(error), error, error.__traceback__)
-        raise
-    shield.__exit__(None, None, None)
-    return result
-
-
-def _shielded(
-    awaited: Awaitable[T], discard: Callable[[T], Awaitable[Any]] | None, shield: CancelScope
-) -> Generator[Any, Any, T]:
     inner: Any = awaited if isinstance(awaited, CoroutineType) else awaited.__await__()
     step: Any = inner.send
     argument: BaseException | None = None
@@ -75,9 +59,8 @@ def _shielded(
             raise
         step, argument = inner.send, None
         turns = turns + 1 if waited is None else 0
-        shielded = 0 < turns <= TURNS
-        if shield.shield is not shielded:
-            shield.shield = shielded
+        if shield is not None and shield.shield is not (held := 0 < turns <= TURNS):
+            shield.shield = held
         try:
             yield waited
         except CancelledError as error:
@@ -92,6 +75,34 @@ def _shielded(
             raise
         except BaseException as error:
             step, argument = inner.throw, error
+
+
+@coroutine
+def shielded(
+    awaited: Awaitable[T], discard: Callable[[T], Awaitable[Any]] | None = None
+) -> Generator[Any, Any, T]:
+    """Await a pool's work: at mere turns, hold off the cancellations of the anyio scopes around.
+
+    Those of a scope that was opened inside, as connecting does, pass. A scope costs 3 microseconds,
+    and only a pool that is about to use a connection needs one.
+
+    Args:
+        awaited: what is awaited.
+        discard: gives up a result that comes too late.
+    """
+    shield = CancelScope()
+    shield.__enter__()
+    try:
+        result: T = yield from steady(awaited, discard, shield)
+    except GeneratorExit:
+        with suppress(RuntimeError):  # it may be closed in any task, or in none
+            shield.__exit__(None, None, None)
+        raise
+    except BaseException as error:
+        shield.__exit__(type(error), error, error.__traceback__)
+        raise
+    shield.__exit__(None, None, None)
+    return result
 
 
 def _cancel_again(error: CancelledError) -> None:

@@ -520,20 +520,20 @@ CANCELLATIONS = [
     Mutant(
         "cancellation-unwinds",
         f"{HTTPX_WIRE}::HttpxWire._dispatch",
-        "await steady(pool.handle_async_request(request), _discard)",
+        "await shielded(pool.handle_async_request(request), _discard)",
         "await pool.handle_async_request(request)",
         "unwinds_every_layer",
     ),
     Mutant(
         "cancellation-is-put-off",
-        f"{CANCELLATION}::_shielded",
+        f"{CANCELLATION}::steady",
         "yield from _landing(end.value, discard)",
         "pass",
         "put_off",
     ),
     Mutant(
         "cancellation-is-put-off",
-        f"{CANCELLATION}::_shielded",
+        f"{CANCELLATION}::steady",
         """
         if put_off:
             yield
@@ -543,24 +543,24 @@ CANCELLATIONS = [
     ),
     Mutant(
         "cancellation-is-put-off",
-        f"{CANCELLATION}::_shielded",
+        f"{CANCELLATION}::steady",
         "not str(error).startswith(ANYIO)",
         "True",
         "anyio",
     ),
     Mutant(
         "cancellation-is-put-off",
-        f"{CANCELLATION}::_shielded",
-        "shield.shield is not shielded",
+        f"{CANCELLATION}::steady",
+        "shield is not None and shield.shield is not (held := 0 < turns <= TURNS)",
         "False",
         "no_mere_turn",
     ),
     Mutant(
         "cancellation-ends-at-once",
-        f"{CANCELLATION}::_shielded",
+        f"{CANCELLATION}::steady",
         """
-        if shield.shield is not shielded:
-            shield.shield = shielded
+        if shield is not None and shield.shield is not (held := 0 < turns <= TURNS):
+            shield.shield = held
         try:
             yield waited
         except CancelledError as error:
@@ -576,14 +576,14 @@ CANCELLATIONS = [
     ),
     Mutant(
         "cancellation-ends-at-once",
-        f"{CANCELLATION}::_shielded",
-        "shielded = 0 < turns <= TURNS",
-        "shielded = 0 < turns",
+        f"{CANCELLATION}::steady",
+        "0 < turns <= TURNS",
+        "0 < turns",
         "waits_for_nothing",
     ),
     Mutant(
         "cancellation-ends-at-once",
-        f"{CANCELLATION}::_shielded",
+        f"{CANCELLATION}::steady",
         "put_off < TURNS",
         "True",
         "waits_for_nothing",

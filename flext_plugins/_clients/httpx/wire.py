@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from flext_plugins._call import least
 from flext_plugins._clients.bodies import NO_LIMIT, Body
-from flext_plugins._clients.cancellation import steady
+from flext_plugins._clients.cancellation import shielded
 from flext_plugins._clients.gate import GatedWire
 from flext_plugins._config.proxies import proxy_for
 from flext_plugins._deadline import Limit
@@ -68,7 +68,7 @@ class HttpxWire(GatedWire):
             limit = Limit(call, body, timed_out, shorten, base=timed_out)
         try:
             if self._asynchronous:
-                response = await steady(pool.handle_async_request(request), _discard)
+                response = await shielded(pool.handle_async_request(request), _discard)
             else:
                 response = pool.handle_request(request)
         finally:
