@@ -36,10 +36,11 @@ async def serve() -> None:
 def main() -> None:
     """With uvloop where there is one."""
     try:
-        from uvloop import run  # noqa: PLC0415
+        import uvloop  # noqa: PLC0415
     except ImportError:
-        run = asyncio.run
-    run(serve())
+        asyncio.run(serve())
+    else:
+        uvloop.run(serve())
 
 
 if __name__ == "__main__":
