@@ -15,7 +15,7 @@ from urllib3.util import parse_url
 
 import flext_plugins.http
 from flext_plugins import Failure, Host, HostConfig, ServiceURL, Stage, hookimpl
-from flext_plugins._config.service_checks import is_plain
+from flext_plugins._config.service_checks import exposure
 from flext_plugins.http import IDEMPOTENT, SAFE, Origin, retry_after
 
 CANARY = "c4n4ry"
@@ -267,7 +267,7 @@ def test_a_request_is_the_services_own_in_any_spelling_of_its_origin(flext_world
 )
 def test_what_is_plain_http_to_another_machine_is_told_in_any_spelling(base_url, plain):
     config = HostConfig.model_validate({"services": {"a": {"base_url": base_url}}})
-    assert is_plain(config.service("a")) is plain
+    assert bool(exposure(config.service("a"))) is plain
 
 
 # Retry-After

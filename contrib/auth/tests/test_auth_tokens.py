@@ -418,7 +418,7 @@ async def test_a_token_that_another_flight_has_just_landed_is_used(flext_sync_wo
             return tokens
 
     class Late:
-        async def once(self, grant: Any, work: Any) -> Any:
+        async def once(self, grant: Any, work: Any, *, shared: bool) -> Any:
             tokens.of(grant).keep(Token("landed", time.monotonic()))
             return await work()
 
