@@ -21,9 +21,11 @@ def once_plugin(work, key="key", *, shared=False):
 
     class Once:
         stage = Stage.AUTH
+        asked = 0
 
         @hookimpl
         async def flext_exchange(self, request, send, connection):
+            Once.asked += 1
             request.headers["X-Got"] = str(
                 await connection.once(key, lambda: work(request, connection), shared=shared)
             )
@@ -32,25 +34,24 @@ def once_plugin(work, key="key", *, shared=False):
     return Once
 
 
+async def until_asked(plugin, count, connection):
+    """Wait for so many callers: under load a thread may start late."""
+    while plugin.asked < count:
+        await connection.sleep(0.01)
+    await connection.sleep(0.1)
+
+
 @pytest.mark.contract("once-for-all-who-ask")
 def test_one_caller_works_for_all_that_ask_at_the_same_time(flext_service, flext_world):
-    asked, worked = [], []
-
-    class Asks:
-        stage = Stage.RETRY
-
-        @hookimpl
-        def flext_request(self, request):
-            asked.append(1)
+    worked = []
 
     async def work(request, connection):
         worked.append(1)
-        while len(asked) < 20:  # a thread may start late
-            await connection.sleep(0.01)
-        await connection.sleep(0.2)
+        await until_asked(plugin, 20, connection)
         return len(worked)
 
-    host = flext_world.serve(flext_service, Asks, once_plugin(work))
+    plugin = once_plugin(work)
+    host = flext_world.serve(flext_service, plugin)
     results = flext_world.all([flext_world.sender(host, "GET", "/")] * 20)
 
     assert [each.json()["headers"]["x-got"] for each in results] == ["1"] * 20
@@ -77,10 +78,11 @@ def test_waiters_share_the_error_and_each_gets_its_own_call(flext_service, flext
 
     async def work(request, connection):
         worked.append(1)
-        await connection.sleep(0.1)
+        await until_asked(plugin, 10, connection)
         raise Refused("no token", retry_after=3)
 
-    host = flext_world.serve(flext_service, once_plugin(work))
+    plugin = once_plugin(work)
+    host = flext_world.serve(flext_service, plugin)
     errors = flext_world.all([flext_world.sender(host, "GET", "/")] * 10)
 
     assert len(worked) == 1
@@ -111,6 +113,8 @@ def test_a_key_belongs_to_a_plugins_instance_or_if_shared_to_its_class(
 
     async def work(request, connection):
         worked.append(connection.service.name)
+        while plugin.asked + other.asked < 2:
+            await connection.sleep(0.01)
         await connection.sleep(0.1)
         return connection.service.name
 
@@ -136,11 +140,12 @@ def test_threads_and_loops_share_one_flight(flext_service):
 
     async def work(request, connection):
         worked.append(threading.get_ident())
-        await connection.sleep(0.2)
+        await until_asked(plugin, 15, connection)
         return "shared"
 
     sync, first, second = World("httpx sync"), World("httpx async"), World("httpx2 async")
-    host = sync.serve(flext_service, once_plugin(work))
+    plugin = once_plugin(work)
+    host = sync.serve(flext_service, plugin)
 
     def run(world):
         for response in world.all([world.sender(host, "GET", "/")] * 5):
