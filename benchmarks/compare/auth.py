@@ -31,7 +31,7 @@ class Tokens:
     """A token service, and a service that takes its tokens.
 
     Attributes:
-        lifetime: seconds, for the next tokens.
+        lifetime: `expires_in` of the next tokens, as JSON.
         refresh: whether they come with a refresh token, each of which is taken once.
         grants: the grant of each fetch so far.
         delay: seconds that a fetch takes.
@@ -39,7 +39,8 @@ class Tokens:
     """
 
     def __init__(self, issuer: LoopbackService, service: LoopbackService) -> None:
-        self.lifetime, self.delay, self.refresh = 3600, 0.0, False
+        self.lifetime: Any = 3600
+        self.delay, self.refresh = 0.0, False
         self.grants: list[str] = []
         self.revoked: set[str] = set()
         self._fetched = 0
@@ -82,7 +83,7 @@ _JSON = {"Content-Type": "application/json"}
 
 @contextmanager
 def authorized(
-    adapter: Any, mode: str, kind: str = "oauth2", lifetime: int = 3600, **options: Any
+    adapter: Any, mode: str, kind: str = "oauth2", lifetime: Any = 3600, **options: Any
 ) -> Iterator[tuple[Caller, Tokens]]:
     """Calls with a credential, after a first one that has fetched a token."""
     make = getattr(adapter, kind, None)
@@ -222,6 +223,38 @@ def a_new_refresh_token_is_kept(adapter: Any, mode: str) -> Outcome:
         return outcome(set(tokens.grants) == {"refresh_token"}, said)
 
 
+@behaviour(SYNC, ASYNC)
+def an_odd_lifetime_is_understood(adapter: Any, mode: str) -> Outcome:
+    """A token serves its call if `expires_in` is 0, null, or a number in quotes."""
+    failing = []
+    for lifetime in (0, None, "3600"):
+        try:
+            with authorized(adapter, mode, lifetime=lifetime):
+                pass
+        except RuntimeError:
+            failing.append(json.dumps(lifetime))
+    return outcome(not failing, f"fails for {', '.join(failing)}")
+
+
+@behaviour(SYNC, ASYNC)
+def an_unsendable_key_is_not_held(adapter: Any, mode: str) -> Outcome:
+    """An error about a key that no header can carry does not hold the key."""
+    if not hasattr(adapter, "api_key"):
+        raise NotOffered
+    with services() as (service,):
+        try:
+            with Caller(adapter.api_key(service.url, f"{KEY}\u2019"), mode) as call:
+                error = call(service.url)
+        except Exception as raised:
+            error = raised
+    if not isinstance(error, Exception):
+        return outcome(False, "is sent")
+    parts: list[BaseException | None] = [error, error.__cause__, error.__context__]
+    held = "".join(f"{each!r} {each} {vars(each)}" for each in parts if each is not None)
+    held += "".join(str(getattr(each, "object", "")) for each in parts)
+    return outcome(KEY not in held, "holds it")
+
+
 BEHAVIOURS = (
     callers_share_one_fetch,
     a_401_is_healed,
@@ -232,4 +265,6 @@ BEHAVIOURS = (
     a_key_stays_with_its_origin,
     without_a_credential_nothing_is_sent,
     a_new_refresh_token_is_kept,
+    an_odd_lifetime_is_understood,
+    an_unsendable_key_is_not_held,
 )
