@@ -460,10 +460,11 @@ def test_a_superseded_or_replaced_response_is_closed(flext_service, flext_world,
 
             @hookimpl
             async def flext_exchange(self, request, send, connection):
-                await send(request)
+                first = await send(request)  # or it would be closed when it is collected
                 assert streams.closed == [False]
                 await send(request)
                 assert streams.closed == [True, False]
+                assert first.status_code == 200
                 return connection.respond(299)
 
     response = flext_world.get(

@@ -126,3 +126,15 @@ def test_a_netrc_is_followed_at_another_origin(flext_service, flext_elsewhere):
 
     assert flext_service.received[0].headers["authorization"] == "Bearer plugin"
     assert flext_elsewhere.received[0].headers["authorization"] == MACHINES
+
+
+@pytest.mark.contract("plain-without-plugins")
+def test_the_user_in_a_url_wins_over_a_header_as_in_the_plain_session(flext_service):
+    """No `.netrc` has to do with it."""
+    url = flext_service.url.replace("//", "//ana:pw@")
+    with Host({"services": {"svc": {"base_url": flext_service.url}}}) as host:
+        for session in (requests.Session(), host.connect("svc", requests.Session)):
+            with session:
+                session.trust_env = False
+                session.get(url, headers={"Authorization": "Bearer caller"})
+    assert [each.headers["authorization"] for each in flext_service.received] == [ANA, ANA]

@@ -112,7 +112,7 @@ def session_class(kind: type) -> Any:
 
     def prepare_with_own_header(self: Any, request: Any) -> Any:
         prepared = prepare(self, request)
-        if "Authorization" in prepared.headers:
+        if _of_environment(prepared) is not None:
             own = _own_credential(self, request)
             if own is not None:
                 prepared.headers["Authorization"] = own
