@@ -112,10 +112,9 @@ def session_class(kind: type) -> Any:
 
     def prepare_with_own_header(self: Any, request: Any) -> Any:
         prepared = prepare(self, request)
-        if _of_environment(prepared) is not None:
-            own = _own_credential(self, request)
-            if own is not None:
-                prepared.headers["Authorization"] = own
+        own = _own_credential(self, request)
+        if own is not None and _of_environment(prepared) is not None:  # which reads the file
+            prepared.headers["Authorization"] = own
         return prepared
 
     methods = [request, send, _keeping_own_header(base)]

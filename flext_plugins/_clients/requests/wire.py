@@ -64,7 +64,7 @@ class RequestsWire(GatedWire):
         _check(request)
         if seekable(request.native):
             rewind_body(request.native)
-        if own:
+        if own and self._stays:  # else no proxy is worth choosing twice
             self._leaves_machine(self._proxy(request))
         adapter = self._own if own else self._bare
         try:
