@@ -2,53 +2,150 @@
 
 from __future__ import annotations
 
+import re
+from abc import abstractmethod
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+from flext_plugins._errors import PluginError
+from flext_plugins.http import URL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
+    from typing import Self
 
-    BodyEnd = Callable[[BaseException | None, int], None]
+    from flext_plugins.http import Origin
+
+    BodyEnd: TypeAlias = Callable[[BaseException | None, int], None]
     """How a body ended: the error, or `None`, and the bytes that had passed."""
 
+Start: TypeAlias = "Callable[[], Transformation]"
+"""Begins the transformation of a body."""
 
-class Request(Protocol):
-    """A request; httpx's and httpx2's own objects satisfy it as they are."""
+_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token (RFC 9110, section 5.6.2)."""
 
-    stream: Any
-    extensions: Any
+
+def _refuse_stream(message: object, _: object) -> None:
+    name = "request" if isinstance(message, Request) else "response"
+    raise PluginError(
+        f"{name}.stream cannot be replaced: use `connection.replace` or `connection.transform`"
+    )
+
+
+class Request:
+    """A request, as it is on its way to the service."""
+
+    __slots__ = ("_origin", "_url", "extensions", "native")
+
+    def __init__(
+        self,
+        native: Any,
+        extensions: dict[str, Any],
+        origin: Origin | None = None,
+        url: URL | None = None,
+    ) -> None:
+        self.native = native
+        """The client library's own, which is not for plugins."""
+        self.extensions = extensions
+        """For a plugin's own notes, and the host's."""
+        self._origin, self._url = origin, url
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method}>"
+
+    def around(self, native: Any, extensions: dict[str, Any]) -> Self:
+        """A request to the same address, of another message of the client library."""
+        return type(self)(native, extensions, self._origin, self._url)
+
+    @abstractmethod
+    def _target(self) -> str:
+        """The target in the first line, in origin-form."""
 
     @property
-    def method(self) -> str: ...
+    def method(self) -> str:
+        method: str = self.native.method
+        return method
+
     @method.setter
-    def method(self, value: str) -> None: ...
+    def method(self, value: str) -> None:
+        if type(value) is not str or not _METHOD.fullmatch(value):
+            raise PluginError("request.method takes the name of a method, such as 'GET'")
+        self.native.method = value
+
+    @property
+    def url(self) -> URL:
+        """The address, as it will be sent; it cannot be replaced."""
+        if self._url is None:
+            self._url = URL(cast("Origin", self._origin), self._target())
+        return self._url
+
+    @url.setter
+    def url(self, _: object) -> None:
+        raise PluginError("request.url cannot be replaced: a request keeps its address")
 
     @property
     def headers(self) -> MutableMapping[str, str]:
-        """Fields by case-insensitive name."""
+        """Fields by case-insensitive name, `Host` among them; change them in place."""
+        headers: MutableMapping[str, str] = self.native.headers
+        return headers
 
-    @property
-    def url(self) -> Any:
-        """Has `scheme`, `host`, `port`, `path`; `str()` gives the whole."""
+    stream = property(None, _refuse_stream)
 
 
-class Response(Protocol):
+class Response:
     """An answer whose body has not been read."""
 
-    stream: Any
-    extensions: Any
+    __slots__ = ("native", "request", "sent")
+
+    def __init__(self, native: Any, request: Request | None = None) -> None:
+        self.native = native
+        """The client library's own, which is not for plugins."""
+        self.request = request
+        """The request that the plugin itself sent."""
+        self.sent = request
+        """The request as it was sent in the end; `None` for an answer that a plugin made."""
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status_code}>"
 
     @property
-    def status_code(self) -> int: ...
+    @abstractmethod
+    def extensions(self) -> dict[str, Any]:
+        """For a plugin's own notes, and the host's."""
+
+    @abstractmethod
+    def unwrapped(self, request: Request) -> Any:
+        """The client library's own, as the answer to the client's `request`."""
+
+    @property
+    def status_code(self) -> int:
+        status: int = self.native.status_code
+        return status
+
     @status_code.setter
-    def status_code(self, value: int) -> None: ...
+    def status_code(self, value: int) -> None:
+        if not (type(value) is int and 100 <= value <= 999):
+            raise PluginError("response.status_code takes a number from 100 to 999")
+        self.native.status_code = value
 
     @property
     def headers(self) -> MutableMapping[str, str]:
-        """Fields by case-insensitive name."""
+        """Fields by case-insensitive name; change them in place."""
+        headers: MutableMapping[str, str] = self.native.headers
+        return headers
 
-    @property
-    def request(self) -> Any: ...
+    stream = property(None, _refuse_stream)
+
+
+class Transformation(Protocol):
+    """A change to a body as it passes, such as compression."""
+
+    def feed(self, chunk: bytes, /) -> bytes:
+        """The bytes that go on in place of `chunk`; there may be none."""
+
+    def end(self) -> bytes:
+        """The bytes that follow at the end of a whole body."""
 
 
 class Failure(Enum):

@@ -58,7 +58,19 @@ class Messages(Protocol):
         """The place on the wire where `error` arose, or `None`."""
 
     def replayable(self, request: Any) -> bool:
-        """Whether `request` can be sent (again)."""
+        """Whether the body of `request` is the same each time it is sent."""
+
+    def sendable(self, request: Any) -> bool:
+        """Whether `request` can be sent now: it is replayable, or was never begun to be sent."""
+
+    def replace(self, message: Any, content: bytes) -> None:
+        """Make `content` the body of `message`, as it stands on the wire."""
+
+    def transform(self, message: Any, start: Any) -> None:
+        """Have the body of `message` transformed as it passes, by what `start()` gives."""
+
+    def size(self, message: Any) -> int | None:
+        """The bytes of the body on the wire, if they are known before it is read."""
 
     def pool_timeout(self, request: Any) -> float | None:
         """Seconds that `request` waits for a free connection."""

@@ -11,7 +11,15 @@ from email.utils import parsedate_to_datetime
 from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
-__all__ = ["IDEMPOTENT", "SAFE", "Origin", "basic_credentials", "is_header_value", "retry_after"]
+__all__ = [
+    "IDEMPOTENT",
+    "SAFE",
+    "URL",
+    "Origin",
+    "basic_credentials",
+    "is_header_value",
+    "retry_after",
+]
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 """Methods that only read (RFC 9110, section 9.2.1)."""
@@ -85,6 +93,47 @@ class Origin:
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == _PORTS.get(self.scheme) else f":{self.port}"
         return f"{self.scheme}://{host}{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class URL:
+    """The address of a request, as it is sent: an origin and a target.
+
+    `str()` gives it without user info and fragment, which are not sent.
+    """
+
+    origin: Origin
+    target: str
+    """Path and query in origin-form, percent-encoded: what stands in a request's first line."""
+
+    @property
+    def scheme(self) -> str:
+        """In lower case."""
+        return self.origin.scheme
+
+    @property
+    def host(self) -> str:
+        """In lower case and ASCII, without brackets."""
+        return self.origin.host
+
+    @property
+    def port(self) -> int:
+        """A number, also for a scheme's default port."""
+        return self.origin.port or 0
+
+    @property
+    def path(self) -> str:
+        """Percent-encoded; at least `/`."""
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> str | None:
+        """The part behind the `?`, percent-encoded; `None` if there is no `?`."""
+        _, mark, query = self.target.partition("?")
+        return query if mark else None
+
+    def __str__(self) -> str:
+        return f"{self.origin}{self.target}"
 
 
 def _host(text: str, *, is_literal: bool) -> str:

@@ -200,7 +200,7 @@ def test_respond_and_request_work_outside_an_exchange(flext_service, flext_world
     host = flext_world.host(logging_in(flext_service.url, service="service"), login=Opens)
     flext_world.get(host)
 
-    assert isinstance(made[0], httpx.Response)
+    assert isinstance(made[0].native, httpx.Response)
     assert made[1] == b"token-1"
 
 

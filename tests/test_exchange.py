@@ -28,6 +28,7 @@ from flext_plugins import (
     hookimpl,
     options,
 )
+from flext_plugins.http import URL, Origin
 from flext_plugins.testing import Answer, echo
 
 SECRET = "canary-5f1c"
@@ -344,16 +345,16 @@ def test_another_origin_gets_a_bare_request(flext_elsewhere, flext_world, other)
 
 @pytest.mark.contract("no-turning-elsewhere")
 def test_a_plugin_cannot_take_the_services_secrets_elsewhere(
-    flext_service, flext_elsewhere, flext_httpx_world
+    flext_service, flext_elsewhere, flext_world
 ):
-    world = flext_httpx_world
+    world = flext_world
 
     class Turns:
         @hookimpl
         def flext_request(self, request):
-            request.url = world.lib.URL(flext_elsewhere.url)
+            request.url = URL(Origin.of(flext_elsewhere.url), "/")
 
-    with pytest.raises(PluginError, match="another origin"):
+    with pytest.raises(PluginError, match="cannot be replaced"):
         world.get(world.serve(flext_service, Turns, headers={"X-Service": SECRET}))
     assert flext_elsewhere.received == []
 
@@ -534,13 +535,13 @@ def test_send_is_not_called_again_before_it_has_returned(flext_service, flext_as
 
     class Hedges:
         @hookimpl
-        async def flext_exchange(self, request, send):
+        async def flext_exchange(self, request, send, connection):
             first = asyncio.create_task(send(request))
             await asyncio.sleep(0)
             try:
                 return await send(request)
             finally:
-                await (await first).stream.aclose()
+                await connection.close(await first)
 
     with pytest.raises(PluginError, match="again before it had returned"):
         world.get(world.serve(flext_service, Hedges))
@@ -585,9 +586,9 @@ def test_only_a_body_that_can_be_replayed_is_sent_again(flext_service, flext_wor
 
         @hookimpl
         async def flext_exchange(self, request, send, connection):
-            told.append(connection.replayable(request))
+            told.append((connection.replayable(request), connection.sendable(request)))
             response = await send(request)
-            told.append(connection.replayable(request))
+            told.append((connection.replayable(request), connection.sendable(request)))
             return await send(request) if response.status_code == 503 else response
 
     flext_service.answer = lambda _: Answer(503)
@@ -602,7 +603,7 @@ def test_only_a_body_that_can_be_replayed_is_sent_again(flext_service, flext_wor
         with pytest.raises(PluginError, match="cannot be replayed"):
             flext_world.send(host, "PUT", "/", **make(flext_world.asynchronous))
         assert len(flext_service.received) == 1
-    assert told == [True, can]
+    assert told == [(can, True), (can, can)]
 
 
 @pytest.mark.contract("sent-once")
@@ -662,15 +663,54 @@ def test_and_the_line_where_it_happened(flext_service, flext_world):
 
 
 @pytest.mark.contract("plugin-errors-name-the-plugin")
-def test_a_url_that_a_plugin_put_there_as_text_is_its_mistake(flext_service, flext_world):
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("url", "http://127.0.0.1/", "a request keeps its address"),
+        ("stream", b"data", "use `connection.replace`"),
+        ("stream", iter([b"data"]), "use `connection.replace`"),
+        ("method", b"GET", "takes the name of a method"),
+        ("method", "GET /admin HTTP/1.1", "takes the name of a method"),
+        ("headers", {}, "raised AttributeError at test_exchange.py"),
+        ("content", b"data", "raised AttributeError at test_exchange.py"),
+    ],
+)
+def test_what_cannot_be_put_into_a_request_names_the_plugin(
+    flext_service, flext_world, name, value, remedy
+):
     class Replaces:
         @hookimpl
         def flext_request(self, request):
-            request.url = str(request.url) + "?a=1"
+            setattr(request, name, value)
 
-    with pytest.raises(PluginError, match=r"something else in place of|raised AttributeError at"):
+    with pytest.raises(PluginError, match=remedy) as caught:
         flext_world.get(flext_world.serve(flext_service, Replaces))
+    assert caught.value.plugin == "replaces"
     assert flext_service.received == []
+
+
+@pytest.mark.contract("plugin-errors-name-the-plugin")
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("stream", b"data", "use `connection.replace`"),
+        ("status_code", "200", "takes a number"),
+        ("status_code", 2000, "takes a number"),
+        ("headers", {}, "raised AttributeError at test_exchange.py"),
+        ("content", b"data", "raised AttributeError at test_exchange.py"),
+    ],
+)
+def test_what_cannot_be_put_into_a_response_names_the_plugin(
+    flext_service, flext_world, name, value, remedy
+):
+    class Replaces:
+        @hookimpl
+        def flext_response(self, response):
+            setattr(response, name, value)
+
+    with pytest.raises(PluginError, match=remedy) as caught:
+        flext_world.get(flext_world.serve(flext_service, Replaces))
+    assert caught.value.plugin == "replaces"
 
 
 @pytest.mark.contract("wire-errors-pass")

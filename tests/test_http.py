@@ -23,7 +23,7 @@ CANARY = "c4n4ry"
 
 def test_the_public_names_are_these():
     assert flext_plugins.http.__all__ == [
-        *("IDEMPOTENT", "SAFE", "Origin"),
+        *("IDEMPOTENT", "SAFE", "URL", "Origin"),
         *("basic_credentials", "is_header_value", "retry_after"),
     ]
 

@@ -61,7 +61,7 @@ class Send:
             raise PluginError("an observer cannot send twice", self._around.name)
         if self._around.closes:
             wire = self._scope.wire
-            if not wire.messages.replayable(message):
+            if not wire.messages.sendable(message):
                 raise PluginError("the request's body cannot be replayed", self._around.name)
             if self.response is not None:
                 await wire.close(self.response)

@@ -1,4 +1,4 @@
-"""Bodies on their way: counted, and sent once."""
+"""Bodies on their way: counted, transformed, and sent once."""
 
 from __future__ import annotations
 
@@ -8,14 +8,68 @@ from typing import TYPE_CHECKING, Any
 from flext_plugins._clients.cancellation import steady
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
     from weakref import WeakValueDictionary
 
     from flext_plugins._clients.gate import Permit
-    from flext_plugins._messages import BodyEnd
+    from flext_plugins._messages import BodyEnd, Start
 
 NO_LIMIT: Any = nullcontext()
 """For a body that no deadline ends; else a `Limit`."""
+
+
+class Pipeline:
+    """Transformations, one behind the other; itself one."""
+
+    def __init__(self, starts: Iterable[Start]) -> None:
+        self._all = [start() for start in starts]
+
+    def feed(self, chunk: bytes) -> bytes:
+        for each in self._all:
+            if chunk:
+                chunk = each.feed(chunk)
+        return chunk
+
+    def end(self) -> bytes:
+        rest = b""
+        for each in self._all:
+            rest = (each.feed(rest) if rest else rest) + each.end()
+        return rest
+
+
+class Transformed:
+    """A request's stream, transformed as it is sent; each time anew.
+
+    Args:
+        source: the stream as it was.
+        start: begins the transformation.
+    """
+
+    def __init__(self, source: Any, start: Start) -> None:
+        self.source, self._start = source, start
+
+    def __iter__(self) -> Iterator[bytes]:
+        current = self._start()
+        for chunk in self.source:
+            if chunk and (data := current.feed(chunk)):  # an empty chunk would end the body
+                yield data
+        if data := current.end():
+            yield data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        current = self._start()
+        async for chunk in self.source:
+            if chunk and (data := current.feed(chunk)):
+                yield data
+        if data := current.end():
+            yield data
+
+
+def original(stream: Any) -> Any:
+    """The stream of a request as it was before all transformations."""
+    while isinstance(stream, Transformed):
+        stream = stream.source
+    return stream
 
 
 class Watched:
@@ -30,6 +84,12 @@ class Watched:
             self._watchers += (callback,)
         else:
             callback(*self._ending)
+
+    def hand_over(self, body: Watched) -> None:
+        """Have those who watch told of the end of `body`, which comes in place of this one."""
+        watchers, self._watchers = self._watchers, ()
+        for callback in watchers:
+            body.watch(callback)
 
     def _end(self, error: BaseException | None, size: int) -> None:
         if self._ending is None:
@@ -51,6 +111,17 @@ class Body(Watched):
         self._stream, self._permit, self._limit = stream, permit, limit
         self._size = 0
         self._chunks: Any = None
+        self._starts: tuple[Start, ...] = ()
+        self._pipeline: Pipeline | None = None
+        """What is between the network and whoever reads, from the first chunk to the last."""
+
+    def transform(self, start: Start) -> None:
+        """Have what is read from now on transformed, behind what is so already."""
+        self._starts += (start,)
+
+    def replace(self, stream: Any) -> None:
+        """Give `stream` in place of what comes from the network, which is closed with it."""
+        self._stream, self._starts = _Instead(stream, self._stream), ()
 
     def _close(self) -> None:
         permit, self._permit = self._permit, None
@@ -66,9 +137,14 @@ class Body(Watched):
 
     def __iter__(self) -> Iterator[bytes]:
         try:
+            pipeline = Pipeline(self._starts) if self._starts else None
             for chunk in self._stream if self._limit is NO_LIMIT else self._limited():
                 self._size += len(chunk)
-                yield chunk
+                data = pipeline.feed(chunk) if pipeline else chunk
+                if data:
+                    yield data
+            if pipeline and (data := pipeline.end()):
+                yield data
         except GeneratorExit:  # who reads no further says why by closing
             raise
         except BaseException as error:
@@ -83,11 +159,9 @@ class Body(Watched):
 
     async def __anext__(self) -> bytes:
         try:
-            if self._limit is NO_LIMIT:
-                chunk: bytes = await steady(self._chunks.__anext__())
-            else:
-                async with self._limit:
-                    chunk = await steady(self._chunks.__anext__())
+            if not self._starts:
+                return await self._chunk()
+            return await self._transformed()
         except StopAsyncIteration:
             self._end(None, self._size)
             raise
@@ -97,8 +171,27 @@ class Body(Watched):
             self._end(error, self._size)
             await self.aclose()
             raise
+
+    async def _chunk(self) -> bytes:
+        if self._limit is NO_LIMIT:
+            chunk: bytes = await steady(self._chunks.__anext__())
+        else:
+            async with self._limit:
+                chunk = await steady(self._chunks.__anext__())
         self._size += len(chunk)
         return chunk
+
+    async def _transformed(self) -> bytes:
+        if self._pipeline is None:
+            self._pipeline = Pipeline(self._starts)
+        try:
+            while not (data := self._pipeline.feed(await self._chunk())):
+                pass
+        except StopAsyncIteration:
+            data, self._starts = self._pipeline.end(), ()
+            if not data:
+                raise
+        return data
 
     def _limited(self) -> Iterator[bytes]:
         iterator = iter(self._stream)
@@ -120,6 +213,25 @@ class Body(Watched):
             await steady(self._stream.aclose())
         finally:
             self._close()
+
+
+class _Instead:
+    """A stream in place of another, which is closed with it."""
+
+    def __init__(self, stream: Any, replaced: Any) -> None:
+        self._stream, self._replaced = stream, replaced
+
+    def close(self) -> None:
+        self._replaced.close()
+
+    async def aclose(self) -> None:
+        await self._replaced.aclose()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._stream)
 
 
 class Upload:

@@ -15,9 +15,10 @@ from flext_plugins._chain.drive import drive
 from flext_plugins._config.proxies import carrier, is_for_this_machine
 from flext_plugins._config.service_checks import by_proxy
 from flext_plugins._deadline import Limit
-from flext_plugins._errors import ConfigError, PluginError, Refused
+from flext_plugins._errors import ConfigError, Refused
 from flext_plugins._masking import Mask
 from flext_plugins._wire import Library, Messages, Wire
+from flext_plugins.http import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from flext_plugins._call import Call
+    from flext_plugins._messages import Request
     from flext_plugins._runtime import Runtime
     from flext_plugins._service import Service
 
@@ -185,19 +187,13 @@ class GatedWire(Wire):
         return True
 
     def send(self, request: Any, call: Call) -> Awaitable[Any]:
-        try:
-            own = self.messages.owns(request)
-        except (AttributeError, TypeError):
-            raise PluginError("a plugin put something else in place of the request's url") from None
-        if not own:
-            raise PluginError("a plugin turned the request to another origin")
         return self._admitted(request, call, own=True)
 
     def bare(self, request: Any, call: Call) -> Awaitable[Any]:
         return self._admitted(request, call, own=False)
 
     async def _admitted(self, request: Any, call: Call, *, own: bool) -> Any:
-        if not self.messages.replayable(request):
+        if not self.messages.sendable(request):
             raise self._consumed()
         if call.deadline is not None or not self._gate.admits():
             await self._gate.enter(self.messages.pool_timeout(request), call, self._full)
@@ -232,9 +228,9 @@ class GatedWire(Wire):
             raise
 
 
-def _host(request: Any) -> str:
+def _host(request: Request) -> str:
     """The host of a request that goes elsewhere; a redirect may lead to what is no address."""
     try:
-        return str(request.url.host)
+        return Origin.of(request.native.url).host
     except ValueError:
         return "another host"

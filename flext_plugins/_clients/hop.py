@@ -57,8 +57,7 @@ async def hop(
         if response.status_code >= 400:
             mask = response.extensions.setdefault(MASK, Mask({}, service.name))
             mask.secrets = composition.secrets
-        response.request = request
-        return response
+        return response.unwrapped(request)
     except FlextError as error:
         failed = error.add_context(service=service.name, call=call)
     except Exception as error:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from flext_plugins._call import CORRELATION, Call, correlation
+from flext_plugins._messages import Request, Response
 from flext_plugins._wire import Messages
 from flext_plugins.http import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from flext_plugins._messages import Start
     from flext_plugins._service import Service
 
 
@@ -41,6 +43,39 @@ class ServiceMessages(Messages):
     def _copy(self, request: Any) -> Any:
         """A clone of a request that is the client's, which must not change in the least."""
 
+    @abstractmethod
+    def _put(self, message: Request | Response, content: bytes) -> None:
+        """Make `content` the body of `message`."""
+
+    @abstractmethod
+    def _pass_through(self, message: Request | Response, start: Start) -> None:
+        """Have the body of `message` transformed as it passes."""
+
+    def replace(self, message: Request | Response, content: bytes) -> None:
+        self._put(message, content)
+        message.headers.pop("Transfer-Encoding", None)
+        message.headers["Content-Length"] = str(len(content))
+
+    def transform(self, message: Request | Response, start: Start) -> None:
+        is_request = isinstance(message, Request)
+        if self.size(message) == 0 and (is_request or _has_no_body(message)):
+            return
+        self._pass_through(message, start)
+        message.headers.pop("Content-Length", None)
+        if is_request:
+            message.headers["Transfer-Encoding"] = "chunked"
+
+    def size(self, message: Request | Response) -> int | None:
+        headers, is_request = message.headers, isinstance(message, Request)
+        if not is_request and _has_no_body(message):
+            return 0
+        if "Transfer-Encoding" in headers:
+            return None
+        length = headers.get("Content-Length")
+        if length is None:
+            return 0 if is_request else None
+        return int(length) if length.isascii() and length.isdigit() else None
+
     def adopt(self, request: Any, call: Call) -> Any:
         clone = self._copy(request)
         headers = clone.headers
@@ -52,3 +87,9 @@ class ServiceMessages(Messages):
         else:
             headers[CORRELATION] = call.correlation_id
         return clone
+
+
+def _has_no_body(response: Any) -> bool:
+    """Whether an answer has none, whatever its headers say (RFC 9112, section 6.3)."""
+    is_for_head = response.request is not None and response.request.method == "HEAD"
+    return is_for_head or response.status_code in {204, 304} or response.status_code < 200

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from flext_plugins._call import Call, new_call, restore, scope
 from flext_plugins._chain.drive import drive
+from flext_plugins._chain.transformation import Blamed
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
 from flext_plugins._messages import Failure
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from flext_plugins._chain.layer import Layer
     from flext_plugins._connections.channel import Channel
-    from flext_plugins._messages import BodyEnd, Request, Response
+    from flext_plugins._messages import BodyEnd, Request, Response, Transformation
     from flext_plugins._service import Operation, Service
     from flext_plugins._wire import Messages, Wire
 
@@ -233,8 +234,48 @@ class Connection:
         return None if isinstance(error, FlextError) else self._wire.messages.failure(error)
 
     def replayable(self, request: Request) -> bool:
-        """Whether `request` can be sent again: bytes, seekable multipart, a body not yet begun."""
+        """Whether the body of `request` can be sent any number of times.
+
+        Bytes, forms and files that can be sought are; an iterator or a pipe is not.
+        """
         return self._wire.messages.replayable(request)
+
+    def sendable(self, request: Request) -> bool:
+        """Whether `request` can be sent now: it is replayable, or nothing of it was sent before."""
+        return self._wire.messages.sendable(request)
+
+    def size(self, message: Request | Response) -> int | None:
+        """The bytes of the message's body on the wire, not decoded; `None` if nobody knows yet."""
+        return self._wire.messages.size(message)
+
+    def replace(self, message: Request | Response, content: bytes) -> None:
+        """Make `content` the body of `message`, and its length `Content-Length`.
+
+        The request can be sent any number of times then. `content` stands on the wire as it is: if
+        it is not encoded as the header `Content-Encoding` says, change that too.
+
+        Raises:
+            PluginError: `content` is no bytes.
+        """
+        if not isinstance(content, bytes):
+            raise PluginError(f"replace takes bytes, not {type(content).__name__}")
+        self._wire.messages.replace(message, content)
+
+    def transform(self, message: Request | Response, start: Callable[[], Transformation]) -> None:
+        """Transform the body of `message` as it passes, without keeping more than a chunk of it.
+
+        The bytes are those of the wire: a body with the header `Content-Encoding` is encoded still.
+        `Content-Length` goes. A message without a body stays as it is. What the transformation
+        raises reaches whoever reads the body as a `PluginError`.
+
+        Args:
+            message: of plugins that transform it, the one further out transforms a request first,
+                the one further in a response.
+            start: called anew for each send and each answer; gives an object with
+                `feed(chunk) -> bytes` and `end() -> bytes`, the latter for a whole body only.
+        """
+        layer, service, call = self._layer, self._channel.service.name, self.call
+        self._wire.messages.transform(message, lambda: Blamed(start, layer, service, call))
 
     def watch(self, response: Response, callback: BodyEnd) -> None:
         """Call `callback(error_or_none, bytes)` once, when the body was read, broke or closed.

@@ -96,7 +96,7 @@ async def flext_exchange(
 
     `await send(request)` goes inward and raises what happened there; let such an error pass, or
     recover by returning a response. `send` may be called again once it has returned, if
-    `connection.replayable(request)`; the response that it supersedes is closed. Not calling it
+    `connection.sendable(request)`; the response that it supersedes is closed. Not calling it
     answers or refuses (`raise Refused(...)`) without sending.
     """
     raise NotImplementedError

@@ -2,6 +2,7 @@
 
 from mutants.mutant import Mutant
 
+TYPES = "_messages.py"
 BODIES, GATE, HOP = "_clients/bodies.py", "_clients/gate.py", "_clients/hop.py"
 CANCELLATION = "_clients/cancellation.py"
 MESSAGES, HTTPX_MESSAGES = "_clients/messages.py", "_clients/httpx/messages.py"
@@ -33,8 +34,8 @@ REQUEST = [
     ),
     Mutant(
         "client-keeps-its-request",
-        f"{HOP}::hop",
-        "response.request = request",
+        f"{HTTPX_MESSAGES}::HttpxResponse.unwrapped",
+        "native.request = request.native",
         "pass",
         "callers_request_back",
     ),
@@ -55,7 +56,7 @@ REQUEST = [
     Mutant(
         "environments-credential-is-last",
         f"{REQUESTS_MESSAGES}::RequestsMessages._copy",
-        "del clone.headers['Authorization']",
+        "del native.headers['Authorization']",
         "pass",
         "netrc_replaces_no_credential",
     ),
@@ -93,7 +94,30 @@ REQUEST = [
         'return f"{url.scheme}://{url.netloc}"',
         "compares_origins",
     ),
-    Mutant("no-turning-elsewhere", f"{GATE}::GatedWire.send", "if not own:", "if False:"),
+    Mutant(
+        "no-turning-elsewhere",
+        f"{TYPES}::Request",
+        'raise PluginError("request.url cannot be replaced: a request keeps its address")',
+        "self._url = None",
+    ),
+    Mutant(
+        "url-is-as-sent",
+        f"{HTTPX_MESSAGES}::HttpxRequest._target",
+        'target.decode("ascii")',
+        'target.decode("ascii").replace("%2F", "/")',
+    ),
+    Mutant(
+        "url-is-as-sent",
+        f"{REQUESTS_MESSAGES}::RequestsRequest._target",
+        "self.native.path_url",
+        'self.native.path_url.partition("?")[0]',
+    ),
+    Mutant(
+        "host-among-headers",
+        f"{REQUESTS_WIRE}::RequestsWire._dispatch",
+        'del request.headers["Host"]',
+        "pass",
+    ),
     Mutant(
         "callers-headers-win",
         f"{MESSAGES}::ServiceMessages.adopt",
@@ -122,21 +146,21 @@ REQUEST = [
     ),
     Mutant(
         "plain-without-plugins",
-        f"{HTTPX_MESSAGES}::HttpxMessages._copy",
+        f"{HTTPX_MESSAGES}::HttpxMessages._copied",
         """
         self._lib.Request(
-            request.method,
-            request.url,
-            headers=request.headers,
+            native.method,
+            native.url,
+            headers=native.headers,
             stream=stream,
             extensions=request.extensions,
         )
         """,
         """
         self._lib.Request(
-            request.method,
-            request.url,
-            headers=dict(request.headers),
+            native.method,
+            native.url,
+            headers=dict(native.headers),
             stream=stream,
             extensions=request.extensions,
         )
@@ -299,7 +323,7 @@ ORDER = [
     Mutant(
         "sending-again",
         f"{CHAIN}::Send._again",
-        "if not wire.messages.replayable(message):",
+        "if not wire.messages.sendable(message):",
         "if False:",
         "replayed",
     ),
@@ -520,8 +544,8 @@ CANCELLATIONS = [
     Mutant(
         "cancellation-unwinds",
         f"{HTTPX_WIRE}::HttpxWire._dispatch",
-        "await shielded(pool.handle_async_request(request), _discard)",
-        "await pool.handle_async_request(request)",
+        "await shielded(pool.handle_async_request(native), _discard)",
+        "await pool.handle_async_request(native)",
         "unwinds_every_layer",
     ),
     Mutant(
@@ -607,7 +631,7 @@ DEADLINE = [
     ),
     Mutant(
         "deadline-ends-a-body",
-        f"{BODIES}::Body.__anext__",
+        f"{BODIES}::Body._chunk",
         "async with self._limit:",
         "async with NO_LIMIT:",
         "still_read",
@@ -640,10 +664,48 @@ BODY = [
     ),
     Mutant(
         "body-end-is-told-once",
-        f"{RAW}::Raw._size",
+        f"{RAW}::Raw.passed",
         "self.reader.size",
         "0",
         "all_worlds",
+    ),
+    Mutant(
+        "sizes-before-reading",
+        f"{MESSAGES}::ServiceMessages.size",
+        "not is_request and _has_no_body(message)",
+        "False",
+    ),
+    Mutant(
+        "bodies-are-replaced",
+        f"{MESSAGES}::ServiceMessages.replace",
+        'message.headers.pop("Transfer-Encoding", None)',
+        "pass",
+    ),
+    Mutant("bodies-are-replaced", f"{RAW}::Raw.replaced", "self.hand_over(again)", "pass"),
+    Mutant(
+        "bodies-are-transformed",
+        f"{BODIES}::Transformed.__iter__",
+        "current = self._start()",
+        "current = self._kept = getattr(self, '_kept', None) or self._start()",
+    ),
+    Mutant(
+        "bodies-are-transformed",
+        f"{BODIES}::Pipeline.end",
+        "(each.feed(rest) if rest else rest)",
+        "rest",
+    ),
+    Mutant(
+        "bodies-are-transformed",
+        f"{RAW}::Raw.stream",
+        "not isinstance(self.reader, Filter)",
+        "True",
+        "arrives_as_it_comes",
+    ),
+    Mutant(
+        "transformations-are-blamed",
+        "_chain/transformation.py::Blamed._blaming",
+        "blame(error, self._layer, _HOOK, self._service, self._call)",
+        "error",
     ),
     Mutant(
         "permit-comes-back",

@@ -21,7 +21,6 @@ from flext_plugins import (
     hookimpl,
     raise_for_status,
 )
-from flext_plugins._clients.requests.messages import RequestView, ResponseView
 from flext_plugins.hookspecs.typing import (
     ConnectHook,
     EventHook,
@@ -30,6 +29,7 @@ from flext_plugins.hookspecs.typing import (
     RequestHook,
     ResponseHook,
 )
+from flext_plugins.http import URL
 
 Send = Callable[[Request], Awaitable[Response]]
 Proceed = Callable[[Operation], Awaitable[object]]
@@ -190,16 +190,21 @@ async def a_decorated_hook_keeps_its_type(request: Request, send: Send) -> None:
     assert_type(await Resending().flext_exchange(send, request), Response)
 
 
-def every_library_s_messages_are_messages(
-    one: httpx.Request, two: httpx2.Request, three: RequestView
-) -> list[Request]:
-    return [one, two, three]
+def a_message_has_the_same_parts_in_every_library(one: Request, two: Response) -> None:
+    assert_type(one.url, URL)
+    assert_type((one.url.path, one.url.query, one.url.port), tuple[str, str | None, int])
+    assert_type(two.request, Request | None)
 
 
-def and_their_responses(
-    one: httpx.Response, two: httpx2.Response, three: ResponseView
-) -> list[Response]:
-    return [one, two, three]
+def a_compressor_is_a_transformation(one: Request, connection: Connection) -> None:
+    class Deflates:
+        def feed(self, chunk: bytes) -> bytes:
+            return chunk
+
+        def end(self) -> bytes:
+            return b""
+
+    connection.transform(one, Deflates)
 
 
 class Session(requests.Session): ...

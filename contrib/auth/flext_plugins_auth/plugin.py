@@ -79,7 +79,7 @@ class Auth:
         response = await self._send_with(request, send, token)
         if not self._tokens.may_heal(response.status_code, token, began):
             return response
-        if not connection.replayable(request):
+        if not connection.sendable(request):
             return response
         await connection.close(response)  # first: it may hold the pool's only connection
         token = await self._tokens.get(connection)

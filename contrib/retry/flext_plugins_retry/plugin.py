@@ -128,7 +128,7 @@ class _Attempts:
 
     def replay(self, request: Request) -> bool:
         """Whether the body of `request` can be sent once more."""
-        if self._connection.replayable(request):
+        if self._connection.sendable(request):
             return True
         self._end_reason = "the body cannot be sent again"
         return False

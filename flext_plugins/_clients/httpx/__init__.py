@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins._clients.bodies import Body, Upload
+from flext_plugins._clients.bodies import Body, Transformed, Upload
 from flext_plugins._clients.httpx.client import AsyncTransport, Transport, client_class
 from flext_plugins._clients.httpx.messages import FAILURES, HttpxMessages
 from flext_plugins._clients.httpx.wire import HttpxWire
@@ -18,6 +18,7 @@ from flext_plugins._logging import filter_loggers, mask_value, redact_value
 if TYPE_CHECKING:
     from types import ModuleType
 
+    from flext_plugins._messages import Response
     from flext_plugins._runtime import Runtime
     from flext_plugins._service import Service
 
@@ -40,6 +41,7 @@ class HttpxLibrary:
         streams = (lib.SyncByteStream, lib.AsyncByteStream)
         self.body: Any = type("Body", (Body, *streams), {})
         self.upload: Any = type("Upload", (Upload, *streams), {})
+        self.transformed: Any = type("Transformed", (Transformed, *streams), {})
         self.failures = tuple((getattr(lib, name), kind) for name, kind in FAILURES.items())
         self.refused, self.timed_out = lib.TransportError, lib.TimeoutException
         self.bad_status = lib.HTTPStatusError
@@ -57,6 +59,14 @@ class HttpxLibrary:
     def defaults(self) -> dict[str, str]:
         """The headers that a client sends though nobody set them."""
         return dict(self.module.Client(transport=self.module.MockTransport(print)).headers)
+
+    def body_of(self, response: Response) -> Body:
+        """The body of `response`, which may have come without a connection."""
+        native = response.native
+        if not isinstance(native.stream, Body):
+            native.stream = self.body(native.stream)
+        body: Body = native.stream
+        return body
 
     def wire(self, service: Service, runtime: Runtime, *, asynchronous: bool) -> HttpxWire:
         """A new way to `service`, with a pool of its own."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flext_plugins._chain.drive import drive
 from flext_plugins._clients.hop import CALL, hop
+from flext_plugins._clients.httpx.messages import HttpxRequest
 from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Transport:
 
     def handle_request(self, request: Any) -> Any:
         composition = self._runtime.composed(self._service)
-        return drive(hop(request, self._runtime, composition, self._library), composition.layers)
+        view = HttpxRequest(request, request.extensions)
+        return drive(hop(view, self._runtime, composition, self._library), composition.layers)
 
 
 class AsyncTransport:
@@ -45,7 +47,8 @@ class AsyncTransport:
 
     def handle_async_request(self, request: Any) -> Awaitable[Any]:
         composition = self._runtime.composed(self._service)
-        return hop(request, self._runtime, composition, self._library, asynchronous=True)
+        view = HttpxRequest(request, request.extensions)
+        return hop(view, self._runtime, composition, self._library, asynchronous=True)
 
 
 @cache

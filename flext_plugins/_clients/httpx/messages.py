@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins._clients.bodies import Upload
+from flext_plugins._clients.bodies import Upload, original
 from flext_plugins._clients.messages import ServiceMessages
-from flext_plugins._messages import Failure
+from flext_plugins._messages import Failure, Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from flext_plugins._clients.httpx import HttpxLibrary
+    from flext_plugins._messages import Start
     from flext_plugins._service import Service
 
 FAILURES = {
@@ -32,6 +33,32 @@ FAILURES = {
 """The library's errors by name; an error is the first that fits, so the narrower come first."""
 
 
+class HttpxRequest(Request):
+    """A request of httpx."""
+
+    __slots__ = ()
+
+    def _target(self) -> str:
+        target: bytes = self.native.url.raw_path
+        return target.decode("ascii")
+
+
+class HttpxResponse(Response):
+    """A response of httpx."""
+
+    __slots__ = ()
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        extensions: dict[str, Any] = self.native.extensions
+        return extensions
+
+    def unwrapped(self, request: Request) -> Any:
+        native = self.native
+        native.request = request.native
+        return native
+
+
 class HttpxMessages(ServiceMessages):
     """The messages of one service in one library."""
 
@@ -42,7 +69,7 @@ class HttpxMessages(ServiceMessages):
         self._origin = (base.raw_scheme, base.raw_host, base.port) if service.base_url else None
 
     def owns(self, request: Any) -> bool:
-        url = request.url
+        url = request.native.url
         return (url.raw_scheme, url.raw_host, url.port) == self._origin or self._is_own(url)
 
     def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
@@ -51,32 +78,63 @@ class HttpxMessages(ServiceMessages):
             path = self._base.raw_path.rstrip(b"/") + b"/" + target.raw_path.lstrip(b"/")
             target = self._base.copy_with(raw_path=path)
         timeout = self._service.timeout._asdict()
-        return self._lib.Request(
+        native = self._lib.Request(
             method, target, headers=headers, content=content, extensions={"timeout": timeout}
         )
+        return HttpxRequest(native, native.extensions, self._home)
 
     def clone(self, request: Any) -> Any:
-        clone = self._copy(request)
-        clone.headers.encoding = request.headers.encoding  # else each copy looks for it again
-        return clone
+        native = self._copied(request)
+        native.headers.encoding = request.native.headers.encoding  # else each looks for it again
+        return request.around(native, native.extensions)
 
     def _copy(self, request: Any) -> Any:
-        stream = request.stream
-        if not isinstance(stream, (self._lib.ByteStream, Upload)) and not seekable(stream):
-            stream = self._library.upload(stream, self._begun)
+        native = self._copied(request)
+        return HttpxRequest(native, native.extensions, self._home)
+
+    def _copied(self, request: Any) -> Any:
+        native = request.native
+        stream = native.stream
+        if not isinstance(stream, self._lib.ByteStream):
+            stream = self._shareable(stream)
         return self._lib.Request(
-            request.method,
-            request.url,
-            headers=request.headers,
+            native.method,
+            native.url,
+            headers=native.headers,
             stream=stream,
             extensions=request.extensions,
         )
 
+    def _shareable(self, stream: Any) -> Any:
+        """`stream`, of which no two clones send a part each."""
+        source = original(stream)
+        if isinstance(source, (self._lib.ByteStream, Upload)) or seekable(source):
+            return stream
+        return self._library.upload(stream, self._begun)
+
     def replayable(self, request: Any) -> bool:
-        stream = request.stream
-        if isinstance(stream, Upload):
-            return not stream.begun
+        stream = original(request.native.stream)
         return isinstance(stream, self._lib.ByteStream) or seekable(stream)
+
+    def sendable(self, request: Any) -> bool:
+        stream = request.native.stream
+        if isinstance(stream, self._lib.ByteStream):
+            return True
+        source = original(stream)
+        return not source.begun if isinstance(source, Upload) else self.replayable(request)
+
+    def _put(self, message: Any, content: bytes) -> None:
+        stream = self._lib.ByteStream(content)
+        if isinstance(message, Request):
+            message.native.stream = stream
+        else:
+            self._library.body_of(message).replace(stream)
+
+    def _pass_through(self, message: Any, start: Start) -> None:
+        if isinstance(message, Request):
+            message.native.stream = self._library.transformed(message.native.stream, start)
+        else:
+            self._library.body_of(message).transform(start)
 
     def pool_timeout(self, request: Any) -> float | None:
         seconds: float | None = request.extensions.get("timeout", {}).get("pool")
@@ -85,7 +143,7 @@ class HttpxMessages(ServiceMessages):
     def respond(self, status: int, headers: Mapping[str, str] | None, content: bytes) -> Any:
         response = self._lib.Response(status, headers=headers, stream=self._lib.ByteStream(content))
         response.headers.setdefault("Content-Length", str(len(content)))
-        return response
+        return HttpxResponse(response)
 
     def failure(self, error: BaseException) -> Failure | None:
         return next(

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from flext_plugins._call import least
-from flext_plugins._clients.bodies import NO_LIMIT, Body
+from flext_plugins._clients.bodies import NO_LIMIT
 from flext_plugins._clients.cancellation import shielded
 from flext_plugins._clients.gate import GatedWire
+from flext_plugins._clients.httpx.messages import HttpxResponse
 from flext_plugins._config.proxies import proxy_for
 from flext_plugins._deadline import Limit
+from flext_plugins._messages import Response
 
 if TYPE_CHECKING:
     from flext_plugins._call import Call
@@ -43,7 +45,8 @@ class HttpxWire(GatedWire):
         # HTTP/2 has many exchanges on one socket, so its pool has nothing to queue for.
         permits = service.max_connections * (100 if service.http2 else 1)
         super().__init__(library, service, messages, runtime, permits, asynchronous=asynchronous)
-        self._lib, self._body, self._tls = library.module, library.body, runtime.tls
+        self._lib, self._tls = library.module, runtime.tls
+        self._body, self._body_of = library.body, library.body_of
         self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
         self._pools: dict[tuple[SecretStr | None, bool, bool], Any] = {}
         self._own: Any = None
@@ -52,30 +55,29 @@ class HttpxWire(GatedWire):
     async def _dispatch(
         self, request: Any, call: Call, left: float | None, permit: Permit, *, own: bool
     ) -> Any:
-        pool = self._own if own else None
+        pool, native = self._own if own else None, request.native
         if pool is None:
-            pool = self._pool(request.url, own=own)
-        limit, own_extensions = NO_LIMIT, request.extensions
+            pool = self._pool(native.url, own=own)
+        limit, own_extensions = NO_LIMIT, native.extensions
         if left is not None:
             configured = own_extensions.get("timeout", {})
             seconds = {
                 phase: least(configured.get(phase), left) for phase in self._service.timeout._fields
             }
-            request.extensions = {**own_extensions, "timeout": seconds}
+            native.extensions = {**own_extensions, "timeout": seconds}
             # The pool looks at this very dictionary again when it begins to read the body.
             shorten = lambda rest: seconds.update(read=least(seconds["read"], rest))  # noqa: E731
             body, timed_out = f"the body of {call.service}'s answer", self.library.timed_out
             limit = Limit(call, body, timed_out, shorten, base=timed_out)
         try:
             if self._asynchronous:
-                response = await shielded(pool.handle_async_request(request), _discard)
+                response = await shielded(pool.handle_async_request(native), _discard)
             else:
-                response = pool.handle_request(request)
+                response = pool.handle_request(native)
         finally:
-            request.extensions = own_extensions
-        response.request = request
+            native.extensions = own_extensions
         response.stream = self._body(response.stream, permit, limit)
-        return response
+        return HttpxResponse(response, request)
 
     def _pool(self, url: Any, *, own: bool) -> Any:
         chosen, secure = proxy_for(url, self._service.proxy), url.scheme == "https"
@@ -118,18 +120,19 @@ class HttpxWire(GatedWire):
         return context
 
     async def read(self, message: Any) -> bytes:
-        is_response = hasattr(message, "status_code")
-        if not (is_response or self.messages.replayable(message)):
+        is_response = isinstance(message, Response)
+        if not (is_response or self.messages.sendable(message)):
             raise self._lib.StreamConsumed
+        native = message.native
         try:
             if self._asynchronous:
-                raw = b"".join([chunk async for chunk in message.stream])
+                raw = b"".join([chunk async for chunk in native.stream])
             else:
-                raw = b"".join(message.stream)
+                raw = b"".join(native.stream)
         finally:
             if is_response:
                 await self.close(message)
-        message.stream = self._lib.ByteStream(raw)
+        native.stream = self._lib.ByteStream(raw)
         if not is_response:
             return raw
         decoded = self._lib.Response(200, headers=message.headers, content=raw)
@@ -138,14 +141,12 @@ class HttpxWire(GatedWire):
 
     async def close(self, response: Any) -> None:
         if self._asynchronous:
-            await response.stream.aclose()
+            await response.native.stream.aclose()
         else:
-            response.stream.close()
+            response.native.stream.close()
 
     def watch(self, response: Any, callback: BodyEnd) -> None:
-        if not isinstance(response.stream, Body):
-            response.stream = self._body(response.stream)
-        response.stream.watch(callback)
+        self._body_of(response).watch(callback)
 
     async def aclose(self) -> None:
         self._closed = True

@@ -7,12 +7,14 @@ in the file that http.client reads from, which all of its methods pass, however 
 from __future__ import annotations
 
 import io
+import sys
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from requests.exceptions import ChunkedEncodingError, Timeout
 from requests.exceptions import ConnectionError as WireError
+from requests.utils import rewind_body
 from urllib3 import HTTPResponse, exceptions
 from urllib3.util.response import is_fp_closed
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from flext_plugins._clients.gate import Permit
+    from flext_plugins._messages import Start, Transformation
 
 
 class Reader(io.BufferedIOBase):
@@ -135,11 +138,84 @@ class Memory(io.BytesIO):
         return self.closed or 0 < self.size == self._length
 
 
+class Filter(io.BufferedIOBase):
+    """A body that is transformed as it is read from another response.
+
+    Args:
+        raw: the response that it comes from.
+        start: begins the transformation.
+    """
+
+    is_malformed = False
+
+    def __init__(self, raw: Raw, start: Start) -> None:
+        self._raw, self._start = raw, start
+        self._current: Transformation | None = None
+        self._rest = b""
+        self._has_ended = False
+
+    @property
+    def is_over(self) -> bool:
+        return self._has_ended and not self._rest
+
+    @property
+    def size(self) -> int:
+        """Bytes that have come from the network."""
+        return self._raw.passed
+
+    def _read_on(self) -> None:
+        """Read until there is something to give, or nothing more to come."""
+        if self._current is None:
+            self._current = self._start()
+        while not self._rest and not self._has_ended:
+            if data := self._raw.read1(io.DEFAULT_BUFFER_SIZE, decode_content=False):
+                self._rest = self._current.feed(data)
+            else:
+                self._rest = self._current.end()
+                self._has_ended = True
+
+    def read1(self, size: int | None = -1) -> bytes:
+        self._read_on()
+        end = len(self._rest) if size is None or size < 0 else size
+        data, self._rest = self._rest[:end], self._rest[end:]
+        return data
+
+    def read(self, size: int | None = -1) -> bytes:
+        parts, left = [], sys.maxsize if size is None or size < 0 else size
+        while left and (data := self.read1(left)):
+            parts.append(data)
+            left -= len(data)
+        return b"".join(parts)
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class Rewound:
+    """The file of a request, in parts; each time from where it began.
+
+    Args:
+        request: one that nobody else changes.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+
+    def __iter__(self) -> Iterator[bytes]:
+        rewind_body(self._request)
+        while data := self._request.body.read(io.DEFAULT_BUFFER_SIZE):
+            yield data.encode() if isinstance(data, str) else data
+
+
 class Raw(Watched, HTTPResponse):
     """urllib3's response; tells how its body ended, and stays broken if it broke."""
 
     _fp: Any
-    reader: Reader | Memory | None = None
+    reader: Reader | Memory | Filter | None = None
     _broken: Exception | None = None
     dropped: deque[Callable[[], Any]] | None = None
 
@@ -150,7 +226,7 @@ class Raw(Watched, HTTPResponse):
         try:
             yield
         except GeneratorExit:  # who iterates over chunks goes no further
-            self._end(None, self._size)
+            self._end(None, self.passed)
             raise
         except DeadlineExceeded as error:  # the native one, an `OSError`, is no broken connection
             late = native(error, Timeout)
@@ -160,7 +236,7 @@ class Raw(Watched, HTTPResponse):
             self._break(error)
             raise
         if is_fp_closed(self._fp) if self.reader is None else self.reader.is_over:
-            self._end(None, self._size)
+            self._end(None, self.passed)
 
     # Every other method that reads goes through one of these.
 
@@ -181,7 +257,7 @@ class Raw(Watched, HTTPResponse):
             super().drain_conn()
 
     @property
-    def _size(self) -> int:
+    def passed(self) -> int:
         return self.tell() if self.reader is None else self.reader.size
 
     def hold(self, permit: Permit, limit: Any, dropped: deque[Callable[[], Any]]) -> None:
@@ -195,9 +271,13 @@ class Raw(Watched, HTTPResponse):
 
     def replayed(self, data: bytes) -> Raw:
         """A response as this one was before `data` was read from it."""
-        again = whole(
-            data,
-            self.headers,
+        return self._around(Memory(data), self.headers)
+
+    def _around(self, file: Memory | Filter, headers: Any) -> Raw:
+        """A response as this one, whose body comes from `file`."""
+        again = _whole(
+            file,
+            headers,
             self.status,
             version=self.version,
             reason=self.reason,
@@ -210,13 +290,41 @@ class Raw(Watched, HTTPResponse):
         again.version_string = getattr(self, "version_string", "")  # not in urllib3 before 2.3
         return again
 
+    def replaced(self, data: bytes) -> Raw:
+        """A response as this one, which is closed, with `data` in place of its body."""
+        again = self._around(Memory(data), self._without_length())
+        self.hand_over(again)
+        self.close()
+        return again
+
+    def transformed(self, start: Start) -> Raw:
+        """A response as this one, whose body is transformed as it is read."""
+        again = self._around(Filter(self, start), self._without_length())
+        self.hand_over(again)
+        return again
+
+    def _without_length(self) -> Any:
+        headers = self.headers.copy()
+        for name in ("Content-Length", "Transfer-Encoding"):  # the body's as it was
+            headers.discard(name)
+        return headers
+
+    def stream(self, amt: int | None = 2**16, decode_content: bool | None = None) -> Any:  # noqa: FBT001
+        if not isinstance(self.reader, Filter):
+            yield from super().stream(amt, decode_content)
+            return
+        while data := self.read1(amt, decode_content):  # whatever is there: it may be a stream
+            yield data
+
     def _break(self, error: BaseException) -> None:
-        size = self._size
+        size = self.passed
         if isinstance(error, Exception):
             self._broken = error
         else:
             self._broken = exceptions.ProtocolError(f"Connection broken: {error!r}", error)
         super().close()  # not every error is one of the network
+        if isinstance(self.reader, Filter):
+            self.reader.close()
         self._fp = io.BytesIO()  # not closed: who reads shall come to the error
         self._end(translated(error), size)
 
@@ -229,13 +337,13 @@ class Raw(Watched, HTTPResponse):
             super().close()
         finally:
             if self.reader is None or not self.reader.is_malformed:  # or the error is on its way
-                self._end(None, self._size)
+                self._end(None, self.passed)
 
     def __del__(self) -> None:
         # Not now: the collector strikes under any lock, also under one that a watcher takes.
         if self.dropped is not None and self._ending is None and self._watchers:
             for callback in self._watchers:
-                self.dropped.append(partial(callback, None, self._size))
+                self.dropped.append(partial(callback, None, self.passed))
         self._watchers = ()
         super().__del__()
 
@@ -251,9 +359,12 @@ def watched(raw: Any, permit: Permit, limit: Any, dropped: deque[Callable[[], An
     return cast("Raw", raw)
 
 
-def whole(data: bytes, headers: Any, status: int = 200, **options: Any) -> Raw:
+def whole(data: bytes, headers: Any, status: int = 200) -> Raw:
     """urllib3's response around `data`, which is whole whatever `Content-Length` says."""
-    file = Memory(data)
+    return _whole(Memory(data), headers, status)
+
+
+def _whole(file: Memory | Filter, headers: Any, status: int, **options: Any) -> Raw:
     response = Raw(
         file, headers, status, preload_content=False, enforce_content_length=False, **options
     )

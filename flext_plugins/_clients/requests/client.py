@@ -18,7 +18,7 @@ from requests.utils import get_netrc_auth
 
 from flext_plugins._chain.drive import drive
 from flext_plugins._clients.hop import CALL, hop
-from flext_plugins._clients.requests.messages import ENVIRONMENT, OPTIONS, RequestView
+from flext_plugins._clients.requests.messages import ENVIRONMENT, OPTIONS, RequestsRequest
 from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
@@ -50,21 +50,20 @@ class Adapter(HTTPAdapter):
         under_way = hops_under_way.get()
         hops = under_way and under_way[1]
         options = {"timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
-        view = RequestView(request, {**(hops or {}), OPTIONS: options})
+        view = RequestsRequest(request, {**(hops or {}), OPTIONS: options})
         if (credential := _of_environment(request)) is not None:
             view.extensions[ENVIRONMENT] = credential
         del options, proxies, credential  # secrets: nobody who renders locals shall see them here
         try:
             sending = hop(view, self._runtime, composition, self._library)
-            response = drive(sending, composition.layers)
+            native = drive(sending, composition.layers)
         except requests.RequestException as error:
             error.request = request
             raise
         finally:
             if hops is not None and CALL in view.extensions:
                 hops[CALL] = view.extensions[CALL]
-        native = response.native
-        native.extensions, native.connection = response.extensions, self
+        native.connection = self
         native.url = native.url or request.url
         return native
 

@@ -2,102 +2,76 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.utils import default_headers
-from urllib3 import exceptions
 from urllib3.util import parse_url
 
-from flext_plugins._clients.bodies import Upload
+from flext_plugins._clients.bodies import Transformed, Upload, original
 from flext_plugins._clients.messages import ServiceMessages
-from flext_plugins._clients.requests.bodies import whole
+from flext_plugins._clients.requests.bodies import Rewound, whole
 from flext_plugins._clients.requests.failures import failure_of
+from flext_plugins._messages import Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flext_plugins._messages import Failure
+    from flext_plugins._messages import Failure, Start
     from flext_plugins._service import Service
 
 OPTIONS = "flext_plugins.requests"
 """The key in a request's `extensions` under which the session's options for this send stand."""
+_ENCODED = re.compile(r"[/?](?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-F]{2})*")
+"""A target that urllib3 sends as it is."""
+_KEPT = (bytes, str, tuple, Rewound, Upload, type(None))
+"""The types of bodies that clones can share as they are."""
+_ENCODING = "Content-Encoding"
+HOST = "flext_plugins.host"
+"""The key in a request's `extensions` under which the `Host` stands that http.client will send."""
 ENVIRONMENT = "flext_plugins.environment"
 """The key in a request's `extensions` under which the credential of a `.netrc` stands."""
 
 
-class RequestView:
-    """A `PreparedRequest` as plugins see it."""
+class RequestsRequest(Request):
+    """A request of requests."""
 
-    __slots__ = ("extensions", "native")
+    __slots__ = ()
 
-    def __init__(self, native: Any, extensions: dict[str, Any]) -> None:
-        self.native, self.extensions = native, extensions
+    def _target(self) -> str:
+        target: str = self.native.path_url
+        if _ENCODED.fullmatch(target):
+            return target
+        # Prepared by hand: urllib3 encodes it as it sends it, by a function that is its own.
+        from urllib3.util.url import _encode_target  # noqa: PLC0415
 
-    @property
-    def method(self) -> str:
-        method: str = self.native.method
-        return method
-
-    @method.setter
-    def method(self, value: str) -> None:
-        self.native.method = value
-
-    @property
-    def url(self) -> Any:
-        return parse_url(self.native.url)
-
-    @property
-    def headers(self) -> Any:
-        return self.native.headers
-
-    @property
-    def stream(self) -> Any:
-        return self.native.body
-
-    @stream.setter
-    def stream(self, value: Any) -> None:
-        self.native.body = value
+        return _encode_target(target)
 
 
-class ResponseView:
-    """A `Response` as plugins see it."""
+class RequestsResponse(Response):
+    """A response of requests."""
 
-    __slots__ = ("_request", "extensions", "native")
+    __slots__ = ("_extensions",)
 
-    def __init__(self, native: Any, request: RequestView | None) -> None:
-        self.native, self._request = native, request
-        self.extensions: dict[str, Any] = {}
+    def __init__(self, native: Any, request: Request | None = None) -> None:
+        super().__init__(native, request)
+        self._extensions: dict[str, Any] = {}
 
     @property
-    def status_code(self) -> int:
-        status: int = self.native.status_code
-        return status
+    def extensions(self) -> dict[str, Any]:
+        return self._extensions
 
-    @status_code.setter
-    def status_code(self, value: int) -> None:
-        self.native.status_code = value
-
-    @property
-    def headers(self) -> Any:
-        return self.native.headers
-
-    @property
-    def stream(self) -> Any:
-        return self.native.raw
-
-    @stream.setter
-    def stream(self, value: Any) -> None:
-        self.native.raw = value
-
-    @property
-    def request(self) -> Any:
-        return self._request
-
-    @request.setter
-    def request(self, value: RequestView) -> None:
-        self._request = value
-        self.native.request = value.native
+    def unwrapped(self, request: Request) -> Any:
+        native = self.native
+        native.request, native.extensions = request.native, self._extensions
+        # A body is decoded as urllib3's own headers say, which nobody else reads.
+        encoding, raw = native.headers.get(_ENCODING), native.raw.headers
+        if encoding != raw.get(_ENCODING):
+            raw.discard(_ENCODING)
+            if encoding is not None:
+                raw[_ENCODING] = encoding
+        return native
 
 
 def beginning(address: str | None) -> str:
@@ -114,37 +88,59 @@ class RequestsMessages(ServiceMessages):
         super().__init__(service, defaults)
         base = service.base_url
         self._beginning = beginning(base) if base else ()
+        self._host = _host(base) if base else ""
 
     def owns(self, request: Any) -> bool:
-        if request.native.url.startswith(self._beginning):
-            return True
-        try:
-            return self._is_own(request.url)
-        except exceptions.LocationParseError:
-            return False  # a redirect to nowhere: requests has an error of its own for it
+        return request.native.url.startswith(self._beginning) or self._is_own(request.native.url)
 
     def build(self, method: str, url: str, headers: Mapping[str, str], content: bytes) -> Any:
         if "://" not in url.partition("?")[0]:
             url = f"{(self._service.base_url or '').rstrip('/')}/{url.lstrip('/')}"
         request = requests.Request(method, url, headers=dict(headers), data=content)
-        return RequestView(request.prepare(), {})
+        return RequestsRequest(request.prepare(), {}, self._home)
 
     def clone(self, request: Any) -> Any:
-        native = request.native.copy()
-        body = native.body
-        if not isinstance(body, (bytes, str, Upload, type(None))) and not seekable(native):
+        return request.around(self._copied(request.native), dict(request.extensions))
+
+    def _copied(self, request: Any) -> Any:
+        native = request.copy()
+        body = original(native.body)
+        if not isinstance(body, _KEPT) and not seekable(native):
             native.body = Upload(body, self._begun)
-        return RequestView(native, dict(request.extensions))
+        return native
 
     def _copy(self, request: Any) -> Any:
-        clone = self.clone(request)
+        native = self._copied(request.native)
+        clone = RequestsRequest(native, dict(request.extensions), self._home)
         if ENVIRONMENT in clone.extensions:  # sent if neither the service nor a plugin has another
-            del clone.headers["Authorization"]
+            del native.headers["Authorization"]
+        if "Host" not in native.headers:
+            is_plain = native.url.startswith(self._beginning)
+            clone.extensions[HOST] = native.headers["Host"] = (
+                self._host if is_plain else _host(native.url)
+            )
         return clone
 
     def replayable(self, request: Any) -> bool:
-        body = request.stream
+        return not isinstance(original(request.native.body), Upload)
+
+    def sendable(self, request: Any) -> bool:
+        body = original(request.native.body)
         return not isinstance(body, Upload) or not body.begun
+
+    def _put(self, message: Any, content: bytes) -> None:
+        native = message.native
+        if isinstance(message, Request):
+            native.body = content
+        else:
+            native.raw = native.raw.replaced(content)
+
+    def _pass_through(self, message: Any, start: Start) -> None:
+        native = message.native
+        if isinstance(message, Request):
+            native.body = Transformed(_iterable(native), start)
+        else:
+            native.raw = native.raw.transformed(start)
 
     def pool_timeout(self, request: Any) -> float | None:
         del request  # a session's time-outs say nothing of the pool
@@ -156,10 +152,28 @@ class RequestsMessages(ServiceMessages):
         native.headers.update(headers or {})
         native.headers.setdefault("Content-Length", str(len(content)))
         native.raw = whole(content, native.headers, status)
-        return ResponseView(native, None)
+        return RequestsResponse(native)
 
     def failure(self, error: BaseException) -> Failure | None:
         return failure_of(error)
+
+
+def _host(address: str) -> str:
+    """The value of the header `Host` in a request to `address`, as http.client makes it."""
+    url = parse_url(address)
+    is_default = url.port in {None, {"http": 80, "https": 443}.get(url.scheme or "")}
+    host = (url.host or "").rstrip(".")
+    return host if is_default else f"{host}:{url.port}"
+
+
+def _iterable(native: Any) -> Any:
+    """The body of a request as parts that can be iterated over once more, if it can be sent so."""
+    body = native.body
+    if seekable(native):
+        return Rewound(native.copy())
+    if isinstance(body, str):
+        body = body.encode()
+    return (body,) if isinstance(body, bytes) else body
 
 
 def seekable(native: Any) -> bool:

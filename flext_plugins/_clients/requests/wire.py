@@ -21,12 +21,13 @@ from flext_plugins._clients.requests.bodies import translated, watched, whole
 from flext_plugins._clients.requests.failures import PoolTimeout
 from flext_plugins._clients.requests.messages import (
     ENVIRONMENT,
+    HOST,
     OPTIONS,
-    RequestView,
-    ResponseView,
+    RequestsResponse,
     seekable,
 )
 from flext_plugins._deadline import Limit
+from flext_plugins._messages import Request
 
 if TYPE_CHECKING:
     from flext_plugins._call import Call
@@ -67,14 +68,20 @@ class RequestsWire(GatedWire):
         if own and self._stays:  # else no proxy is worth choosing twice
             self._leaves_machine(self._proxy(request))
         adapter = self._own if own else self._bare
+        host = request.headers.get("Host")
+        if is_usual := host is not None and host == request.extensions.get(HOST):
+            del request.headers["Host"]  # http.client sends it, before all others
         try:
             native = adapter.send(request.native, stream=True, **self._options(request, left, own))
         except requests.RequestException as error:
             error.request = None  # plugins have marked it: neither outer ones nor causes show it
             raise
+        finally:
+            if is_usual:
+                request.headers["Host"] = host
         limit = _body_limit(native.raw.connection, call)
         native.raw = watched(native.raw, permit, limit, self._gate.dropped)
-        return ResponseView(native, request)
+        return RequestsResponse(native, request)
 
     def _options(self, request: Any, left: float | None, own: bool) -> dict[str, Any]:  # noqa: FBT001
         """The options of `HTTPAdapter.send`; apart, for a proxy's password stands in this frame."""
@@ -103,29 +110,30 @@ class RequestsWire(GatedWire):
         return SecretStr(address) if address else None
 
     async def read(self, message: Any) -> bytes:
-        if isinstance(message, RequestView):
-            if not self.messages.replayable(message):
+        native = message.native
+        if isinstance(message, Request):
+            if not self.messages.sendable(message):
                 raise StreamConsumedError("the request's body was read before")
-            body = message.stream
+            body = native.body
             if not isinstance(body, (bytes, str, type(None))):
                 body = body.read() if hasattr(body, "read") else b"".join(body)
-            message.stream = body.encode() if isinstance(body, str) else body
-            return message.stream or b""
-        raw = message.stream
+            native.body = body.encode() if isinstance(body, str) else body
+            return native.body or b""
+        raw = native.raw
         try:
             data = b"".join(raw.stream(decode_content=False))
         except exceptions.HTTPError as error:
             raise translated(error) from error
         finally:
             raw.close()
-        message.stream = raw.replayed(data)
+        native.raw = raw.replayed(data)
         return whole(data, message.headers).read(decode_content=True)
 
     async def close(self, response: Any) -> None:
-        response.stream.close()
+        response.native.raw.close()
 
     def watch(self, response: Any, callback: BodyEnd) -> None:
-        response.stream.watch(callback)
+        response.native.raw.watch(callback)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -166,7 +174,7 @@ class _Adapter(HTTPAdapter):
         return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"} if pair != b":" else {}
 
 
-def _check(request: RequestView) -> None:
+def _check(request: Request) -> None:
     """Refuse what was set since requests checked; http.client's own error would quote the value."""
     for name in [each for each, value in request.headers.items() if _is_broken(value)]:
         raise InvalidHeader(f"header {name!r}: its value has a line break or is not Latin-1")
