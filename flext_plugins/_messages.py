@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, cast
 
 from flext_plugins._errors import PluginError
 from flext_plugins.http import URL
@@ -90,6 +90,10 @@ class Request:
         headers: MutableMapping[str, str] = self.native.headers
         return headers
 
+    def fields(self) -> list[Any]:
+        """The headers as they are, to be compared."""
+        return [*self.headers.items()]
+
     stream = property(None, _refuse_stream)
 
 
@@ -136,6 +140,15 @@ class Response:
         return headers
 
     stream = property(None, _refuse_stream)
+
+
+class Sent(NamedTuple):
+    """A request as it was sent in the end, as far as a plugin further out may know of it."""
+
+    headers: frozenset[str]
+    """The names, in lower case, of the headers that were added or changed further in."""
+    identified: bool
+    """Whether it said who asks, so that the answer may be for that one alone."""
 
 
 class Transformation(Protocol):

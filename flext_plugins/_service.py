@@ -7,17 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, overload
 
 from flext_plugins._errors import ConfigError
+from flext_plugins.hookspecs import Stage  # noqa: TC001 - `typing.get_type_hints` looks here
 
 T = TypeVar("T")
 _MISSING: Any = object()
 
 
 class PluginInfo(NamedTuple):
-    """A plugin of a service and where it came from; `None` when registered in code."""
+    """A plugin of a service."""
 
     name: str
     distribution: str | None
+    """Where it came from; `None` when registered in code."""
     version: str | None
+    stage: Stage
+    identifies: bool
+    """Whether what it adds to a request may say who asks."""
 
 
 class Timeout(NamedTuple):

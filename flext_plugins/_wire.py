@@ -63,6 +63,9 @@ class Messages(Protocol):
     def sendable(self, request: Any) -> bool:
         """Whether `request` can be sent now: it is replayable, or was never begun to be sent."""
 
+    def identified(self, request: Any) -> bool:
+        """Whether `request` says who asks, by a header or a client certificate."""
+
     def replace(self, message: Any, content: bytes) -> None:
         """Make `content` the body of `message`, as it stands on the wire."""
 

@@ -6,13 +6,18 @@ import gzip
 import hashlib
 import io
 import json
+import ssl
+import threading
 import time
 import zlib
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 
 import pytest
+from flext_plugins_devstack.certificates import authority
+from pydantic import BaseModel
 from trickle import HEAD, saying
 
-from flext_plugins import PluginError, Stage, events, hookimpl
+from flext_plugins import PluginError, Secret, Stage, events, hookimpl, options
 from flext_plugins.http import URL, Origin
 from flext_plugins.testing import Answer, echo
 
@@ -650,3 +655,156 @@ def test_the_client_gets_its_own_messages_back(flext_service, flext_world):
     assert type(answer.request).__module__.partition(".")[0] in {"httpx", "httpx2", "requests"}
     assert str(answer.request.url).startswith(flext_service.url)
     assert json.loads(answer.content)["path"] == "/a?b"
+
+
+# Whose answer it is
+
+
+def asking(told):
+    class Asks:
+        stage = Stage.CALL
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            answer = await send(request)
+            told.append(connection.sent(answer))
+            return answer
+
+    return Asks
+
+
+class Tenant:
+    """Adds a header that is no secret by its name."""
+
+    identifies = True
+
+    @hookimpl
+    def flext_request(self, request, connection):
+        if connection.call.user is not None:
+            request.headers["X-Tenant"] = connection.call.user
+
+
+class TenantAround:
+    identifies = True
+
+    @hookimpl
+    async def flext_exchange(self, request, send, connection):
+        if connection.call.user is not None:
+            request.headers["X-Tenant"] = connection.call.user
+        return await send(request)
+
+
+class Language:
+    @hookimpl
+    def flext_request(self, request):
+        request.headers["Accept-Language"] = "en"
+
+
+class Key(BaseModel):
+    key: Secret
+
+
+class Signs:
+    """Has a secret, and says nothing of who asks."""
+
+    Settings = Key
+
+    def __init__(self, settings):
+        self.key = settings.key
+
+    @hookimpl
+    def flext_request(self, request):
+        request.headers["X-Signed"] = "yes"
+
+
+ASKED = {
+    "by nobody": ([], {}, {}, None, (set(), False)),
+    "with a header of no secret": ([Language], {}, {}, None, ({"accept-language"}, False)),
+    "by a plugin for its user": ([Tenant], {}, {}, "ann", ({"x-tenant"}, True)),
+    "by a plugin around it": ([TenantAround], {}, {}, "ann", ({"x-tenant"}, True)),
+    "by a plugin that marked nothing": ([Tenant, TenantAround], {}, {}, None, (set(), False)),
+    "by a plugin with a secret": ([Signs], {}, {}, None, ({"x-signed"}, True)),
+    "with the caller's token": ([], {}, {"Authorization": "Bearer t"}, None, (set(), True)),
+    "with the caller's cookie": ([], {}, {"Cookie": "a=b"}, None, (set(), True)),
+    "with the caller's key": ([], {}, {"X-API-Key": "k"}, None, (set(), True)),
+    "with a secret of the service": ([], {"X-Own": "env:FLEXT_T"}, {}, None, (set(), True)),
+    "with a header of the service": ([], {"X-Own": "plain"}, {}, None, (set(), False)),
+}
+
+
+@pytest.mark.contract("whose-answer-it-is")
+@pytest.mark.parametrize("how", ASKED)
+def test_a_plugin_learns_whether_the_answer_may_be_somebodys(
+    flext_service, flext_world, monkeypatch, how
+):
+    monkeypatch.setenv("FLEXT_T", "secret")
+    plugins, service_headers, headers, user, (names, identified) = ASKED[how]
+    told = []
+    kinds = {each.__name__.lower(): each for each in [asking(told), *plugins]}
+    config = {
+        "base_url": flext_service.url,
+        "headers": service_headers,
+        "plugins": {
+            name: {"key": "env:FLEXT_T"} if kind is Signs else {} for name, kind in kinds.items()
+        },
+    }
+    host = flext_world.host({"services": {"service": config}}, **kinds)
+    with options(user=user):
+        flext_world.get(host, headers=headers)
+    assert told == [(frozenset(names), identified)]
+
+
+@pytest.mark.contract("whose-answer-it-is")
+def test_an_answer_that_a_plugin_made_was_not_sent(flext_world, flext_service):
+    told = []
+
+    class Answers:
+        @hookimpl
+        def flext_request(self, connection):
+            return connection.respond(200)
+
+    flext_world.get(flext_world.serve(flext_service, asking(told), Answers))
+    assert told == [None]
+
+
+@pytest.mark.contract("whose-answer-it-is")
+@pytest.mark.parametrize("shown", [True, False])
+def test_who_shows_a_client_certificate_says_who_asks(flext_world, tmp_path, shown):
+    ca, told = authority(tmp_path), []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca.server)
+    server = HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        config = {
+            "base_url": f"https://127.0.0.1:{server.server_port}",
+            "verify": str(ca.path),
+            "plugins": {"asks": {}},
+            **({"cert": str(ca.client)} if shown else {}),
+        }
+        host = flext_world.host({"services": {"service": config}}, asks=asking(told))
+        flext_world.send(host, "HEAD", "/")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert told == [(frozenset(), shown)]
+
+
+@pytest.mark.contract("whose-answer-it-is")
+def test_a_service_says_where_its_plugins_stand_and_which_identify(flext_service, flext_world):
+    told = []
+
+    class Looks:
+        stage = Stage.CALL
+
+        def __init__(self, service):
+            told.extend((each.name, each.stage, each.identifies) for each in service.plugins)
+
+        @hookimpl
+        def flext_request(self, request): ...
+
+    flext_world.get(flext_world.serve(flext_service, Looks, Tenant))
+    assert told == [("looks", Stage.CALL, False), ("tenant", Stage.MESSAGE, True)]

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins._chain.layer import arranged, blame, cause_of, checked, discard
+from flext_plugins._chain.layer import (
+    IDENTIFIED,
+    arranged,
+    blame,
+    cause_of,
+    checked,
+    discard,
+)
 from flext_plugins._chain.small_hooks import ENTER, LEAVE, unrolled
 from flext_plugins._errors import PluginError
 from flext_plugins.hookspecs import Stage
@@ -24,13 +31,14 @@ if TYPE_CHECKING:
 class Send:
     """The way inward, which a `flext_exchange` or `flext_operation` calls."""
 
-    __slots__ = ("_around", "_busy", "_message", "_scope", "error", "response", "sent")
+    __slots__ = ("_around", "_before", "_busy", "_message", "_scope", "error", "response", "sent")
 
     def __init__(self, around: Around, message: Any, scope: Scope) -> None:
         self._around, self._scope, self._message = around, scope, message
         self.sent = self._busy = False
         self.response: Any = None
         self.error: BaseException | None = None
+        self._before = message.fields() if around.identifies else None
 
     async def __call__(self, message: Any) -> Any:
         around = self._around
@@ -41,6 +49,8 @@ class Send:
         elif around.observes:
             message = self._message
         self.sent = self._busy = True
+        if self._before is not None and message.fields() != self._before:
+            message.extensions[IDENTIFIED] = True
         try:
             if around.clones:
                 clone = self._scope.wire.messages.clone(message)
@@ -73,7 +83,10 @@ class Send:
 class Around:
     """A plugin with `flext_exchange`, or with `flext_operation`, and all inside it."""
 
-    __slots__ = ("_connection", "_hook", "_receiver", "clones", "closes", "inner", "layer", "name")
+    __slots__ = (
+        *("_connection", "_hook", "_receiver"),
+        *("clones", "closes", "identifies", "inner", "layer", "name"),
+    )
     observes = False
 
     def __init__(
@@ -85,6 +98,7 @@ class Around:
         self._connection, self._receiver = connection, receiver
         self.closes = name == "flext_exchange"
         self.clones = self.closes and layer.stage <= Stage.AUTH
+        self.identifies = self.closes and layer.identifies
 
     async def __call__(self, message: Any, scope: Scope) -> Any:
         send = Send(self, message, scope)

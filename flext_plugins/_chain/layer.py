@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from flext_plugins._call import Call, Scope
+    from flext_plugins._messages import Request
 
 
 class HookShape(NamedTuple):
@@ -43,6 +44,7 @@ class Layer:
     hooks: Mapping[str, Hook]
     stage: Stage = Stage.MESSAGE
     observer: bool = False
+    identifies: bool = False
     distribution: str | None = None
     version: str | None = None
     services: frozenset[str] = frozenset()
@@ -143,6 +145,35 @@ def guarded(layer: Layer, hook: Hook, receiver: Receiver) -> Hook:
             receiver.report(layer, name, error)
 
     return hook._replace(function=aobserve if hook.shape.asynchronous else observe)
+
+
+IDENTIFIED = "flext_plugins.identified"
+"""The key in a request's `extensions` that is there once a plugin said who asks."""
+
+
+def identifying(hook: Hook) -> Hook:
+    """A `flext_request` of a plugin with `identifies`, which notes whether it changed headers."""
+    if "request" not in hook.shape.arguments:
+        return hook
+    place = hook.shape.arguments.index("request")
+
+    def note(request: Request, before: object) -> None:
+        if request.fields() != before:
+            request.extensions[IDENTIFIED] = True
+
+    def mark(*arguments: Any) -> Any:
+        before = arguments[place].fields()
+        answer = hook.function(*arguments)
+        note(arguments[place], before)
+        return answer
+
+    async def amark(*arguments: Any) -> Any:
+        before = arguments[place].fields()
+        answer = await hook.function(*arguments)
+        note(arguments[place], before)
+        return answer
+
+    return hook._replace(function=amark if hook.shape.asynchronous else mark)
 
 
 def checked(answer: Any, request: Any, layer: Layer, hook: str, scope: Scope) -> Any:

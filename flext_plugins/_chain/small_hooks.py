@@ -12,7 +12,15 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from flext_plugins._chain.layer import Layer, blame, cause_of, checked, discard, guarded
+from flext_plugins._chain.layer import (
+    Layer,
+    blame,
+    cause_of,
+    checked,
+    discard,
+    guarded,
+    identifying,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +66,8 @@ def unrolled(
             hook = layer.hooks[name]
             if layer.observer:
                 hook = guarded(layer, hook, receiver)
+            if layer.identifies and name == ENTER:
+                hook = identifying(hook)
             run.steps.append(Step(place, hook.shape))
             values |= {f"{name}{place}": hook.function, f"connection{place}": connection}
     namespace: dict[str, Any] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -10,6 +11,7 @@ from flext_plugins._call import CORRELATION, Call, correlation
 from flext_plugins._messages import Request, Response
 from flext_plugins._wire import Messages
 from flext_plugins.http import Origin
+from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,6 +66,21 @@ class ServiceMessages(Messages):
         message.headers.pop("Content-Length", None)
         if is_request:
             message.headers["Transfer-Encoding"] = "chunked"
+
+    def identified(self, request: Request) -> bool:
+        names = {name.lower() for name in request.headers}
+        if request.url.scheme == "https" and self._certificate(request):
+            return True
+        return any(is_secret(name) or name in self._secret_headers for name in names)
+
+    def _certificate(self, request: Request) -> object:  # noqa: ARG002 - libraries may look there
+        """The client certificate that is shown, if it comes to TLS."""
+        return self._service.cert
+
+    @cached_property
+    def _secret_headers(self) -> frozenset[str]:
+        headers = self._service.headers.items()
+        return frozenset(name.lower() for name, value in headers if value.reference)
 
     def size(self, message: Request | Response) -> int | None:
         headers, is_request = message.headers, isinstance(message, Request)

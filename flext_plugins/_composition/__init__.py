@@ -79,7 +79,7 @@ def compose(
     if problems:
         raise _together(problems, name)
     drafts.sort(key=lambda each: settings.order.index(each.name) if settings.order else each.stage)
-    plugins = tuple(PluginInfo(each.name, *each.plugin_class[1:3]) for each in drafts)
+    plugins = tuple(each.info for each in drafts)
     service = service_of(name, settings, plugins, provided, shared)
     edges = frozenset().union(*(each.edges for each in drafts))
     secrets = tuple(_secrets(settings, service, drafts))
@@ -169,6 +169,17 @@ class _Draft(NamedTuple):
             hasattr(self.plugin_class.kind, name) for name in ("flext_request", "flext_exchange")
         )
 
+    @property
+    def identifies(self) -> bool:
+        """Whether its headers may say who asks; if it does not tell, whether it has secrets."""
+        told: bool | None = getattr(self.plugin_class.kind, "identifies", None)
+        return self.sends_secrets if told is None else told
+
+    @property
+    def info(self) -> PluginInfo:
+        distribution, version = self.plugin_class.distribution, self.plugin_class.version
+        return PluginInfo(self.name, distribution, version, self.stage, self.identifies)
+
     def layer(self, service: Service) -> Layer:
         plugin = self._instance(service)
         hooks = {
@@ -181,6 +192,7 @@ class _Draft(NamedTuple):
             hooks,
             self.stage,
             self.observer,
+            self.identifies,
             self.plugin_class.distribution,
             self.plugin_class.version,
             self.edges,

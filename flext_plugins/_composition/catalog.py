@@ -143,7 +143,7 @@ def _contract(kind: Any) -> Iterator[str]:
             yield f"Settings has {name!r}, which is the host's"
     if not isinstance(getattr(kind, "stage", Stage.MESSAGE), Stage):
         yield "stage is not a Stage"
-    for name in ("observer", "fail_closed"):
+    for name in ("observer", "fail_closed", "identifies"):
         if not isinstance(getattr(kind, name, False), bool):
             yield f"{name} is not a bool"
     if getattr(kind, "observer", False) and getattr(kind, "fail_closed", False):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from flext_plugins._call import Call, new_call, restore, scope
 from flext_plugins._chain.drive import drive
+from flext_plugins._chain.layer import IDENTIFIED
 from flext_plugins._chain.transformation import Blamed
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
-from flext_plugins._messages import Failure
+from flext_plugins._messages import Failure, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
@@ -247,6 +248,21 @@ class Connection:
     def size(self, message: Request | Response) -> int | None:
         """The bytes of the message's body on the wire, not decoded; `None` if nobody knows yet."""
         return self._wire.messages.size(message)
+
+    def sent(self, response: Response) -> Sent | None:
+        """The request that `response` answers, as it was sent in the end.
+
+        For a plugin that keeps answers: whether this one may be for whoever asked alone. `None` if
+        a plugin further in made the answer.
+        """
+        request, own = response.sent, response.request
+        if request is None or own is None:
+            return None
+        before = {name.lower(): value for name, value in own.headers.items()}
+        after = {name.lower(): value for name, value in request.headers.items()}
+        headers = frozenset(name for name in after if after[name] != before.get(name))
+        identified = IDENTIFIED in request.extensions or self._wire.messages.identified(request)
+        return Sent(headers, identified)
 
     def replace(self, message: Request | Response, content: bytes) -> None:
         """Make `content` the body of `message`, and its length `Content-Length`.

@@ -113,6 +113,24 @@ REQUEST = [
         'self.native.path_url.partition("?")[0]',
     ),
     Mutant(
+        "whose-answer-it-is",
+        f"{CHAIN}::Send.__call__",
+        "self._before is not None and message.fields() != self._before",
+        "self._before is not None",
+    ),
+    Mutant(
+        "whose-answer-it-is",
+        "_chain/layer.py::identifying.note",
+        "request.fields() != before",
+        "False",
+    ),
+    Mutant(
+        "whose-answer-it-is",
+        f"{MESSAGES}::ServiceMessages.identified",
+        "is_secret(name) or name in self._secret_headers",
+        "is_secret(name)",
+    ),
+    Mutant(
         "host-among-headers",
         f"{REQUESTS_WIRE}::RequestsWire._dispatch",
         'del request.headers["Host"]',

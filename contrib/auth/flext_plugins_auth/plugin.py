@@ -45,6 +45,7 @@ class Auth:
     Settings = AuthSettings
     stage = Stage.AUTH
     fail_closed = True
+    identifies = True
 
     def __init__(self, settings: AuthSettings, service: Service) -> None:
         self._settings = settings

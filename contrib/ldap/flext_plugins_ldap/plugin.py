@@ -31,6 +31,7 @@ class Ldap:
     Settings = LdapSettings
     stage = Stage.MESSAGE
     fail_closed = True
+    identifies = True
 
     def __init__(self, settings: LdapSettings) -> None:
         self._directories: list[tuple[str | None, DirectorySettings, ssl.SSLContext]] = [

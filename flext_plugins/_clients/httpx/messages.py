@@ -42,6 +42,10 @@ class HttpxRequest(Request):
         target: bytes = self.native.url.raw_path
         return target.decode("ascii")
 
+    def fields(self) -> list[Any]:
+        fields: list[Any] = self.native.headers.raw
+        return fields
+
 
 class HttpxResponse(Response):
     """A response of httpx."""

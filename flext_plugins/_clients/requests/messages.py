@@ -128,6 +128,9 @@ class RequestsMessages(ServiceMessages):
         body = original(request.native.body)
         return not isinstance(body, Upload) or not body.begun
 
+    def _certificate(self, request: Request) -> object:
+        return self._service.cert or request.extensions.get(OPTIONS, {}).get("cert")
+
     def _put(self, message: Any, content: bytes) -> None:
         native = message.native
         if isinstance(message, Request):
