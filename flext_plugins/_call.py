@@ -18,7 +18,10 @@ from flext_plugins._logging import log, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import TracebackType
+    from typing import Self
 
+    from flext_plugins._connections.channel import Channel
     from flext_plugins._service import Service
 
 
@@ -51,11 +54,14 @@ class Call:
     deadline: float | None = None
     """When the call must have ended, on the clock of `time.monotonic`."""
     attempt: int = 1
+    """The number of the send under way, of all hops; an operation's repetitions count too."""
     answered_by: str | None = None
     """The plugin that answered or refused; `None` if the service did."""
     started: float = field(default_factory=time.monotonic)
     """On the clock of `time.monotonic`."""
     id: str = field(default_factory=lambda: os.urandom(8).hex())
+    _resends: int = field(default=0, init=False, repr=False)
+    """How many of its sends were a plugin's second or a later one of the same hop."""
 
     def __post_init__(self) -> None:
         self.correlation_id = self.correlation_id or self.id
@@ -98,6 +104,40 @@ def restore(variable: ContextVar[Any], token: Token[Any]) -> None:
 
 
 scope: ContextVar[Scope | None] = ContextVar("flext_plugins.scope", default=None)
+
+
+class Hops:
+    """The hops of one `send` of a client that `connect` made, which are one call.
+
+    Args:
+        owner: the client's transport; a hop through any other belongs to another call.
+    """
+
+    __slots__ = ("_started", "_token", "call", "channel", "owner", "wire")
+
+    def __init__(self, owner: object) -> None:
+        self.owner = owner
+        self.call: Call | None = None
+        """The call, from its first hop on."""
+        self.channel: Channel | None = None
+        """The channel whose plugins saw a hop; `None` if all went elsewhere."""
+        self.wire: Any = None
+
+    def __enter__(self) -> Self:
+        self._token = hops_under_way.set(self)
+        self._started = time.monotonic()
+        return self
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> None:
+        restore(hops_under_way, self._token)
+        if self.channel is not None and self.call is not None:
+            passed = time.monotonic() - self._started
+            self.channel.finish_call(self.call, self.wire, error, passed)
+
+
+hops_under_way: ContextVar[Hops | None] = ContextVar("flext_plugins.hops", default=None)
 
 
 _options: ContextVar[Mapping[str, Any]] = ContextVar("flext_plugins.options")

@@ -16,14 +16,30 @@ Outcome: TypeAlias = Literal["answered", "refused", "failed", "timed out", "canc
 
 @dataclass(frozen=True, slots=True)
 class CallFinished:
-    """A hop of a call is over: the application has the headers, or an error."""
+    """A call is over: the client that `connect` made has its answer, or an error.
+
+    In a client of the application's own, around `host.transport`, it comes with each hop.
+    """
 
     call: Call
     outcome: Outcome
     """`failed` on the wire, `timed out` by the call's deadline, `error` in a plugin or caller."""
     duration: float
-    """Seconds that the application waited."""
+    """Seconds that the application waited, for the body too unless it streams."""
     attempts: int
+    """How often something was sent, over all hops: `call.attempt`."""
+
+
+@dataclass(frozen=True, slots=True)
+class HopFinished:
+    """A hop of a call is over: the answer's headers are there, or an error."""
+
+    call: Call
+    outcome: Outcome
+    duration: float
+    """Seconds from the outermost plugin inward, resends and the waits between them included."""
+    attempts: int
+    """How often this hop was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +57,18 @@ class CallRefused:
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """A plugin is about to send again."""
+    """A plugin sends again, or does an operation again: whichever plugin, at each further time.
+
+    `call.attempt` and `call.answered_by` still speak of the attempt before.
+    """
 
     call: Call
+    plugin: str
     reason: str
+    """What the attempt before came to: a status (`503`), a failure (`connect`) or an error's class;
+    `done` for an operation that had a result."""
     delay: float
-    """Seconds waited before."""
+    """Seconds since that attempt ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +116,7 @@ __all__ = [
     "CallFinished",
     "CallRefused",
     "Event",
+    "HopFinished",
     "Outcome",
     "PluginFailed",
     "Retried",

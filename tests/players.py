@@ -60,8 +60,10 @@ class Scripted:
     def flext_event(self, event, connection):
         call = getattr(event, "call", None)
         facts: list[Any] = [type(event).__name__, self.run.call(call)]
-        if isinstance(event, events.CallFinished):
+        if isinstance(event, (events.HopFinished, events.CallFinished)):
             facts += [event.outcome, event.attempts]
+        elif isinstance(event, events.Retried):
+            facts += [event.plugin, event.reason]
         elif isinstance(event, events.CallRefused):
             facts += [event.plugin, event.reason, event.retry_after]
         elif isinstance(event, events.PluginFailed):

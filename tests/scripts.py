@@ -136,7 +136,7 @@ def steps(draw: st.DrawFn, places: int, *, cancelled: bool) -> Step:
     )
     if not step.follow and any("Location" in each.headers for each in step.answers):
         # requests reads a redirect's body also where it is to stream and not to follow
-        step = replace(step, reading="streamed")
+        step = replace(step, reading="whole")
     # httpx looks at headers once it is connected, requests before
     garbled = any(each.before == "garble" for each in step.acts)
     return replace(step, service="listens") if step.cancelled or garbled else step

@@ -179,6 +179,7 @@ def test_events_log_lines_and_errors_carry_it(flext_service, flext_world, caplog
     assert {type(event).__name__ for _, event in told} == {
         "StateChanged",
         "CallRefused",
+        "HopFinished",
         "CallFinished",
     }
     assert {told_id for told_id, _ in told} == {"c-1"}

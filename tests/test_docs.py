@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 import re
@@ -17,7 +18,7 @@ from flext_plugins_devstack import Devstack
 from slapd import BASE, PASSWORD, Slapd, or_skipped
 
 import flext_plugins
-from flext_plugins import HostConfig, hookspecs
+from flext_plugins import HostConfig, events, hookspecs
 
 pytestmark = pytest.mark.once
 
@@ -34,6 +35,7 @@ ELSEWHERE = ("pip install", "make ", "flext-devstack", "curl ")
 """Commands that something else runs: CI itself, and the devstack's own tests."""
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """Without the plugins of pytest that only we have installed, which take a second to load."""
+EVENTS = [name for name in events.__all__ if dataclasses.is_dataclass(getattr(events, name))]
 HOOKS = [name for name in hookspecs.__all__ if name.startswith("flext_")]
 
 
@@ -133,6 +135,15 @@ def test_every_hook_is_documented_with_its_arguments(hook):
     page = (ROOT / "docs/reference/hooks.md").read_text(encoding="utf-8")
     arguments = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
     assert f"`{hook}({arguments})`" in page
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_is_documented_with_its_fields(event):
+    page = (ROOT / "docs/reference/events.md").read_text(encoding="utf-8")
+    names = [each.name for each in dataclasses.fields(getattr(events, event))]
+    assert f"`{event}({', '.join(names)})`" in page
+    explained = re.findall(r"^\| (`\w+`.*?) +\|", page.partition("## Fields")[2], re.MULTILINE)
+    assert {*names} <= {"call", *re.findall(r"`(\w+)`", " ".join(explained))}
 
 
 @pytest.mark.parametrize("hook", HOOKS)

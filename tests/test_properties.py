@@ -61,7 +61,8 @@ def services():
 def untold(trace: list[tuple]) -> set[tuple]:
     """The hops that were answered and whose body did not end once, by what some plugin was told."""
     told = [each[1:2] + each[3:] for each in trace if each[2] == "event"]
-    answered = [(each[0], each[2][0]) for each in told if each[3:4] == ("answered",)]
+    hops = [each for each in told if each[1] == "HopFinished"]
+    answered = [(each[0], each[2][0]) for each in hops if each[3] == "answered"]
     ended = [(each[0], each[2][0]) for each in told if each[1] == "BodyEnded"]
     return {each for each in answered + ended if answered.count(each) != ended.count(each)}
 

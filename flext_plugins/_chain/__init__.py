@@ -6,6 +6,8 @@ suspending, so `drive` runs it to its end. Nothing is written twice.
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins._chain.layer import (
@@ -18,6 +20,8 @@ from flext_plugins._chain.layer import (
 )
 from flext_plugins._chain.small_hooks import ENTER, LEAVE, unrolled
 from flext_plugins._errors import PluginError
+from flext_plugins._logging import text_of
+from flext_plugins.events import Retried
 from flext_plugins.hookspecs import Stage
 
 if TYPE_CHECKING:
@@ -31,11 +35,15 @@ if TYPE_CHECKING:
 class Send:
     """The way inward, which a `flext_exchange` or `flext_operation` calls."""
 
-    __slots__ = ("_around", "_before", "_busy", "_message", "_scope", "error", "response", "sent")
+    __slots__ = (
+        *("_around", "_before", "_busy", "_ended", "_message", "_scope"),
+        *("error", "response", "sent"),
+    )
 
     def __init__(self, around: Around, message: Any, scope: Scope) -> None:
         self._around, self._scope, self._message = around, scope, message
         self.sent = self._busy = False
+        self._ended = 0.0
         self.response: Any = None
         self.error: BaseException | None = None
         self._before = message.fields() if around.identifies else None
@@ -64,28 +72,42 @@ class Send:
             raise
         finally:
             self._busy = False
+            self._ended = time.monotonic()
 
     async def _again(self, message: Any) -> None:
         """Get ready for a second send; each resend of each plugin, and no redirect, passes here."""
-        if self._around.observes:
-            raise PluginError("an observer cannot send twice", self._around.name)
-        if self._around.closes:
+        around, call = self._around, self._scope.call
+        if around.observes:
+            raise PluginError("an observer cannot send twice", around.name)
+        if around.closes:
             wire = self._scope.wire
             if not wire.messages.sendable(message):
-                raise PluginError("the request's body cannot be replayed", self._around.name)
+                raise PluginError("the request's body cannot be replayed", around.name)
             if self.response is not None:
                 await wire.close(self.response)
-        self._scope.call.attempt += 1
-        self._scope.call.answered_by = None
+        delay = time.monotonic() - self._ended
+        around.receiver.emit(Retried(call, around.layer.name, self._reason(), delay))
+        call.attempt += 1
+        call._resends += around.closes  # noqa: SLF001
+        call.answered_by = None
         self.response = self.error = None
+
+    def _reason(self) -> str:
+        """The outcome of the send before, in one word."""
+        if self.error is None:
+            return text_of(getattr(self.response, "status_code", "done"))
+        failure = None
+        with suppress(Exception):  # a closed host has nothing left that could tell
+            failure = self._around.connection.failure(self.error)
+        return failure.value if failure else type(self.error).__name__
 
 
 class Around:
     """A plugin with `flext_exchange`, or with `flext_operation`, and all inside it."""
 
     __slots__ = (
-        *("_connection", "_hook", "_receiver"),
-        *("clones", "closes", "identifies", "inner", "layer", "name"),
+        *("_hook", "clones", "closes", "connection"),
+        *("identifies", "inner", "layer", "name", "receiver"),
     )
     observes = False
 
@@ -95,7 +117,7 @@ class Around:
         first = ("request", "send") if name == "flext_exchange" else ("operation", "proceed")
         self._hook = arranged(layer.hooks[name], (*first, "connection"))
         self.name, self.inner, self.layer = name, inner, layer
-        self._connection, self._receiver = connection, receiver
+        self.connection, self.receiver = connection, receiver
         self.closes = name == "flext_exchange"
         self.clones = self.closes and layer.stage <= Stage.AUTH
         self.identifies = self.closes and layer.identifies
@@ -103,7 +125,7 @@ class Around:
     async def __call__(self, message: Any, scope: Scope) -> Any:
         send = Send(self, message, scope)
         try:
-            response = await self._hook(message, send, self._connection)
+            response = await self._hook(message, send, self.connection)
         except BaseException as error:
             if self.closes:
                 await discard(send.response, error, scope)
@@ -111,7 +133,7 @@ class Around:
                 raise
             call = scope.call
             raise blame(
-                error, self.layer, self.name, call.service, call, self._receiver
+                error, self.layer, self.name, call.service, call, self.receiver
             ) from cause_of(error)
         if self.closes and response is not send.response:
             if send.response is not None:
@@ -131,14 +153,14 @@ class Observed(Around):
     async def __call__(self, message: Any, scope: Scope) -> Any:
         send = Send(self, message, scope)
         try:
-            await self._hook(message, send, self._connection)
+            await self._hook(message, send, self.connection)
         except BaseException as error:
             if not isinstance(error, Exception):
                 if self.closes:
                     await discard(send.response, error, scope)
                 raise
             if error is not send.error:
-                self._receiver.report(self.layer, self.name, error)
+                self.receiver.report(self.layer, self.name, error)
         if not send.sent:
             await send(message)
         if send.error is not None:

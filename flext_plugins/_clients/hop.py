@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins._call import Call, new_call
+from flext_plugins._call import Call, hops_under_way, new_call
 from flext_plugins._clients.gate import MASK
 from flext_plugins._errors import DeadlineExceeded, FlextError, Refused, native
 from flext_plugins._logging import harmless
 from flext_plugins._masking import Mask
 
 if TYPE_CHECKING:
+    from flext_plugins._call import Hops
     from flext_plugins._composition import Composition
     from flext_plugins._runtime import Runtime
+    from flext_plugins._service import Service
     from flext_plugins._wire import Library
 
 CALL = "flext_plugins.call"
@@ -28,21 +30,19 @@ async def hop(
     runtime: Runtime,
     composition: Composition,
     library: Library,
+    owner: object,
     *,
     asynchronous: bool = False,
 ) -> Any:
-    """Send one hop of a client's `request`, which stays as it is; every transport does this.
+    """Send one hop of a client's `request`, which stays as it is; the transport `owner` does this.
 
     Every response and every error carries the `Call`. A `Refused` leaves as the library's own
     transport error too, a `DeadlineExceeded` as its own time-out.
     """
-    service = composition.service
-    call = request.extensions.get(CALL)
-    if isinstance(call, Call):
-        call.attempt += 1
-        call.answered_by = None
-    else:
-        request.extensions[CALL] = call = new_call(service)
+    service, hops = composition.service, hops_under_way.get()
+    if hops is not None and hops.owner is not owner:
+        hops = None
+    call = _call_of(request, hops, service)
     failed: FlextError
     try:
         channel = runtime.channels.opened(service.name, asynchronous=asynchronous)
@@ -50,7 +50,9 @@ async def hop(
             channel = await runtime.channels.get(service.name, asynchronous=asynchronous)
         wire = channel.wire(library)
         if wire.messages.owns(request):
-            response = await channel.exchange(request, wire, call)
+            if hops is not None:
+                hops.channel, hops.wire = channel, wire
+            response = await channel.exchange(request, wire, call, ends_call=hops is None)
         else:  # bare: no plugins, no headers of the service, no client certificate
             response = await wire.bare(wire.messages.clone(request), call)
         response.extensions[CALL] = call
@@ -64,6 +66,20 @@ async def hop(
         harmless(setattr, error, "flext_call", call)  # a native error carries it so
         raise
     raise _native(failed, library)
+
+
+def _call_of(request: Any, hops: Hops | None, service: Service) -> Call:
+    """The call that `request` is a hop of: that of a client's `send`, or else the request's own."""
+    call = request.extensions.get(CALL) if hops is None else hops.call
+    if isinstance(call, Call):
+        call.attempt += 1
+        call.answered_by = None
+    else:
+        call = new_call(service)
+    request.extensions[CALL] = call
+    if hops is not None:
+        hops.call = call
+    return call
 
 
 def _native(error: FlextError, library: Library) -> FlextError:

@@ -20,6 +20,7 @@ from flext_plugins.events import (
     BodyEnded,
     CallFinished,
     CallRefused,
+    HopFinished,
     Outcome,
     PluginFailed,
     StateChanged,
@@ -84,12 +85,18 @@ class Channel:
         return chain
 
     async def exchange(
-        self, request: Any, wire: Wire, call: Call, absent: frozenset[int] = frozenset()
+        self,
+        request: Any,
+        wire: Wire,
+        call: Call,
+        absent: frozenset[int] = frozenset(),
+        *,
+        ends_call: bool = True,
     ) -> Any:
-        """Send a clone of `request` through the onion."""
+        """Send a clone of `request` through the onion; its end is also the call's if it says so."""
         current = Scope(call, wire, absent)
         token = scope.set(current)
-        started = time.monotonic()
+        started, before = time.monotonic(), call._resends  # noqa: SLF001
         outcome: Outcome = "cancelled"
         chain = self.chain("exchange", absent) if absent else self._exchange
         try:
@@ -103,14 +110,28 @@ class Channel:
         finally:
             try:
                 if self._receivers:
-                    passed = time.monotonic() - started
-                    self._tell(CallFinished(call, outcome, passed, call.attempt))
+                    passed, sends = time.monotonic() - started, call._resends - before + 1  # noqa: SLF001
+                    self._tell(HopFinished(call, outcome, passed, sends))
+                    if ends_call:
+                        self._tell(CallFinished(call, outcome, passed, call.attempt))
             finally:
                 restore(scope, token)
         if self._receivers:
             ended = lambda error, size: self._tell(BodyEnded(call, error, size))  # noqa: E731
             wire.watch(response, within(current, ended))
         return response
+
+    def finish_call(
+        self, call: Call, wire: Wire, error: BaseException | None, duration: float
+    ) -> None:
+        """Tell the receivers that a client has its answer, or `error`."""
+        if not self._receivers:
+            return
+        token = scope.set(Scope(call, wire))
+        try:
+            self._tell(CallFinished(call, _outcome(error, wire), duration, call.attempt))
+        finally:
+            restore(scope, token)
 
     async def operate(
         self, operation: Operation, work: Callable[[], Awaitable[Any]], absent: frozenset[int]
@@ -281,7 +302,11 @@ class Channel:
             raise ExceptionGroup(f"closing {self.service.name!r}", failed)
 
 
-def _outcome(error: Exception, wire: Wire) -> Outcome:
+def _outcome(error: BaseException | None, wire: Wire) -> Outcome:
+    if error is None:
+        return "answered"
+    if not isinstance(error, Exception):
+        return "cancelled"
     if isinstance(error, Refused):
         return "refused"
     if isinstance(error, DeadlineExceeded):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flext_plugins._errors import FlextError
 from flext_plugins._service import Operation
-from flext_plugins.events import CallFinished
+from flext_plugins.events import CallFinished, HopFinished
 from flext_plugins.hookspecs import Stage, hookimpl
 from flext_plugins.testing._record import Record
 from flext_plugins.testing._service import Answer, LoopbackService
@@ -186,7 +186,8 @@ class Rig:
 
             @hookimpl
             def flext_event(self, event: object) -> None:
-                more = f" {event.outcome}" if isinstance(event, CallFinished) else ""
+                ends = CallFinished | HopFinished
+                more = f" {event.outcome}" if isinstance(event, ends) else ""
                 rig.events.append(type(event).__name__ + more)
 
         return Inside

@@ -213,6 +213,19 @@ class Seen:
         self.told.append(event)
 
 
+async def test_a_resend_after_a_401_is_told_like_any_other(flext_world: World, stack: Any) -> None:
+    table = services(stack)
+    table["flexcore"]["plugins"]["seen"] = {}
+    host = flext_world.host({"services": table})
+    host.register(Seen, "seen")
+    client = await flext_world.client(host, "flexcore")
+    await client.get(PLUGINS)
+    stack.auth.revoke_all()
+    await client.get(PLUGINS)
+    told = [each for each in Seen.told if isinstance(each, events.Retried)]
+    assert [(each.plugin, each.reason) for each in told] == [("auth", "401")]
+
+
 async def test_each_login_is_told_once(flext_world: World, stack: Any, forget: Any) -> None:
     table = services(stack)
     table["flexcore"]["plugins"]["seen"] = {}

@@ -72,7 +72,7 @@ CALL_DURATION = Name(
     "flext_call_duration_seconds",
     Histogram,
     ("service",),
-    "What the application waited for headers or an error, resends and refusals included.",
+    "What the application waited for its answer or an error, resends and redirects included.",
     CALL_SECONDS,
 )
 REFUSALS = Name(

@@ -17,7 +17,7 @@ class Emits:
     @hookimpl
     def flext_request(self, request: Any, connection: Any) -> None:
         for number in range(int(request.headers.get("X-Reasons", "0"))):
-            connection.emit(events.Retried(connection.call, f"reason {number}", 0))
+            connection.emit(events.Retried(connection.call, "retry", f"reason {number}", 0))
         for outcome in request.headers.get("X-Tokens", "").split():
             connection.emit(events.TokenFetched("issuer", outcome, 0.1))
         connection.emit(object())
@@ -41,10 +41,21 @@ def test_a_call_is_counted_once_however_often_it_was_sent(
     flext_world.get(serve(tables={"retry": {"backoff": 0.001}}))
     assert registry.total("http_client_request_duration_seconds_count") == 3
     assert registry.all("flext_calls_total") == {("answered",): 1}
-    assert registry.all("flext_retries_total") == {("status 429",): 1, ("status 503",): 1}
+    assert registry.all("flext_retries_total") == {("429",): 1, ("503",): 1}
     assert registry.total("flext_call_duration_seconds_count") == 1
     attempts = registry.total("http_client_request_duration_seconds_sum")
     assert registry.total("flext_call_duration_seconds_sum") > attempts
+
+
+def test_a_call_is_counted_once_over_a_redirect_that_is_followed(
+    flext_world: World, flext_service: LoopbackService, serve: Any, registry: Any
+) -> None:
+    answers = iter([Answer(307, {"Location": "/there"}), Answer()])
+    flext_service.answer = lambda _: next(answers)
+    flext_world.get(serve(), client_options={"follow_redirects": True})
+    assert registry.total("http_client_request_duration_seconds_count") == 2
+    assert registry.all("flext_calls_total") == {("answered",): 1}
+    assert registry.total("flext_call_duration_seconds_count") == 1
 
 
 def test_an_open_circuit_is_a_state_and_its_refusals_are_no_attempts(
@@ -74,7 +85,7 @@ def test_a_body_that_breaks_is_counted(
     with pytest.raises(flext_world.lib.RemoteProtocolError):
         flext_world.get(host)
     assert registry.total("flext_body_errors_total") == 1
-    assert registry.all("flext_calls_total") == {("answered",): 2}
+    assert registry.all("flext_calls_total") == {("answered",): 1, ("failed",): 1}
 
 
 def test_tokens_fetched_are_counted(flext_world: World, serve: Any, registry: Any) -> None:

@@ -154,11 +154,12 @@ N = BURST
 RATES: dict[str, dict[tuple[str, ...], float]] = {
     "Calls": {
         ("answered", "locked"): N // 4,
-        ("answered", "plain"): 5 * N,
+        ("answered", "plain"): 4 * N,
+        ("failed", "plain"): N,
         ("refused", "guarded"): N,
     },
     "Refusals": {("circuit-breaker", "CircuitOpen", "guarded"): N},
-    "Resends": {("status 503", "plain"): 2 * N},
+    "Resends": {("503", "plain"): 2 * N},
     "Tokens fetched": {("fetched", "locked"): N // 4},
     "Bodies that break": {("protocol", "plain"): N},
     "Operations": {("search", "ldap", "plain"): N},

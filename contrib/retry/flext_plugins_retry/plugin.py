@@ -12,7 +12,6 @@ from flext_plugins import (
     PluginError,
     Refused,
     Stage,
-    events,
     hookimpl,
 )
 from flext_plugins.http import IDEMPOTENT, retry_after
@@ -134,7 +133,7 @@ class _Attempts:
         return False
 
     async def again(self, reason: str, response: Response | None = None) -> bool:
-        """Wait, and announce the next attempt; `False` if there is to be none."""
+        """Wait for the next attempt; `False` if there is to be none."""
         pause = self._pause(response)
         if pause is None:
             return False
@@ -143,7 +142,6 @@ class _Attempts:
             await self._connection.close(response)
         await self._connection.sleep(pause)
         self._before.append(reason)
-        self._connection.emit(events.Retried(self.call, reason, pause))
         return True
 
     def _pause(self, response: Response | None) -> float | None:

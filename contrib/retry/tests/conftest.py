@@ -13,9 +13,14 @@ Serve = Callable[..., Host]
 
 
 class Longest(Retry):
-    """Leaves nothing to chance."""
+    """Leaves nothing to chance, and keeps what it waits."""
 
-    uniform = staticmethod(max)
+    waits: list[float]
+
+    @staticmethod
+    def uniform(_: float, longest: float) -> float:
+        Longest.waits.append(longest)
+        return longest
 
 
 class Seen:
@@ -23,6 +28,7 @@ class Seen:
 
     stage = Stage.CALL
     told: list[events.Retried]
+    waits: list[float]
     then: Callable[[], object] | None
 
     @hookimpl
@@ -51,6 +57,7 @@ def serve(flext_world: World, flext_service: LoopbackService, seen: type[Seen]) 
 
 @pytest.fixture
 def seen() -> type[Seen]:
-    """Keeps the resends of this test, and runs its `then` at each."""
+    """Keeps the resends of this test and the waits before them, and runs its `then` at each."""
     Seen.told, Seen.then = [], None
+    Seen.waits = Longest.waits = []
     return Seen

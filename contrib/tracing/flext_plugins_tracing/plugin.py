@@ -102,8 +102,8 @@ class Tracing:
     def flext_event(self, event: object, connection: Connection) -> None:
         """Add an event to the current span, which is the caller's."""
         match event:
-            case events.CallFinished() | events.BodyEnded(error=None):
-                return  # one of each comes with every call, and spans show neither
+            case events.CallFinished() | events.HopFinished() | events.BodyEnded(error=None):
+                return  # one of each comes with every call, and spans show none of them
         span = trace.get_current_span()
         if span.is_recording() and (details := span_event(event, connection)):
             span.add_event(*details)

@@ -23,9 +23,9 @@ def span_event(event: object, connection: Connection) -> SpanEvent | None:
     """The span event for a record, or `None` if spans show it anyway or it is unknown."""
     fields: Mapping[str, object]
     match event:
-        case events.Retried(call, reason, delay):
+        case events.Retried(call, plugin, reason, delay):
             name = "retried"
-            fields = {"reason": reason, "delay": delay, "attempts": call.attempt}
+            fields = {"plugin": plugin, "reason": reason, "delay": delay, "attempts": call.attempt}
         case events.CallRefused(_, plugin, reason, retry_after):
             name = "refused"
             fields = {"plugin": plugin, "reason": reason, "retry_after": retry_after}

@@ -192,7 +192,11 @@ def test_each_attempt_has_a_span_and_the_callers_tells_of_the_resend(
     sent = [each.headers["traceparent"].split("-")[2] for each in flext_service.received]
     assert sent == [format_span_id(each.context.span_id) for each in (first, second)]
     (retried,) = caller.events
-    assert (retried.name, retried.attributes["flext.reason"]) == ("flext.retried", "status 503")
+    assert retried.name == "flext.retried"
+    assert (retried.attributes["flext.plugin"], retried.attributes["flext.reason"]) == (
+        "retry",
+        "503",
+    )
 
 
 def test_refusals_and_changes_of_state_are_events_on_the_callers_span(

@@ -99,11 +99,12 @@ class HttpxLibrary:
             )
         base = "AsyncBaseTransport" if self.is_async(kind) else "BaseTransport"
         options.setdefault("timeout", self.module.Timeout(**service.timeout._asdict()))
-        return client_class(kind, self.module)(
-            transport=self.transport(getattr(self.module, base), runtime, service.name),
-            base_url=service.base_url or "",
-            **options,
+        transport = self.transport(getattr(self.module, base), runtime, service.name)
+        client = client_class(kind, self.module)(
+            transport=transport, base_url=service.base_url or "", **options
         )
+        client.flext_transport = transport
+        return client
 
 
 library_of = cache(HttpxLibrary)

@@ -14,8 +14,9 @@ from http.cookiejar import CookieJar
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+from flext_plugins._call import Hops
 from flext_plugins._chain.drive import drive
-from flext_plugins._clients.hop import CALL, hop
+from flext_plugins._clients.hop import hop
 from flext_plugins._clients.httpx.messages import HttpxRequest
 from flext_plugins.redaction import is_secret
 
@@ -36,7 +37,8 @@ class Transport:
     def handle_request(self, request: Any) -> Any:
         composition = self._runtime.composed(self._service)
         view = HttpxRequest(request, request.extensions)
-        return drive(hop(view, self._runtime, composition, self._library), composition.layers)
+        sending = hop(view, self._runtime, composition, self._library, self)
+        return drive(sending, composition.layers)
 
 
 class AsyncTransport:
@@ -48,18 +50,26 @@ class AsyncTransport:
     def handle_async_request(self, request: Any) -> Awaitable[Any]:
         composition = self._runtime.composed(self._service)
         view = HttpxRequest(request, request.extensions)
-        return hop(view, self._runtime, composition, self._library, asynchronous=True)
+        return hop(view, self._runtime, composition, self._library, self, asynchronous=True)
 
 
 @cache
 def client_class(kind: type, module: ModuleType) -> Any:
     """A subclass of `kind` with each `send` a call of its own, even of the same request again."""
+    base: Any = kind
 
     def send(self: Any, request: Any, **options: Any) -> Any:
-        request.extensions.pop(CALL, None)
-        return kind.send(self, request, **options)  # type: ignore[attr-defined]
+        with Hops(self.flext_transport):
+            return base.send(self, request, **options)
 
-    body = {"send": send, **_prepared_requests(kind, module), "__module__": kind.__module__}
+    async def asend(self: Any, request: Any, **options: Any) -> Any:
+        with Hops(self.flext_transport):
+            return await base.send(self, request, **options)
+
+    asend.__name__, asend.__qualname__ = send.__name__, send.__qualname__
+    body: dict[str, Any] = {"flext_transport": None}
+    body["send"] = asend if issubclass(kind, module.AsyncClient) else send
+    body |= {**_prepared_requests(kind, module), "__module__": kind.__module__}
     return type(kind.__name__, (kind,), body)
 
 

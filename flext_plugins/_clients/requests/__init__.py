@@ -79,6 +79,7 @@ class RequestsLibrary:
             else:
                 setattr(session, name, value)
         adapter = Adapter(runtime, service.name, self)
+        session.flext_adapter = adapter
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         return session

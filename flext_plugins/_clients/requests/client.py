@@ -6,7 +6,6 @@ once through the environment's settings for all requests to the own origin.
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,15 @@ from requests.auth import HTTPBasicAuth
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_netrc_auth
 
+from flext_plugins._call import Hops, hops_under_way
 from flext_plugins._chain.drive import drive
-from flext_plugins._clients.hop import CALL, hop
+from flext_plugins._clients.hop import hop
 from flext_plugins._clients.requests.messages import ENVIRONMENT, OPTIONS, RequestsRequest
 from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flext_plugins._clients.requests import RequestsLibrary
     from flext_plugins._runtime import Runtime
 
@@ -47,22 +49,17 @@ class Adapter(HTTPAdapter):
     ) -> Any:
         del stream  # the session reads what is not streamed
         composition = self._runtime.composed(self._service)
-        under_way = hops_under_way.get()
-        hops = under_way and under_way[1]
         options = {"timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
-        view = RequestsRequest(request, {**(hops or {}), OPTIONS: options})
+        view = RequestsRequest(request, {OPTIONS: options})
         if (credential := _of_environment(request)) is not None:
             view.extensions[ENVIRONMENT] = credential
         del options, proxies, credential  # secrets: nobody who renders locals shall see them here
         try:
-            sending = hop(view, self._runtime, composition, self._library)
+            sending = hop(view, self._runtime, composition, self._library, self)
             native = drive(sending, composition.layers)
         except requests.RequestException as error:
             error.request = request
             raise
-        finally:
-            if hops is not None and CALL in view.extensions:
-                hops[CALL] = view.extensions[CALL]
         native.connection = self
         native.url = native.url or request.url
         return native
@@ -80,9 +77,15 @@ class Adapter(HTTPAdapter):
         raise TypeError("an adapter of a host cannot be pickled: its connections stay here")
 
 
-hops_under_way: ContextVar[tuple[Any, dict[str, Any]] | None]
-hops_under_way = ContextVar("flext_plugins.hops", default=None)
-"""The session that is sending, and what the hops of that `send` share."""
+class SessionHops(Hops):
+    """The hops of one `send` of a session, which sends each redirect by the same method."""
+
+    __slots__ = ("next_is_redirect",)
+
+    def __init__(self, owner: object) -> None:
+        super().__init__(owner)
+        self.next_is_redirect = False
+        """Whether the session is about to send a redirect, and no response hook something else."""
 
 
 @cache
@@ -96,17 +99,6 @@ def session_class(kind: type) -> Any:
             text = f"{self.flext_base_url.rstrip('/')}/{text.lstrip('/')}"
         return base.request(self, method, text, *args, **options)
 
-    def send(self: Any, message: Any, **options: Any) -> Any:
-        sending = hops_under_way.get()
-        is_hop = sending is not None and sending[0] is self
-        if is_hop and options.get("allow_redirects") is False:
-            return base.send(self, message, **options)
-        token = hops_under_way.set((self, {}))
-        try:
-            return base.send(self, message, **options)
-        finally:
-            hops_under_way.reset(token)
-
     prepare = prepare_request if kind is requests.Session else base.prepare_request
 
     def prepare_with_own_header(self: Any, request: Any) -> Any:
@@ -116,13 +108,52 @@ def session_class(kind: type) -> Any:
             prepared.headers["Authorization"] = own
         return prepared
 
-    methods = [request, send, _keeping_own_header(base)]
+    methods = [request, *_sending(base), _keeping_own_header(base)]
     if base.merge_environment_settings is requests.Session.merge_environment_settings:
         methods.append(merge_environment_settings)
     body: dict[str, Any] = {"flext_base_url": "", "flext_origin": ""}  # while `__init__` runs
+    body["flext_adapter"] = None
     body["__attrs__"] = [*base.__attrs__, *body]  # what a copy takes over
     body["prepare_request"] = prepare_with_own_header
     return type(kind.__name__, (kind,), body | {each.__name__: each for each in methods})
+
+
+def _sending(base: Any) -> tuple[Any, Any]:
+    """`base.send` and `base.resolve_redirects`, with each `send` of the application's one call."""
+
+    def send(self: Any, message: Any, **options: Any) -> Any:
+        hops = _hops_of(self)
+        if hops is None or not hops.next_is_redirect:
+            with SessionHops(self.flext_adapter):
+                return base.send(self, message, **options)
+        hops.next_is_redirect = False  # a response hook that sends begins a call of its own
+        return base.send(self, message, **options)
+
+    def resolve_redirects(self: Any, *args: Any, **options: Any) -> Iterator[Any]:
+        following, hops = base.resolve_redirects(self, *args, **options), _hops_of(self)
+        del args, options  # among them are proxies, whose addresses may be secret
+        if hops is None:
+            yield from following
+            return
+        while True:
+            hops.next_is_redirect = True
+            try:
+                each = next(following, None)
+            finally:
+                hops.next_is_redirect = False
+            if each is None:
+                return
+            yield each
+
+    return send, resolve_redirects
+
+
+def _hops_of(session: Any) -> SessionHops | None:
+    """The hops that `session` is sending here, if it is."""
+    hops = hops_under_way.get()
+    if isinstance(hops, SessionHops) and hops.owner is session.flext_adapter:
+        return hops
+    return None
 
 
 def _keeping_own_header(base: Any) -> Any:
