@@ -60,6 +60,9 @@ class Call:
     started: float = field(default_factory=time.monotonic)
     """On the clock of `time.monotonic`."""
     id: str = field(default_factory=lambda: os.urandom(8).hex())
+    sent: bool = False
+    """Whether anything of it, any hop or attempt, was handed to a transport, or an operation of it
+    began; one that is idempotent counts only if it is itself the call."""
     _resends: int = field(default=0, init=False, repr=False)
     """How many of its sends were a plugin's second or a later one of the same hop."""
 

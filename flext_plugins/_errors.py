@@ -6,7 +6,7 @@
     │   ├── PluginConflict        say which distribution is meant with `use`
     │   └── PluginIncompatible    install a version that fits
     ├── PluginError               a plugin broke its contract: tell its distribution
-    ├── Refused                   nothing was sent: try later, see `retry_after`
+    ├── Refused                   a plugin did not send: try later, see `retry_after` and `sent`
     ├── DeadlineExceeded          the call's time is up
     └── ServiceError              the service answered with an error: see `status`, `detail`
 
@@ -104,17 +104,36 @@ class PluginError(FlextError):
 
 
 class Refused(FlextError):
-    """Nothing was sent; retrying at once is pointless.
+    """A plugin did not send, or the host is closed; retrying at once is pointless.
 
     Attributes:
         retry_after: seconds after which it may be worth it, or `None`.
+        sent: whether something of the call was sent before: by an earlier attempt or hop, which
+            the service may have acted on. The host sets it; if it is false, nothing of the call
+            was handed to a transport, and repeating it later does nothing twice.
     """
 
     retry_after: float | None = None
+    sent: bool = False
 
     def __init__(self, message: str = "refused", *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+    def add_context(
+        self,
+        *,
+        service: str | None = None,
+        plugin: str | None = None,
+        distribution: str | None = None,
+        call: Call | None = None,
+    ) -> Self:
+        """Fill in who and where; of `sent` the outermost knows best, whose call this ends."""
+        if call is not None:
+            self.sent = call.sent
+        return super().add_context(
+            service=service, plugin=plugin, distribution=distribution, call=call
+        )
 
 
 class DeadlineExceeded(FlextError):
@@ -208,6 +227,8 @@ def _native_class(kind: type[FlextError], base: type[Exception]) -> type[FlextEr
     def reduce(error: Any) -> Any:
         if issubclass(kind, ServiceError):  # the response that it holds does not come along
             return _unchanged, (error.plain,)
+        if issubclass(kind, Refused):  # it may have ended an outer call since
+            error.plain.sent = error.sent
         return native, (error.plain, base)
 
     body = {"__module__": kind.__module__, "__doc__": kind.__doc__, "__reduce__": reduce}

@@ -41,11 +41,37 @@ def test_a_circuit_that_opens_ends_the_retries(guarded, flext_world, flext_servi
     assert isinstance(error, CircuitOpen)
     assert (error.call.attempt, error.call.answered_by) == (3, "circuit-breaker")
     assert error.__notes__ == ["retry: attempt 3 of 5, after status 503, status 503"]
+    assert error.sent is True
     assert len(flext_service.received) == 2
 
     with pytest.raises(CircuitOpen) as again:
         flext_world.get(guarded)
-    assert again.value.call.attempt == 1
+    assert (again.value.call.attempt, again.value.sent) == (1, False)
+    assert len(flext_service.received) == 2
+
+
+def test_a_failure_is_what_the_caller_gets_though_the_circuit_opens(
+    guarded, flext_world, flext_service
+):
+    flext_service.answer = Answer(reset=True)
+    with pytest.raises(flext_world.lib.ReadError) as caught:
+        flext_world.get(guarded)
+    error = caught.value
+    assert not isinstance(error, CircuitOpen)
+    assert (error.flext_call.attempt, error.flext_call.answered_by) == (3, "circuit-breaker")
+    (note,) = error.__notes__
+    assert note.startswith("retry: attempt 3 of 5, after read, read, was refused: service: circuit")
+    assert len(flext_service.received) == 2
+
+
+def test_a_token_that_cannot_be_replaced_is_a_refusal_after_something_was_sent(
+    guarded, flext_world, flext_service, flext_elsewhere
+):
+    assert flext_world.get(guarded).status_code == 200
+    flext_service.answer, flext_elsewhere.answer = Answer(401), Answer(503)
+    with pytest.raises(Refused, match="login") as caught:
+        flext_world.get(guarded)
+    assert (caught.value.plugin, caught.value.sent) == ("auth", True)
     assert len(flext_service.received) == 2
 
 

@@ -36,7 +36,7 @@ class Send:
     """The way inward, which a `flext_exchange` or `flext_operation` calls."""
 
     __slots__ = (
-        *("_around", "_before", "_busy", "_ended", "_message", "_scope"),
+        *("_around", "_before", "_busy", "_ended", "_errors", "_message", "_scope"),
         *("error", "response", "sent"),
     )
 
@@ -44,6 +44,8 @@ class Send:
         self._around, self._scope, self._message = around, scope, message
         self.sent = self._busy = False
         self._ended = 0.0
+        self._errors: tuple[BaseException, ...] = ()
+        """Those of the sends before the last."""
         self.response: Any = None
         self.error: BaseException | None = None
         self._before = message.fields() if around.identifies else None
@@ -90,7 +92,13 @@ class Send:
         call.attempt += 1
         call._resends += around.closes  # noqa: SLF001
         call.answered_by = None
+        if self.error is not None:
+            self._errors += (self.error,)
         self.response = self.error = None
+
+    def is_own(self, error: BaseException) -> bool:
+        """Whether one of the sends raised `error`."""
+        return error is self.error or any(error is each for each in self._errors)
 
     def _reason(self) -> str:
         """The outcome of the send before, in one word."""
@@ -129,7 +137,7 @@ class Around:
         except BaseException as error:
             if self.closes:
                 await discard(send.response, error, scope)
-            if error is send.error or not isinstance(error, Exception):
+            if send.is_own(error) or not isinstance(error, Exception):
                 raise
             call = scope.call
             raise blame(
@@ -181,7 +189,9 @@ def _to_wire(request: Any, scope: Scope) -> Awaitable[Any]:
     return sending
 
 
-def _to_work(operation: Any, scope: Scope) -> Awaitable[Any]:  # noqa: ARG001
+def _to_work(operation: Any, scope: Scope) -> Awaitable[Any]:
+    if scope.wire is None or not getattr(operation, "idempotent", False):
+        scope.call.sent = True
     work: Awaitable[Any] = scope.work()
     return work
 

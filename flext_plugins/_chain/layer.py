@@ -84,7 +84,7 @@ def blame(
     else:
         blamed = PluginError(f"{hook} raised {type(error).__name__}{_where(error, layer)}", hook)
     if blamed.plugin is not None:
-        return blamed
+        return blamed.add_context(call=call)
     blamed.add_context(
         service=service, plugin=layer.name, distribution=layer.distribution, call=call
     )

@@ -203,13 +203,15 @@ class GatedWire(Wire):
             if self._gate.dropped:
                 await self._gate.close_dropped()
             if self._closed:
-                raise Refused("the host is closed")
+                raise Refused("the host is closed").add_context(call=call)
             answerer = call.service if own else _host(request)
             if call.deadline is None:
+                call.sent = True
                 response = await self._dispatch(request, call, None, permit, own=own)
             else:
                 waiting_for = f"the answer of {answerer}"
                 left, limit = call.check(waiting_for), Limit(call, waiting_for, timed_out)
+                call.sent = True
                 if self._asynchronous:
                     async with limit:
                         response = await self._dispatch(request, call, left, permit, own=own)

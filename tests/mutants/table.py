@@ -379,7 +379,7 @@ FAILURE = [
     Mutant(
         "wire-errors-pass",
         f"{CHAIN}::Around.__call__",
-        "if error is send.error or not isinstance(error, Exception):",
+        "if send.is_own(error) or not isinstance(error, Exception):",
         "if not isinstance(error, Exception):",
     ),
     Mutant(
@@ -392,7 +392,7 @@ FAILURE = [
     Mutant(
         "only-its-own-send-passes",
         f"{CHAIN}::Around.__call__",
-        "if error is send.error or not isinstance(error, Exception):",
+        "if send.is_own(error) or not isinstance(error, Exception):",
         "if True:",
     ),
     Mutant(
@@ -508,6 +508,74 @@ REFUSAL = [
         "_errors.py::_native_class",
         'body = {"__module__": kind.__module__, "__doc__": kind.__doc__, "__reduce__": reduce}',
         'body = {"__module__": kind.__module__, "__doc__": kind.__doc__}',
+    ),
+    Mutant(
+        "refusal-says-whether-sent",
+        f"{GATE}::GatedWire._admitted",
+        """
+        call.sent = True
+        response = await self._dispatch(request, call, None, permit, own=own)
+        """,
+        "response = await self._dispatch(request, call, None, permit, own=own)",
+        "later_attempt",
+    ),
+    Mutant(
+        "refusal-says-whether-sent",
+        f"{GATE}::GatedWire._admitted",
+        """
+        left, limit = (call.check(waiting_for), Limit(call, waiting_for, timed_out))
+        call.sent = True
+        """,
+        "left, limit = (call.check(waiting_for), Limit(call, waiting_for, timed_out))",
+        "later_attempt",
+    ),
+    Mutant(
+        "refusal-says-whether-sent",
+        f"{GATE}::GatedWire._admitted",
+        "raise Refused('the host is closed').add_context(call=call)",
+        "raise Refused('the host is closed')",
+        "closes_between",
+    ),
+    Mutant(
+        "refusal-says-whether-sent",
+        "_errors.py::Refused.add_context",
+        "self.sent = call.sent",
+        "pass",
+        "later_attempt",
+    ),
+    Mutant(
+        "refusal-says-whether-sent",
+        "_chain/layer.py::blame",
+        "return blamed.add_context(call=call)",
+        "return blamed",
+        "whoever_sees",
+    ),
+    Mutant(
+        "refusal-says-whether-sent",
+        "_errors.py::_native_class",
+        "error.plain.sent = error.sent",
+        "pass",
+        "client_in_a_plugin",
+    ),
+    Mutant(
+        "refusal-says-whether-sent",
+        f"{CHAIN}::_to_work",
+        "scope.call.sent = True",
+        "pass",
+        "operation",
+    ),
+    Mutant(
+        "refusal-says-whether-sent",
+        f"{CHAIN}::_to_work",
+        "scope.wire is None or not getattr(operation, 'idempotent', False)",
+        "True",
+        "on_the_way",
+    ),
+    Mutant(
+        "earlier-failure-comes-first",
+        f"{CHAIN}::Send._again",
+        "self._errors += (self.error,)",
+        "pass",
     ),
 ]
 

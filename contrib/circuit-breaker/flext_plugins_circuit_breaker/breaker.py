@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class CircuitOpen(Refused):
-    """The target has kept failing, so nothing was sent; `retry_after` says when to try again."""
+    """The target has kept failing, so it was left alone; `retry_after` says when to try again."""
 
 
 class State(Enum):

@@ -31,7 +31,7 @@ RETRIED = frozenset(
 )
 """Not a full pool, which is our own congestion, nor a request that no resend can mend."""
 FINAL = (Refused, DeadlineExceeded, ConfigError, PluginError)
-"""Errors after which nothing was sent, or a resend would end the same way."""
+"""Errors of an attempt that was not made, or that would end the same way again."""
 LEAST_TIME = 0.05
 """Seconds before the deadline that make another attempt worthwhile."""
 
@@ -39,7 +39,8 @@ LEAST_TIME = 0.05
 class Retry:
     """Repeats a failed request or operation, up to `attempts` times in all.
 
-    The caller gets the last attempt's own answer or error.
+    The caller gets the last attempt's own answer or error. If that one was refused and the one
+    before it had failed, it is the failure: that attempt may have reached the service.
     """
 
     Settings = RetrySettings
@@ -67,13 +68,15 @@ class Retry:
                 response = await send(request)
             except Exception as error:
                 failure = _failure(error, connection)
-                if not (
+                if (
                     failure
                     and (repeatable or failure is Failure.CONNECT)  # else it may have been done
                     and attempts.replay(request)
-                    and await attempts.again(failure.value)
+                    and await attempts.again(failure.value, error)
                 ):
-                    attempts.note(error)
+                    continue
+                final = attempts.final(error)
+                if final is error:
                     raise
             else:
                 status = response.status_code
@@ -81,9 +84,11 @@ class Retry:
                     status in self.settings.statuses
                     and repeatable
                     and attempts.replay(request)
-                    and await attempts.again(f"status {status}", response)
+                    and await attempts.again(f"status {status}", response=response)
                 ):
                     return response
+                continue
+            raise final  # here, where its context stays its own
 
     @hookimpl
     async def flext_operation(
@@ -99,9 +104,12 @@ class Retry:
                 return await proceed(operation)
             except Exception as error:
                 failure = _failure(error, connection)
-                if not (operation.idempotent and failure and await attempts.again(failure.value)):
-                    attempts.note(error)
+                if operation.idempotent and failure and await attempts.again(failure.value, error):
+                    continue
+                final = attempts.final(error)
+                if final is error:
                     raise
+            raise final
 
     def _repeatable(self, request: Request, call: Call) -> bool:
         """Whether `request` may reach the service twice without harm."""
@@ -115,13 +123,15 @@ class Retry:
 class _Attempts:
     """This plugin's attempts at one hop or operation; a redirect that is followed begins anew."""
 
-    __slots__ = ("_before", "_connection", "_end_reason", "_retry", "call")
+    __slots__ = ("_before", "_connection", "_end_reason", "_failed", "_retry", "call")
 
     def __init__(self, retry: Retry, connection: Connection) -> None:
         self._retry, self._connection = retry, connection
         self._before: list[str] = []
         """Why each attempt so far was not the last."""
         self._end_reason = ""
+        self._failed: Exception | None = None
+        """The error of the attempt before this one, if it was not answered."""
         self.call = cast("Call", connection.call)  # these hooks run inside one
         retry.budget.note_call()
 
@@ -132,7 +142,9 @@ class _Attempts:
         self._end_reason = "the body cannot be sent again"
         return False
 
-    async def again(self, reason: str, response: Response | None = None) -> bool:
+    async def again(
+        self, reason: str, error: Exception | None = None, *, response: Response | None = None
+    ) -> bool:
         """Wait for the next attempt; `False` if there is to be none."""
         pause = self._pause(response)
         if pause is None:
@@ -142,6 +154,7 @@ class _Attempts:
             await self._connection.close(response)
         await self._connection.sleep(pause)
         self._before.append(reason)
+        self._failed = error
         return True
 
     def _pause(self, response: Response | None) -> float | None:
@@ -165,12 +178,22 @@ class _Attempts:
             return pause
         return None
 
-    def note(self, error: Exception) -> None:
-        """Add a note about the attempts to `error`, if there was more than a plain first one."""
-        if self._before or self._end_reason:
+    def final(self, error: Exception) -> Exception:
+        """The error for the caller: `error` or, if that is a refusal, the failure before it.
+
+        It has a note about the attempts, if there was more than a plain first one.
+        """
+        failed, self._failed = self._failed, None
+        end = f"; {self._end_reason}" if self._end_reason else ""
+        if failed is None or not isinstance(error, Refused):
+            failed = error
+        else:
+            end = f", was refused: {error}"
+        if self._before or end:
             note = f"retry: attempt {len(self._before) + 1} of {self._retry.settings.attempts}"
             note += f", after {', '.join(self._before)}" if self._before else ""
-            error.add_note(note + (f"; {self._end_reason}" if self._end_reason else ""))
+            failed.add_note(note + end)
+        return failed
 
 
 def _failure(error: Exception, connection: Connection) -> Failure | None:

@@ -467,6 +467,55 @@ def test_a_refusal_ends_the_attempts_and_tells_what_came_before(
     assert (error.plugin, call.attempt) == ("opens", 2)
     assert (Opens.tried, len(flext_service.received)) == (2, 1)
     assert notes(error) == ["retry: attempt 2 of 5, after status 503"]
+    assert error.sent is True
+
+
+@pytest.mark.parametrize(
+    ("fault", "ends", "reason"),
+    [(Answer(reset=True), "ReadError", "read"), (Answer(delay=FAR), "ReadTimeout", "timeout")],
+    ids=["reset", "time-out"],
+)
+def test_a_refusal_after_a_failure_is_a_note_on_the_failure(
+    flext_world: World,
+    flext_service: LoopbackService,
+    serve: Any,
+    fault: Answer,
+    ends: str,
+    reason: str,
+) -> None:
+    Opens.tried = 0
+    flext_service.answer = fault
+    with pytest.raises(getattr(flext_world.lib, ends)) as caught:
+        flext_world.get(serve(Opens, timeout={"read": 0.15}))
+    error: Any = caught.value
+    assert not isinstance(error, (Refused, PluginError))
+    assert (error.flext_call.attempt, error.flext_call.sent) == (2, True)
+    assert str(error.request.url) == f"{flext_service.url}/"
+    told = f"retry: attempt 2 of 3, after {reason}, was refused: service: opens: open"
+    assert notes(error) == [told]
+    while error is not None:
+        error = error.__cause__ or error.__context__
+        assert not isinstance(error, Refused)
+
+
+def test_a_refusal_after_an_answer_after_a_failure_is_the_callers(
+    flext_world: World, flext_service: LoopbackService, serve: Any
+) -> None:
+    Opens.tried = -1  # so that it opens at the third
+    after(flext_service, Answer(reset=True), Answer(503))
+    with pytest.raises(Refused) as caught:
+        flext_world.get(serve(Opens))
+    assert caught.value.sent is True
+    assert notes(caught.value) == ["retry: attempt 3 of 3, after read, status 503"]
+
+
+def test_a_first_refusal_was_preceded_by_nothing(
+    flext_world: World, flext_service: LoopbackService, serve: Any
+) -> None:
+    Opens.tried = 1
+    with pytest.raises(Refused) as caught:
+        flext_world.get(serve(Opens))
+    assert (caught.value.sent, flext_service.received) == (False, [])
 
 
 async def received(service: LoopbackService, count: int) -> None:
@@ -560,6 +609,33 @@ def test_an_operation_that_keeps_failing_is_tried_so_often_and_not_once_more_for
     assert (Directory.tried, len(flext_service.received)) == (3, 0)
     assert caught.value.__cause__ is not None
     assert notes(caught.value.__cause__) == ["retry: attempt 3 of 3, after connect, connect"]
+
+
+class Closes:
+    """Refuses operations from the second attempt on."""
+
+    stage = Stage.GUARD
+    tried = 0
+
+    @hookimpl
+    async def flext_operation(self, operation: Any, proceed: Any) -> object:
+        type(self).tried += 1
+        if type(self).tried > 1:
+            raise Refused("open")
+        return await proceed(operation)
+
+
+def test_a_refusal_of_an_operation_after_a_failure_is_a_note_on_the_failure(
+    flext_world: World, serve: Any
+) -> None:
+    Directory.tried, Directory.idempotent, Closes.tried = 0, True, 0
+    Directory.errors = [broken(Failure.CONNECT)]
+    with pytest.raises(PluginError) as caught:
+        flext_world.get(serve(Directory, Closes))
+    failed: Any = caught.value.__cause__
+    assert type(failed).__name__ == "Broken"
+    told = "retry: attempt 2 of 3, after connect, was refused: service: closes: open"
+    assert notes(failed) == [told]
 
 
 @pytest.mark.parametrize("error", [broken(Failure.CONNECT), broken(Failure.READ)])
