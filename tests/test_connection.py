@@ -783,7 +783,10 @@ def test_the_connection_knows_its_service_and_plugins(flext_service, flext_world
 
     flext_world.get(flext_world.serve(flext_service, Asks))
 
-    assert seen == [("asks", None, None), flext_world.asynchronous]
+    assert seen == [
+        ("asks", None, None, Stage.MESSAGE, False),
+        flext_world.asynchronous,
+    ]
 
 
 @pytest.mark.contract("one-instance-per-service")

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -155,16 +156,16 @@ def test_every_other_failure_on_the_wire_counts_unless_it_is_left_out() -> None:
 def test_a_busy_target_says_how_long_it_wants_to_be_left_alone(
     status: int, value: str | None, seconds: float | None
 ) -> None:
-    response = httpx.Response(status, headers={"Retry-After": value} if value else {})
+    response: Any = httpx.Response(status, headers={"Retry-After": value} if value else {})
     assert Judge(CircuitBreakerSettings()).answer(response).retry_after == seconds
 
 
 def test_it_may_say_it_with_a_date() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-    response = httpx.Response(503, headers={"Retry-After": date})
+    response: Any = httpx.Response(503, headers={"Retry-After": date})
     assert Judge(CircuitBreakerSettings()).answer(response).retry_after == pytest.approx(90, abs=10)
 
 
 def test_a_target_that_is_not_busy_says_nothing_of_the_kind() -> None:
-    response = httpx.Response(502, headers={"Retry-After": "7"})
+    response: Any = httpx.Response(502, headers={"Retry-After": "7"})
     assert Judge(CircuitBreakerSettings()).answer(response).retry_after is None

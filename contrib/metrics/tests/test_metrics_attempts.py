@@ -278,13 +278,14 @@ def test_a_sampled_trace_is_the_exemplar(flext_world: World, serve: Any, registr
 def test_an_exemplar_stays_in_its_bucket_for_a_second() -> None:
     now = 7.0
     chosen = Exemplars((0.1, 1.0), lambda: now)
-    request = httpx.Request(
+    request: Any = httpx.Request(
         "GET", "http://a", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
     )
     given = [chosen(seconds, request) is not None for seconds in (0.1, 0.05, 0.5, 0.6, 2.0, 3.0)]
     assert given == [True, False, True, False, True, False]
     now += 1.0
-    assert chosen(0.05, httpx.Request("GET", "http://a")) is None
+    unsampled: Any = httpx.Request("GET", "http://a")
+    assert chosen(0.05, unsampled) is None
     assert chosen(0.05, request) == {"trace_id": "a" * 32, "span_id": "b" * 16}
 
 
