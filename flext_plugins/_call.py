@@ -95,6 +95,8 @@ class Scope(NamedTuple):
     """`id`s of plugin instances that caused this exchange and so stay out of it."""
     work: Any = None
     """Inside an operation: what it is about."""
+    held: tuple[Any, ...] = ()
+    """A `Holding` for each permit that was taken in this context."""
 
 
 def restore(variable: ContextVar[Any], token: Token[Any]) -> None:

@@ -10,6 +10,7 @@ from flext_plugins._chain.singleflight import SingleFlight
 from flext_plugins._composition import Composition, compose
 from flext_plugins._connections.channels import Channels
 from flext_plugins._errors import ConfigError
+from flext_plugins._permits import KeyedPermits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ class Runtime:
     Attributes:
         channels: the open connections.
         singleflight: the work that callers share (`connection.once`).
+        permits: what callers wait for each other by (`connection.permit`).
         tls: TLS contexts, by what they were made of.
         credentials: the senders of credentials, by the service to which, of those composed so far.
     """
@@ -48,6 +50,7 @@ class Runtime:
         self.tls: dict[Any, Any] = {}
         self.credentials: dict[str, str] = {}
         self.singleflight = SingleFlight()
+        self.permits = KeyedPermits()
         self.channels = Channels(self, closed=closed)
 
     @property

@@ -100,5 +100,8 @@ class Wire(Protocol):
     def watch(self, response: Any, callback: BodyEnd) -> None:
         """Call `callback(error, bytes)` once, when the body has ended."""
 
+    def close_dropped(self) -> Awaitable[None]:
+        """Close the bodies that were collected before anybody closed them."""
+
     def aclose(self) -> Awaitable[None]:
         """Close the pool."""

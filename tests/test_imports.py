@@ -33,7 +33,7 @@ LAYERS = (
     | {"http", "redaction"},
     {"_call", "_service", "_wire"},
     {"_config"},
-    {"_deadline", "events"},
+    {"_deadline", "_permits", "_waiting", "events"},
     {"_chain"},
     {"_connections"},
     {"_composition"},

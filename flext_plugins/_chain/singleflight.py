@@ -6,15 +6,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from contextlib import suppress
 from contextvars import ContextVar
 from copy import copy
-from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 from flext_plugins._call import restore
 from flext_plugins._errors import DeadlineExceeded, FlextError
+from flext_plugins._waiting import Waker, waker
 
 Work: TypeAlias = Callable[[], Awaitable[Any]]
 _leading: ContextVar[tuple[Flight, ...]] = ContextVar("flext_plugins.leading", default=())
@@ -26,7 +24,7 @@ class Flight:
     """Work under way, led by one caller and awaited by others."""
 
     __slots__ = (
-        *("_landed", "_loop", "_wakers", "abandoned", "error", "loop_thread", "result"),
+        *("_landed", "_loop", "_waiters", "abandoned", "error", "loop_thread", "result"),
         "waits_for",
     )
 
@@ -40,24 +38,24 @@ class Flight:
         self._landed = False
         self.result: Any = None
         self.error: Exception | None = None
-        self._wakers: list[Callable[[], object]] = []
+        self._waiters: list[Waker] = []
 
     @property
     def is_lost(self) -> bool:
         """Whether nobody may ever end it: the leader's loop was left with the work pending."""
         return not self._landed and self._loop is not None and not self._loop.is_running()
 
-    def join(self, waker: Callable[[], object]) -> None:
-        """Have `waker` called at the end; that may be now, by a collected leader's `finally`."""
-        self._wakers.append(waker)
+    def join(self, waiter: Waker) -> None:
+        """Have `waiter` woken at the end; that may be now, by a collected leader's `finally`."""
+        self._waiters.append(waiter)
         if self._landed:
-            waker()
+            waiter.wake()
 
     def land(self) -> None:
         """Wake all who wait."""
         self._landed = True
-        for wake in self._wakers:
-            wake()
+        for each in self._waiters:
+            each.wake()
 
     def outcome(self) -> Any:
         """The result, or its error raised; each waiter gets a `FlextError` of its own."""
@@ -105,20 +103,20 @@ class SingleFlight:
                 flight = self._flying.get(key)
                 if flight is None or flight.is_lost:
                     flight = self._flying[key] = Flight(asynchronous=asynchronous)
-                    waker = None
+                    waiter = None
                 elif self._would_deadlock(flight, mine, None if asynchronous else here):
                     break
                 else:
-                    waker = _AsyncWaker() if asynchronous else _ThreadWaker()
-                    flight.join(waker.wake)
+                    waiter = waker(asynchronous=asynchronous)
+                    flight.join(waiter)
                     for own in mine:
                         own.waits_for.append(flight)
                     if not asynchronous:
                         self._blocked[here] = flight
-            if waker is None:
+            if waiter is None:
                 return await self._lead(key, flight, work)
             try:
-                while not await waker.wait(deadline) and not flight.is_lost:
+                while not await waiter.wait(_turn_of(deadline)) and not flight.is_lost:
                     pass
             finally:
                 with self._lock:
@@ -174,34 +172,3 @@ def _turn_of(deadline: float | None) -> float:
     if left <= 0:
         raise DeadlineExceeded("no time left, waiting for another caller's work")
     return min(left, LOOK)
-
-
-class _ThreadWaker:
-    def __init__(self) -> None:
-        self._event: SimpleQueue[None] = SimpleQueue()  # the collector may put while its owner gets
-        self.wake = partial(self._event.put, None)
-
-    async def wait(self, deadline: float | None) -> bool:
-        try:
-            self._event.get(timeout=_turn_of(deadline))
-        except Empty:
-            return False
-        return True
-
-
-class _AsyncWaker:
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
-
-    def wake(self) -> None:
-        with suppress(RuntimeError):  # the waiter's loop is closed: nobody waits there any more
-            self._loop.call_soon_threadsafe(self._event.set)
-
-    async def wait(self, deadline: float | None) -> bool:
-        seconds = _turn_of(deadline)
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._event.wait()
-        except TimeoutError:
-            return False

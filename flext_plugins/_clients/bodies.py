@@ -129,7 +129,7 @@ class Body(Watched):
             self._end(None, self._size)
         finally:
             if permit is not None:
-                permit.give_back()
+                permit.release()
 
     def __del__(self) -> None:
         if self._permit is not None:

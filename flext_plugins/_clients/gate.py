@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from abc import abstractmethod
 from collections import deque
 from contextlib import suppress
-from functools import partial
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins._call import late, least
-from flext_plugins._chain.drive import drive
 from flext_plugins._config.proxies import carrier, is_for_this_machine
 from flext_plugins._config.service_checks import by_proxy
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import ConfigError, Refused
 from flext_plugins._masking import Mask
+from flext_plugins._permits import Holding, Permits
 from flext_plugins._wire import Library, Messages, Wire
 from flext_plugins.http import Origin
 
@@ -34,44 +31,21 @@ MASK = "flext_plugins.mask"
 """The key in an error response's `extensions` under which its `Mask` stands."""
 
 
-class Gate:
+class Gate(Permits):
     """Admits so many exchanges at a time.
 
     Stands before a pool whose own queue is quadratic in those that wait: 1,000 waiting in httpcore
     take 37 s, behind a gate 2 s.
     """
 
-    def __init__(self, permits: int, *, asynchronous: bool) -> None:
-        self._slots: Any
-        self.leave: Callable[[], Any]
-        self.loop: asyncio.AbstractEventLoop | None = None
+    def __init__(self, capacity: int, *, asynchronous: bool) -> None:
+        super().__init__(capacity)
+        self.is_asynchronous = asynchronous
         self.dropped: deque[Callable[[], Any]] = deque()
         """Closes what was collected before anybody closed it."""
-        if asynchronous:
-            self.loop = asyncio.get_running_loop()
-            self._slots = asyncio.Semaphore(permits)
-            self.leave = self._slots.release
-        else:
-            self._slots = SimpleQueue()  # a tenth of what threading.Semaphore costs
-            for _ in range(permits):
-                self._slots.put(None)
-            self.leave = partial(self._slots.put, None)
-        self._asynchronous = asynchronous
-
-    def admits(self) -> bool:
-        """Take a permit if one is free now."""
-        if not self._asynchronous:
-            try:
-                self._slots.get_nowait()
-            except Empty:
-                return False
-            return True
-        if free := not self._slots.locked():
-            drive(self._slots.acquire())
-        return free
 
     async def enter(self, seconds: float | None, call: Call, full: type[Exception]) -> None:
-        """Take a permit, to be given back with `leave()`.
+        """Take a permit in one's turn.
 
         Raises:
             full: none was free for `seconds`.
@@ -80,12 +54,8 @@ class Gate:
         left = call.check("a free connection")
         wait = least(seconds, left)
         try:
-            if not self._asynchronous:
-                self._slots.get(timeout=wait)
-            elif not self.admits():
-                async with asyncio.timeout(wait):
-                    await self._slots.acquire()
-        except (Empty, TimeoutError):
+            await self.acquire(wait, asynchronous=self.is_asynchronous)
+        except TimeoutError:
             if left is not None and wait == left:
                 raise late(call, "a free connection") from None
             raise full(f"no connection was free for {seconds:g} s") from None
@@ -99,39 +69,23 @@ class Gate:
                     await closing
 
 
-class Permit:
-    """Admits one exchange until it is given back, which counts once, whoever does it."""
+class Permit(Holding):
+    """Admits one exchange."""
 
-    __slots__ = ("_gates",)
-
-    def __init__(self, gate: Gate) -> None:
-        self._gates = [gate]
-
-    def give_back(self) -> None:
-        """Let another exchange use the wire."""
-        try:
-            gate = self._gates.pop()  # atomic: two threads may close one body
-        except IndexError:
-            return
-        gate.leave()
+    __slots__ = ()
 
     def drop(self, body: Any) -> None:
-        """Give it back for a body that is being collected before anybody closed it.
+        """Put it back for a body that is being collected before anybody closed it.
 
         The collector strikes in any thread and under any lock, the pool's among them. So the body
-        is kept, and the next exchange that is admitted closes it.
+        is kept, and the next exchange that is admitted, or waits for a plugin's permit, closes it.
         """
         try:
-            gate = self._gates.pop()
+            gate: Any = self._permits.pop()
         except IndexError:
             return
-        if gate.loop is None:
-            gate.dropped.append(body.close)
-            gate.leave()
-        else:
-            gate.dropped.append(body.aclose)
-            with suppress(RuntimeError):  # the loop is closed
-                gate.loop.call_soon_threadsafe(gate.leave)
+        gate.dropped.append(body.aclose if gate.is_asynchronous else body.close)
+        gate.give()
 
 
 class GatedWire(Wire):
@@ -159,13 +113,16 @@ class GatedWire(Wire):
         self._stays = not service.allow_insecure and is_for_this_machine(service.base_url)
         self._gate = Gate(permits, asynchronous=asynchronous)
 
+    async def close_dropped(self) -> None:
+        await self._gate.close_dropped()
+
     @abstractmethod
     async def _dispatch(
         self, request: Any, call: Call, left: float | None, permit: Permit, *, own: bool
     ) -> Any:
         """Send an admitted request, each wait of `left` seconds at most.
 
-        The response's body ends with the call's deadline, and gives `permit` back.
+        The response's body ends with the call's deadline, and releases `permit`.
         """
 
     def _leaves_machine(self, proxy: SecretStr | None) -> bool:
@@ -195,7 +152,7 @@ class GatedWire(Wire):
     async def _admitted(self, request: Any, call: Call, *, own: bool) -> Any:
         if not self.messages.sendable(request):
             raise self._consumed()
-        if call.deadline is not None or not self._gate.admits():
+        if call.deadline is not None or not self._gate.take():
             await self._gate.enter(self.messages.pool_timeout(request), call, self._full)
         permit = Permit(self._gate)
         timed_out, response = self.library.timed_out, None
@@ -224,7 +181,7 @@ class GatedWire(Wire):
             return response
         except BaseException:
             if response is None:
-                permit.give_back()
+                permit.release()
             else:
                 await self.close(response)
             raise

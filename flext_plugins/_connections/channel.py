@@ -75,6 +75,11 @@ class Channel:
             wire = self.wires.setdefault(library.name, wire)
         return wire
 
+    async def tidy(self) -> None:
+        """Close the bodies that were dropped, so that those who watch them are told."""
+        for wire in list(self.wires.values()):
+            await wire.close_dropped()
+
     def chain(self, kind: str, absent: frozenset[int]) -> Inner:
         """The compiled onion without the plugins in `absent`."""
         chain = self._chains.get((kind, absent))
@@ -94,7 +99,8 @@ class Channel:
         ends_call: bool = True,
     ) -> Any:
         """Send a clone of `request` through the onion; its end is also the call's if it says so."""
-        current = Scope(call, wire, absent)
+        outer = scope.get()
+        current = Scope(call, wire, absent, None, outer.held if outer else ())
         token = scope.set(current)
         started, before = time.monotonic(), call._resends  # noqa: SLF001
         outcome: Outcome = "cancelled"
@@ -140,7 +146,9 @@ class Channel:
         outer = scope.get()
         call = outer.call if outer else new_call(self.service)
         wire = outer.wire if outer else None
-        current = Scope(call, wire, absent | (outer.absent if outer else frozenset()), work)
+        if outer:
+            absent |= outer.absent
+        current = Scope(call, wire, absent, work, outer.held if outer else ())
         token = scope.set(current)
         try:
             return await self.chain("operation", current.absent)(operation, current)

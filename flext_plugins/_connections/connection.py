@@ -15,6 +15,7 @@ from flext_plugins._chain.transformation import Blamed
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
 from flext_plugins._messages import Failure, Sent
+from flext_plugins._permits import Permit, hold
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
@@ -149,6 +150,42 @@ class Connection:
             full_key, work, asynchronous=self.asynchronous, deadline=call.deadline if call else None
         )
         return result
+
+    def permit(
+        self,
+        key: Hashable,
+        capacity: int,
+        queue: int | None = None,
+        timeout: float | None = None,
+        *,
+        shared: bool = False,
+    ) -> Permit:
+        """A permit to go on, of which `capacity` are held at a time, in threads and event loops.
+
+        `async with` it, or `await` it and call its `release()`. Who comes first is first. A call
+        that holds one of `key` gets it again without counting, in its own context.
+
+        Args:
+            key: belongs to this plugin instance, and so to one service.
+            capacity: the same each time that `key` is used.
+            queue: refuses who finds none free and so many waiting.
+            timeout: seconds to wait; then it refuses.
+            shared: whether all instances of the plugin's class in the host share `key`.
+
+        Raises:
+            Refused: while awaited; the message says why.
+            DeadlineExceeded: while awaited; the call's deadline passed.
+            PluginError: `key` has another capacity.
+        """
+        channel, plugin = self._channel, self._layer.plugin
+        full_key = (type(plugin) if shared else id(plugin), key)
+        permits = channel.runtime.permits.of(full_key, capacity)
+        waiting_for = f"{self._layer.name}'s permit"
+        return Permit(
+            lambda: hold(
+                permits, queue, timeout, waiting_for, channel.tidy, asynchronous=self.asynchronous
+            )
+        )
 
     async def request(
         self,

@@ -717,7 +717,7 @@ CANCELLATIONS = [
     Mutant(
         "cancellation-unwinds",
         f"{GATE}::GatedWire._admitted",
-        "permit.give_back()",
+        "permit.release()",
         "pass",
         "unwinds_every_layer",
     ),
@@ -904,7 +904,7 @@ BODY = [
     Mutant(
         "permit-comes-back",
         f"{RAW}::Reader.close",
-        "self._permit.give_back()",
+        "self._permit.release()",
         "pass",
         "collected",
     ),

@@ -109,7 +109,7 @@ class Reader(io.BufferedIOBase):
         try:
             self._file.close()
         finally:
-            self._permit.give_back()
+            self._permit.release()
             super().close()
 
 
@@ -264,7 +264,7 @@ class Raw(Watched, HTTPResponse):
         """Give `permit` back when the body is over, closed or collected."""
         self.dropped = dropped
         if getattr(self._fp, "fp", None) is None:  # nothing is left on a connection
-            permit.give_back()
+            permit.release()
         else:
             reader = self.reader = Reader(self._fp.fp, permit, limit, chunked=self.chunked)
             self._fp.fp = reader
