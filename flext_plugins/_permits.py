@@ -29,6 +29,10 @@ class LineFull(Exception):
     """So many wait already that another may not."""
 
 
+async def _nothing() -> None:
+    pass
+
+
 class Permits:
     """Lets `capacity` callers go on at a time, in threads and event loops; others stand in line.
 
@@ -75,7 +79,7 @@ class Permits:
         queue: int | None = None,
         *,
         asynchronous: bool,
-        tidy: Callable[[], Awaitable[None]] | None = None,
+        tidy: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
         """Take a permit in one's turn.
 
@@ -83,7 +87,7 @@ class Permits:
             seconds: to wait at most.
             queue: so many may wait.
             asynchronous: whether this runs in an event loop.
-            tidy: frees what nobody uses any more; awaited before each wait.
+            tidy: frees what nobody uses any more; awaited now and again while there is none free.
 
         Raises:
             LineFull: none is free, and `queue` callers wait already.
@@ -91,6 +95,7 @@ class Permits:
         """
         if self.take():
             return
+        await tidy()
         until = None if seconds is None else time.monotonic() + seconds
         me = waker(asynchronous=asynchronous)
         try:
@@ -99,10 +104,9 @@ class Permits:
                 left = GRACE if until is None else min(GRACE, until - time.monotonic())
                 if left <= 0:
                     raise TimeoutError
-                if tidy is not None:
-                    await tidy()
                 if not await me.wait(left) or me in self._late:
                     self._look_around(me)
+                    await tidy()
         except BaseException:
             self._leave(me)
             raise
@@ -327,7 +331,7 @@ async def hold(
         queue: so many may wait; any number by default.
         seconds: to wait at most.
         waiting_for: what the error says was waited for.
-        tidy: frees what nobody uses any more; awaited before each wait.
+        tidy: as for `Permits.acquire`.
         asynchronous: whether this runs in an event loop.
 
     Raises:

@@ -100,8 +100,12 @@ class Wire(Protocol):
     def watch(self, response: Any, callback: BodyEnd) -> None:
         """Call `callback(error, bytes)` once, when the body has ended."""
 
+    @property
+    def has_dropped(self) -> bool:
+        """Whether there are bodies that were collected before anybody closed them."""
+
     def close_dropped(self) -> Awaitable[None]:
-        """Close the bodies that were collected before anybody closed them."""
+        """Close those bodies."""
 
     def aclose(self) -> Awaitable[None]:
         """Close the pool."""

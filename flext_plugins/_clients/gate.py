@@ -113,6 +113,10 @@ class GatedWire(Wire):
         self._stays = not service.allow_insecure and is_for_this_machine(service.base_url)
         self._gate = Gate(permits, asynchronous=asynchronous)
 
+    @property
+    def has_dropped(self) -> bool:
+        return bool(self._gate.dropped)
+
     async def close_dropped(self) -> None:
         await self._gate.close_dropped()
 

@@ -75,10 +75,15 @@ class Channel:
             wire = self.wires.setdefault(library.name, wire)
         return wire
 
-    async def tidy(self) -> None:
-        """Close the bodies that were dropped, so that those who watch them are told."""
-        for wire in list(self.wires.values()):
-            await wire.close_dropped()
+    @property
+    def has_dropped(self) -> bool:
+        """Whether there are bodies that were collected before anybody closed them."""
+        return any(each.has_dropped for each in list(self.wires.values()))
+
+    async def close_dropped(self) -> None:
+        """Close those bodies, so that who watches them is told."""
+        for each in list(self.wires.values()):
+            await each.close_dropped()
 
     def chain(self, kind: str, absent: frozenset[int]) -> Inner:
         """The compiled onion without the plugins in `absent`."""

@@ -74,6 +74,21 @@ class Channels:
                 channels = self._loops.setdefault(loop, {})
         return channels
 
+    async def tidy(self, *, asynchronous: bool) -> None:
+        """Close the bodies that were dropped, here and in loops that run elsewhere.
+
+        Those who watch them may hold what the caller waits for.
+        """
+        here = asyncio.get_running_loop() if asynchronous else None
+        for channel in list(self._sync.values()):
+            await channel.close_dropped()
+        for loop, channels in list(self._loops.items()):
+            for channel in [each for each in list(channels.values()) if each.has_dropped]:
+                if loop is here:
+                    await channel.close_dropped()
+                elif loop.is_running():
+                    asyncio.run_coroutine_threadsafe(channel.close_dropped(), loop)
+
     def _close_sync(self) -> list[Exception]:
         """Admit nobody any more, and close the sync channels."""
         with self._lock:

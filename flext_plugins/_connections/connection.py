@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import time
 from contextlib import nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from flext_plugins._call import Call, new_call, restore, scope
@@ -177,15 +178,15 @@ class Connection:
             DeadlineExceeded: while awaited; the call's deadline passed.
             PluginError: `key` has another capacity.
         """
-        channel, plugin = self._channel, self._layer.plugin
+        runtime, plugin = self._channel.runtime, self._layer.plugin
         full_key = (type(plugin) if shared else id(plugin), key)
-        permits = channel.runtime.permits.of(full_key, capacity)
-        waiting_for = f"{self._layer.name}'s permit"
-        return Permit(
-            lambda: hold(
-                permits, queue, timeout, waiting_for, channel.tidy, asynchronous=self.asynchronous
-            )
+        permits = runtime.permits.of(full_key, capacity)
+        waiting_for, asynchronous = f"{self._layer.name}'s permit", self.asynchronous
+        tidy = partial(runtime.channels.tidy, asynchronous=asynchronous)
+        acquire = partial(
+            hold, permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous
         )
+        return Permit(acquire)
 
     async def request(
         self,
