@@ -12,6 +12,7 @@
 #   _connections            open connections (channels), and what plugins are handed of them
 #   _chain                  plugins in their places -> one callable, awaited or driven
 #   _deadline, events       what ends in time, and what is told
+#   _permits, _waiting      who may go on, and waiting for other callers
 #   _config                 settings: their shape, files and variables, secrets, what is wrong
 #   _call, _service, _wire  a call, a service, and what the core needs of a client library
 #   _discovery, _messages, _masking, _logging, redaction, http, _errors    what everybody uses
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     )
     from ._host import Host
     from ._messages import Failure, Request, Response
+    from ._permits import Permit
     from ._service import Operation, Service
     from ._service_errors import raise_for_status
 
@@ -65,6 +67,7 @@ _HOMES = {
     ),
     "_host": ("Host",),
     "_messages": ("Failure", "Request", "Response"),
+    "_permits": ("Permit",),
     "_service": ("Operation", "Service"),
     "_service_errors": ("raise_for_status",),
 }
@@ -81,6 +84,7 @@ __all__ = [
     "HostConfig",
     "InstalledPlugin",
     "Operation",
+    "Permit",
     "PluginConflict",
     "PluginError",
     "PluginIncompatible",

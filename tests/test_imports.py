@@ -56,6 +56,7 @@ PUBLIC = [
     "HostConfig",
     "InstalledPlugin",
     "Operation",
+    "Permit",
     "PluginConflict",
     "PluginError",
     "PluginIncompatible",

@@ -959,6 +959,78 @@ def test_what_a_call_holds_is_held_in_its_own_context_only(flext_service, flext_
     assert_all_back(host)
 
 
+# what else a hook may await
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by perform", "by itself"])
+@pytest.mark.contract("deadline-covers-the-call")
+def test_a_wait_of_asyncios_own_ends_with_the_deadline_if_the_call_is_told_of_it(
+    flext_service, flext_async_world, told
+):
+    class Waits:
+        @hookimpl
+        async def flext_request(self, request, connection):
+            lock = asyncio.Lock()
+            await lock.acquire()
+            asyncio.get_running_loop().call_later(0.4, lock.release)
+            if told:
+                await connection.perform(Operation("own", "lock", "here"), lock.acquire)
+            else:
+                await lock.acquire()
+
+    host = flext_async_world.serve(flext_service, Waits)
+    began = time.monotonic()
+    with options(deadline=0.05), pytest.raises(DeadlineExceeded):
+        flext_async_world.get(host)
+    assert (time.monotonic() - began < 0.4) is told
+    assert flext_service.received == []
+
+
+@pytest.mark.contract("cancellation-unwinds")
+def test_a_cancellation_ends_a_wait_of_asyncios_own(flext_service, flext_async_world):
+    world, ended = flext_async_world, []
+
+    class Waits:
+        @hookimpl
+        async def flext_request(self, request, connection):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append(connection.call)
+
+    host = world.serve(flext_service, Waits)
+
+    async def scenario():
+        async with world.aconnect(host) as client:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.get("/")
+
+    world.run(scenario)
+    assert len(ended) == 1
+
+
+@pytest.mark.contract("sync-awaits-the-connection-only")
+def test_a_lock_of_asyncios_serves_one_event_loop_and_no_thread(flext_service, flext_world):
+    class Locks:
+        lock = asyncio.Lock()
+
+        @hookimpl
+        async def flext_request(self, request, connection):
+            async with self.lock:
+                await connection.sleep(0.05)
+
+    host = flext_world.serve(flext_service, Locks)
+    came = flext_world.all([flext_world.sender(host, "GET", "/")] * 2)
+    if flext_world.asynchronous:
+        with World("httpx async") as second:
+            came = second.all([second.sender(host, "GET", "/")] * 2)
+            second.run(host.aclose)
+    failed = [each for each in came if isinstance(each, PluginError)]
+    assert len(failed) == 1
+    assert failed[0].plugin == "locks"
+
+
 # forks
 
 

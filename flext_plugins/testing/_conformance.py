@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import pytest
 
 from flext_plugins._errors import FlextError, PluginError
-from flext_plugins.testing._rig import PATIENCE, STEPS, TICK, Interrupted, Rig, kind_of, outcome
+from flext_plugins.testing._rig import (
+    PATIENCE,
+    STEPS,
+    TICK,
+    Interrupted,
+    Outcome,
+    Rig,
+    kind_of,
+    outcome,
+)
 from flext_plugins.testing._service import Answer, Received, echo
 from flext_plugins.testing._source import client_imports, file_of, open_secrets
 from flext_plugins.testing._trace import difference, plain, traced
@@ -33,6 +42,8 @@ if TYPE_CHECKING:
 THREADS, TASKS = 16, 200
 HANGS = 20.0
 """Seconds after which callers who started at once are given up."""
+RECOVERY = 3.0
+"""Seconds after which a plugin that has to recover, as a rate limiter has, lets callers through."""
 BLOCKED = 0.05
 """Seconds that an event loop may stand still."""
 ANY = "any world"
@@ -223,6 +234,27 @@ class PluginConformance:
                     if others := {*re.findall(r"caller-(\d+)", text)} - {str(number)}:
                         seen = f"caller {number} got what is caller {others.pop()}'s: {text}"
                         self._breaks(rule, world, seen)
+
+    @in_each_world
+    def test_callers_who_give_up_waiting_leave_nothing_behind(self, world: str) -> None:
+        """Callers who wait for others may be cancelled, or come too late: the next gets through."""
+        rule = "callers who give up while they wait for each other leave nothing behind"
+        count = TASKS if world in ASYNC else THREADS
+        with self._rig(world) as rig:
+            before = rig.send()
+            for _ in range(3):
+                rig.abandoned(count)
+            rig.service.answer = echo
+            until = time.monotonic() + RECOVERY
+            while True:
+                (came,) = self._crowd(rig, rule, 1)
+                after = Outcome(error=came) if isinstance(came, Exception) else outcome(came)
+                if (before.status, type(before.error)) == (after.status, type(after.error)):
+                    break
+                if time.monotonic() > until:
+                    seen = f"{before} before {count} callers gave up at once, now {after}"
+                    self._breaks(rule, world, seen)
+                time.sleep(BLOCKED)
 
     def _crowd(self, rig: Rig, rule: str, count: int) -> list[Any]:
         """The outcomes of `count` callers who start at once; each is named in all that it sends."""

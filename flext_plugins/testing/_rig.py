@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flext_plugins._call import options
 from flext_plugins._errors import FlextError
 from flext_plugins._service import Operation
 from flext_plugins.events import CallFinished, HopFinished
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0
 """Seconds for what should take a moment."""
+HURRY = 0.05
+"""Seconds after which callers who wait give up."""
 TICK = 0.001
 """Seconds between two looks at whether an event loop still runs."""
 
@@ -252,6 +255,27 @@ class Rig:
 
         came = self._came_of(cancel)
         return None if ended else came
+
+    def abandoned(self, count: int) -> None:
+        """So many requests at once, all given up: cancelled, or ended by their deadline if sync."""
+        self.service.answer = Answer(delay=PATIENCE if self.world.asynchronous else 2 * HURRY)
+        send = self.world.sender(self.host, "GET", "/abandoned")
+
+        def hurry() -> None:
+            with options(deadline=HURRY), suppress(Exception):
+                send()
+
+        async def cancel() -> None:
+            tasks = [asyncio.ensure_future(send()) for _ in range(count)]
+            await asyncio.wait(tasks, timeout=HURRY)  # those who can are being answered by now
+            for each in tasks:
+                each.cancel()
+            await asyncio.wait(tasks)
+
+        if self.world.asynchronous:
+            self.world.run(cancel)
+        else:
+            self.world.all([hurry] * count)
 
     def end(self) -> None:
         """Close everything.

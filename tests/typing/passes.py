@@ -14,6 +14,7 @@ from flext_plugins import (
     Connection,
     Host,
     Operation,
+    Permit,
     Refused,
     Request,
     Response,
@@ -84,6 +85,22 @@ class Async:
     @hookimpl
     async def flext_response(self, response: Response, connection: Connection) -> Response:
         await connection.read(response)
+        return response
+
+
+class Waits:
+    """A permit is entered, or awaited and released."""
+
+    @hookimpl
+    async def flext_exchange(
+        self, request: Request, send: Send, connection: Connection
+    ) -> Response:
+        async with connection.permit("one", 1) as entered:
+            assert_type(entered, Permit)
+        permit = await connection.permit(("one", 2), 1, queue=3, timeout=0.5, shared=True)
+        assert_type(permit, Permit)
+        response = await send(request)
+        connection.watch(response, lambda *_: permit.release())
         return response
 
 
