@@ -27,6 +27,7 @@ from flext_plugins import (
     hookimpl,
     options,
 )
+from flext_plugins._permits import Holding, Permits
 from flext_plugins.testing import Answer, World
 
 
@@ -653,6 +654,35 @@ async def test_the_collector_may_strike_while_permits_are_dealt_out(flext_servic
 
 
 @pytest.mark.contract("permit-comes-back-once")
+def test_who_deals_them_out_looks_again_for_what_came_back_meanwhile():
+    """Or the next in line would not be told."""
+
+    class Waits:
+        loop, is_away, is_here, is_lost = None, False, False, False
+        wake = print
+
+    class Struck:
+        """A lock: the collector strikes at the last moment before it is let go."""
+
+        def __init__(self, lock):
+            self.acquire, self.let_go = lock.acquire, lock.release
+
+        def release(self):
+            struck, holdings[:] = [*holdings], []
+            for each in struck:
+                each.release()
+            self.let_go()
+
+    permits = Permits(3)
+    holdings = [Holding(permits) for _ in range(3) if permits.take()]
+    for _ in range(3):
+        permits._join(Waits(), None)
+    permits._lock = Struck(permits._lock)
+    holdings.pop().release()
+    assert len(permits._granted) == 3
+
+
+@pytest.mark.contract("permit-comes-back-once")
 async def test_a_permit_is_awaited_once_and_not_released_before(flext_service, flext_world):
     connection = await lent(flext_world, flext_world.serve(flext_service, Lends))
     permit = connection.permit("key", 1)
@@ -778,6 +808,35 @@ def test_who_does_not_take_what_it_was_granted_is_passed_over(flext_service, fle
 
 
 @pytest.mark.contract("permit-passes-over")
+def test_who_was_passed_over_keeps_its_place(flext_service):
+    """Those behind it get the permits while its loop stands still, and no more of them after it."""
+    order = []
+
+    async def ask(name):
+        connection = await host.aresource("service", Connection)
+        async with connection.permit("key", 1):
+            order.append(name)
+            await connection.run(goes_on.wait, 10)
+
+    with World("httpx sync") as world, loop_in_a_thread() as one, loop_in_a_thread() as two:
+        host, goes_on = world.serve(flext_service, Lends), threading.Event()
+        sync = host.resource("service", Connection)
+        first = sync.drive(_taken(sync))
+        waits = []
+        for number, (loop, name) in enumerate([(one, "still"), (two, "a"), (two, "b")]):
+            waits.append(asyncio.run_coroutine_threadsafe(ask(name), loop))
+            until(are_in_line(host, number + 1))
+        one.call_soon_threadsafe(time.sleep, 2.5)
+        first.release()
+        until(lambda: order == ["a"])
+        time.sleep(1.5)  # it is heard of again
+        goes_on.set()
+        for each in waits:
+            each.result(10)
+        assert order == ["a", "still", "b"]
+
+
+@pytest.mark.contract("permit-comes-back-once")
 def test_a_permit_held_in_a_loop_that_was_closed_comes_back(flext_service, flext_world):
     """Although what holds it is never collected."""
     host, kept = flext_world.serve(flext_service, Lends), []
@@ -816,7 +875,7 @@ def test_a_sync_caller_is_refused_on_the_thread_of_the_loop_that_holds_all(
         sync.drive(_taken(sync, "key", 2)).release()  # one was free
         second = await _taken(connection, "key", 2)
         with pytest.raises(Refused, match="which waiting would stop"):
-            sync.drive(_taken(sync, "key", 2))
+            sync.drive(_taken(sync, "key", 2, timeout=2))
         first.release()
         sync.drive(_taken(sync, "key", 2)).release()
         second.release()
@@ -1040,7 +1099,7 @@ def test_a_lock_of_asyncios_serves_one_event_loop_and_no_thread(flext_service, f
 def test_a_forked_child_has_all_permits(flext_service):
     """Although one was held at the time of the fork, and somebody waited, and dealt them out."""
     with World("httpx sync") as world:
-        host = world.serve(flext_service, bulkhead(1, timeout=5))
+        host = world.serve(flext_service, bulkhead(1, timeout=5, shared=True))
         flext_service.answer = lambda received: Answer(delay=0.3 * (received.path == "/slow"))
         slow = threading.Thread(target=world.sender(host, "GET", "/slow"))
         slow.start()

@@ -13,6 +13,7 @@ CHAIN, SMALL_HOOKS = "_chain/__init__.py", "_chain/small_hooks.py"
 DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
 COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
+CHANNELS, PERMITS_OF, WAITING = "_connections/channels.py", "_permits.py", "_waiting.py"
 RUNTIME, MASKING = "_runtime.py", "_masking.py"
 SECRETS, LOGGING = "_config/secrets.py", "_logging.py"
 SERVICE_ERRORS = "_service_errors.py"
@@ -1039,6 +1040,213 @@ ONCE = [
     ),
 ]
 
+PERMITS = [
+    Mutant("permit-bounds", f"{PERMITS_OF}::Permits.take", "self._free.pop()", "pass", "capacity"),
+    Mutant(
+        "permit-bounds",
+        f"{PERMITS_OF}::Holding.release",
+        "permits = self._permits.pop()",
+        "permits = self._permits[0]; permits.give()",
+        "exceed_the_capacity",
+    ),
+    Mutant(
+        "permit-key",
+        f"{CONNECTION}::Connection.permit",
+        "type(plugin) if shared else id(plugin)",
+        "type(plugin)",
+        "instance_or_if_shared",
+    ),
+    Mutant(
+        "permit-key",
+        f"{CONNECTION}::Connection.permit",
+        "type(plugin) if shared else id(plugin)",
+        "id(plugin)",
+        "instance_or_if_shared",
+    ),
+    Mutant(
+        "permit-key",
+        f"{PERMITS_OF}::KeyedPermits.of",
+        "if permits.capacity != capacity:",
+        "if False:",
+        "another_capacity",
+    ),
+    Mutant(
+        "permit-key",
+        f"{PERMITS_OF}::KeyedPermits.__init__",
+        "deque(maxlen=REMEMBERED)",
+        "deque()",
+        "forgotten",
+    ),
+    Mutant(
+        "permit-in-turn",
+        f"{PERMITS_OF}::Permits.take",
+        "if self._line:",
+        "if False:",
+        "asks_again|starves",
+    ),
+    Mutant(
+        "permit-in-turn",
+        f"{PERMITS_OF}::Permits._grant",
+        "(each for each in self._line if self._hears(each))",
+        "(each for each in reversed(self._line) if self._hears(each))",
+        "first",
+    ),
+    Mutant(
+        "permit-refuses",
+        f"{PERMITS_OF}::Permits._join",
+        "raise LineFull",
+        "pass",
+        "queue_allows",
+    ),
+    Mutant(
+        "permit-refuses",
+        f"{PERMITS_OF}::hold",
+        "wait = least(seconds, left)",
+        "wait = seconds",
+        "deadline",
+    ),
+    Mutant(
+        "permit-refuses",
+        f"{PERMITS_OF}::hold",
+        "current is not None and left is not None and (wait == left)",
+        "False",
+        "deadline",
+    ),
+    Mutant(
+        "permit-comes-back-once",
+        f"{PERMITS_OF}::Holding.release",
+        "permits = self._permits.pop()",
+        "permits = self._permits[0]",
+        "however_often",
+    ),
+    Mutant(
+        "permit-comes-back-once",
+        f"{PERMITS_OF}::Permit.__del__",
+        "self._holding.release()",
+        "pass",
+        "dropped_comes_back",
+    ),
+    Mutant(
+        "permit-comes-back-once",
+        f"{PERMITS_OF}::Permits._settle",
+        "self._lock.acquire(blocking=False)",
+        "self._lock.acquire(timeout=1) or self._lock.acquire(timeout=60)",
+        "collector_may_strike",
+    ),
+    Mutant(
+        "permit-comes-back-once",
+        f"{PERMITS_OF}::Permits._settle",
+        "while not self._is_settled and self._lock.acquire(blocking=False):",
+        "if self._lock.acquire(blocking=False):",
+        "looks_again",
+    ),
+    Mutant(
+        "permit-comes-back-once",
+        f"{PERMITS_OF}::Permits._take_back",
+        "each.release()",
+        "pass",
+        "was_closed",
+    ),
+    Mutant(
+        "permit-comes-back-once",
+        f"{CHANNELS}::Channels.tidy",
+        "for channel in list(self._sync.values()):",
+        "for channel in []:",
+        "nobody_closes",
+    ),
+    Mutant(
+        "permit-comes-back-once",
+        f"{CHANNELS}::Channels.tidy",
+        "asyncio.run_coroutine_threadsafe(channel.close_dropped(), loop)",
+        "pass",
+        "another_thread_or_loop",
+    ),
+    Mutant(
+        "permit-waiters-may-leave",
+        f"{PERMITS_OF}::Permits.acquire",
+        "self._leave(me)",
+        "pass",
+        "cancelled|too_long",
+    ),
+    Mutant(
+        "permit-waiters-may-leave",
+        f"{PERMITS_OF}::Permits._strike_out",
+        "self._free.append(None)",
+        "pass",
+        "while_it_is_cancelled",
+    ),
+    Mutant(
+        "permit-passes-over",
+        f"{PERMITS_OF}::Permits._settle",
+        "if self._granted:",
+        "if False:",
+        "passed_over",
+    ),
+    Mutant(
+        "permit-passes-over",
+        f"{PERMITS_OF}::Permits._hears",
+        "each not in self._late",
+        "True",
+        "passed_over",
+    ),
+    Mutant(
+        "permit-passes-over",
+        f"{PERMITS_OF}::Permits._pass_over",
+        "self._line.move_to_end(one)",
+        "pass",
+        "keeps_its_place",
+    ),
+    Mutant(
+        "permit-never-deadlocks",
+        f"{PERMITS_OF}::hold",
+        "permits.are_all_in(loop)",
+        "False",
+        "holds_all",
+    ),
+    Mutant(
+        "permit-never-deadlocks",
+        f"{WAITING}::AsyncWaker.is_away",
+        "self.loop in _standing",
+        "False",
+        "behind_the_loop",
+    ),
+    Mutant(
+        "permit-never-deadlocks",
+        f"{PERMITS_OF}::hold",
+        "any((each.is_of(permits) for each in current.held))",
+        "False",
+        "gets_it_again",
+    ),
+    Mutant(
+        "permit-never-deadlocks",
+        f"{CHANNEL}::Channel.exchange",
+        "outer.held if outer else ()",
+        "()",
+        "gets_it_again",
+    ),
+    Mutant(
+        "permit-never-deadlocks",
+        f"{CHANNEL}::Channel.operate",
+        "outer.held if outer else ()",
+        "()",
+        "gets_it_again",
+    ),
+    Mutant(
+        "permit-never-deadlocks",
+        f"{CHANNEL}::Channel.exchange",
+        "restore(scope, token)",
+        "pass",
+        "not_for_the_next_call",
+    ),
+    Mutant(
+        "fork-starts-afresh",
+        f"{RUNTIME}::Runtime.renew",
+        "self.permits = KeyedPermits()",
+        "self.permits = getattr(self, 'permits', None) or KeyedPermits()",
+        "all_permits",
+    ),
+]
+
 OTHER_SERVICES = [
     Mutant(
         "no-part-in-its-own",
@@ -1080,5 +1288,5 @@ CALL = [
 
 MUTANTS = [
     *(*REQUEST, *PREPARED_REQUESTS, *ORDER, *FAILURE, *REFUSAL, *OBSERVER, *CANCELLATIONS),
-    *(*DEADLINE, *BODY, *OPENING, *LIFETIMES, *ONCE, *OTHER_SERVICES, *CALL),
+    *(*DEADLINE, *BODY, *OPENING, *LIFETIMES, *ONCE, *PERMITS, *OTHER_SERVICES, *CALL),
 ]

@@ -100,7 +100,7 @@ class Waits:
         permit = await connection.permit(("one", 2), 1, queue=3, timeout=0.5, shared=True)
         assert_type(permit, Permit)
         response = await send(request)
-        connection.watch(response, lambda *_: permit.release())
+        connection.watch(response, lambda error, size: permit.release())
         return response
 
 
