@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
@@ -87,6 +88,15 @@ class Crowd:
         finally:
             with self.lock:
                 self.inside -= 1
+
+
+class Waits:
+    """One who waits, at the first look."""
+
+    loop, is_away, is_here, is_lost = None, False, False, False
+
+    def wake(self):
+        pass
 
 
 def permits_of(host):
@@ -406,6 +416,16 @@ def test_nobody_starves_in_a_crowd_that_comes_again_and_again(flext_service):
         assert min(turns.values()) >= 30, turns  # of a hundred, if none were ever late
 
 
+@pytest.mark.contract("permit-in-turn")
+def test_a_newcomer_gets_nothing_that_is_about_to_be_dealt_out():
+    permits = Permits(1)
+    assert permits.take()
+    permits._join(Waits(), None)
+    with permits._lock:
+        permits.give()
+        assert not permits.take()
+
+
 # refusals and deadlines
 
 
@@ -598,26 +618,28 @@ async def test_a_body_that_nobody_closes_gives_it_back_when_it_is_collected(
 
 @pytest.mark.contract("permit-comes-back-once")
 @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-@pytest.mark.parametrize("drops", ["httpx sync", "httpx async"])
+@pytest.mark.parametrize("drops", ["sync", "async"])
 def test_so_does_one_that_was_dropped_in_another_thread_or_loop(flext_service, flext_world, drops):
     """Where nobody may ever send again."""
     flext_service.answer = Answer(body=b"x" * 300_000)
     host = flext_world.serve(flext_service, bulkhead(1, body=True, timeout=10))
 
-    async def drop(world):
-        connect = world.aconnect if world.asynchronous else world.connect
-        client = connect(host)
-        client = await client if world.asynchronous else client
-        sent = client.send(client.build_request("GET", "/"), stream=True)
-        response = await sent if world.asynchronous else sent
-        del response, sent
-        gc.collect()
+    def request():
+        return httpx.Request("GET", flext_service.url)
 
-    with loop_in_a_thread() as loop, World("httpx sync") as sync:
-        if drops == "httpx sync":
-            sync.run(lambda: drop(sync))
+    def drop():
+        host.transport("service", httpx.BaseTransport).handle_request(request())
+
+    async def adrop():
+        transport = host.transport("service", httpx.AsyncBaseTransport)
+        await transport.handle_async_request(request())
+
+    with loop_in_a_thread() as loop:
+        if drops == "sync":
+            drop()
         else:
-            asyncio.run_coroutine_threadsafe(drop(World(drops)), loop).result(10)
+            asyncio.run_coroutine_threadsafe(adrop(), loop).result(10)
+        assert not permits_of(host)._free
         assert flext_world.get(host).status_code == 200
         asyncio.run_coroutine_threadsafe(host.aclose(), loop).result(10)
 
@@ -639,27 +661,30 @@ async def test_a_permit_that_is_dropped_comes_back(flext_service, flext_world, c
 
 
 @pytest.mark.contract("permit-comes-back-once")
-async def test_the_collector_may_strike_while_permits_are_dealt_out(flext_service, flext_world):
-    """It runs in any thread, under any lock: here in one that is dealing them out."""
+def test_the_collector_waits_for_nobody(flext_service, flext_world):
+    """It strikes in any thread and under any lock, here under that of who deals permits out."""
     host = flext_world.serve(flext_service, Lends)
-    connection = await lent(flext_world, host)
-    permit = await connection.permit("key", 1)
-    permits = permits_of(host)
-    with permits._lock:
-        del permit
-        gc.collect()
-    async with connection.permit("key", 1, timeout=5):
-        pass
+
+    async def ask(**limits):
+        return await _taken(await lent(flext_world, host), "key", 1, **limits)
+
+    permit = flext_world.run(ask)
+    with ThreadPoolExecutor(1) as pool:
+        sync = host.resource("service", Connection)
+        waiter = pool.submit(lambda: sync.drive(_taken(sync)))
+        until(are_in_line(host, 1))
+        with permits_of(host)._lock:
+            began = time.monotonic()
+            del permit
+            gc.collect()
+            assert time.monotonic() - began < 0.9
+        waiter.result(10).release()
     assert_all_back(host)
 
 
 @pytest.mark.contract("permit-comes-back-once")
 def test_who_deals_them_out_looks_again_for_what_came_back_meanwhile():
     """Or the next in line would not be told."""
-
-    class Waits:
-        loop, is_away, is_here, is_lost = None, False, False, False
-        wake = print
 
     class Struck:
         """A lock: the collector strikes at the last moment before it is let go."""

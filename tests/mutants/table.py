@@ -1082,7 +1082,7 @@ PERMITS = [
         f"{PERMITS_OF}::Permits.take",
         "if self._line:",
         "if False:",
-        "asks_again|starves",
+        "newcomer",
     ),
     Mutant(
         "permit-in-turn",
@@ -1131,7 +1131,7 @@ PERMITS = [
         f"{PERMITS_OF}::Permits._settle",
         "self._lock.acquire(blocking=False)",
         "self._lock.acquire(timeout=1) or self._lock.acquire(timeout=60)",
-        "collector_may_strike",
+        "waits_for_nobody",
     ),
     Mutant(
         "permit-comes-back-once",
