@@ -351,7 +351,8 @@ async def hold(
     try:
         await permits.acquire(wait, queue, asynchronous=asynchronous, tidy=tidy)
     except LineFull:
-        raise Refused(f"{taken}, and {queue} callers wait already" if queue else taken) from None
+        waiting = f"{queue} callers wait already" if queue else "nobody may wait for one"
+        raise Refused(f"{taken}, and {waiting}") from None
     except TimeoutError:
         if current is not None and left is not None and wait == left:
             raise late(current.call, waiting_for) from None

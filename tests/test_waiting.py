@@ -432,7 +432,7 @@ def test_a_newcomer_gets_nothing_that_is_about_to_be_dealt_out():
 @pytest.mark.parametrize(
     ("limits", "said"),
     [
-        ({"queue": 0}, "all 2 permits are taken"),
+        ({"queue": 0}, "all 2 permits are taken, and nobody may wait for one"),
         ({"timeout": 0.05}, "all 2 permits are taken, and none came back for 0.05 s"),
         ({"timeout": 0}, "all 2 permits are taken, and none came back for 0 s"),
     ],
@@ -496,7 +496,7 @@ async def test_a_refusal_names_the_plugin_and_is_told(flext_service, flext_world
     assert isinstance(refused, Refused)
     assert (refused.plugin, refused.call.answered_by) == ("bulkhead", "bulkhead")
     (event,) = flext_record.events(events.CallRefused)
-    assert event.reason == "all 1 permits are taken"
+    assert event.reason == "all 1 permits are taken, and nobody may wait for one"
     assert len(connections) == 1
 
 
