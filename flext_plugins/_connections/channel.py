@@ -7,12 +7,14 @@ import inspect
 import logging
 import threading
 import time
+from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flext_plugins._call import Call, Scope, new_call, restore, scope, within
 from flext_plugins._chain import exchange_chain, operation_chain
-from flext_plugins._chain.layer import Hook, Layer, arranged, blame, cause_of
+from flext_plugins._chain.layer import Layer, arranged, blame, cause_of
 from flext_plugins._connections.connection import Connection, Resource
 from flext_plugins._errors import ConfigError, DeadlineExceeded, FlextError, PluginError, Refused
 from flext_plugins._logging import harmless, log, text_of
@@ -27,7 +29,7 @@ from flext_plugins.events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from flext_plugins._chain.small_hooks import Inner
     from flext_plugins._runtime import Runtime
@@ -35,13 +37,20 @@ if TYPE_CHECKING:
     from flext_plugins._wire import Library, Wire
 
 T = TypeVar("T")
-_opening: ContextVar[tuple[Channel, ...]] = ContextVar("flext_plugins.opening", default=())
+E = TypeVar("E", bound=BaseException)
+_changing: ContextVar[tuple[Channel, ...]] = ContextVar("flext_plugins.changing", default=())
+"""The channels that this context opens or closes, the innermost last."""
 REPORT_SECONDS = 60.0
 """An observer that keeps failing is logged once in this time."""
 
 
 class Channel:
-    """One service's open connection in one world, shared by the views that plugins get of it."""
+    """One service's open connection in one world, shared by the views that plugins get of it.
+
+    Attributes:
+        asks: the other services that its plugins may send to.
+        gone: `id`s of the plugins that have disconnected, or never connected, while it closes.
+    """
 
     def __init__(
         self, service: Service, layers: tuple[Layer, ...], runtime: Runtime, *, asynchronous: bool
@@ -50,13 +59,14 @@ class Channel:
         self.asynchronous = asynchronous
         self.resources: list[Resource] = []
         self.wires: dict[str, Wire] = {}
-        self.is_open = self._closed = False
-        self._lock: Any = threading.Lock()
-        if asynchronous:
-            self._lock = asyncio.Lock()
-        self._keeper: AsyncGenerator[None, None] | None = None
+        self.asks = frozenset[str]().union(*(each.services for each in layers)) - {service.name}
+        self.gone = frozenset[int]()
+        self.is_open = self._is_changing = False
+        self._closed = ""
+        self._lock: Any = asyncio.Lock() if asynchronous else threading.Lock()
         self._views = [(layer, Connection(self, layer)) for layer in layers]
-        self._receivers = [
+        self._connected: list[tuple[Layer, Connection]] = []
+        self._receivers = self._every_receiver = [
             (layer, view, arranged(layer.hooks["flext_event"], ("event", "connection")))
             for layer, view in self._views
             if "flext_event" in layer.hooks
@@ -67,8 +77,8 @@ class Channel:
 
     def wire(self, library: Library) -> Wire:
         """The way to the network through a client library, made at its first use."""
-        if self._closed:
-            raise Refused("the host is closed")
+        if self._closed and not self.is_changing:
+            raise Refused(self._closed)
         wire = self.wires.get(library.name)
         if wire is None:
             wire = library.wire(self.service, self.runtime, asynchronous=self.asynchronous)
@@ -231,88 +241,159 @@ class Channel:
         )
 
     @property
-    def is_opening(self) -> bool:
-        """Whether this context is inside this channel's `open`."""
-        return self in _opening.get()
+    def is_changing(self) -> bool:
+        """Whether this context is opening or closing it: nobody else can use it meanwhile."""
+        return self._is_changing and self in _changing.get()
 
-    async def open(self) -> None:
-        """Run every `flext_connect`, all or nothing; whoever comes second waits for the first."""
-        if not self.asynchronous:
-            with self._lock:
-                await self._open()
-            return
-        async with self._lock:
-            await self._open()
-            if self._keeper is None:
-                self._keeper = self._with_loop()
-                await anext(self._keeper)
-
-    async def _with_loop(self) -> AsyncGenerator[None, None]:
-        """Close with the event loop: `asyncio.run` closes the generators that are still open."""
+    @contextmanager
+    def _changes(self) -> Iterator[None]:
+        """Let this context use it, which has the lock, and give the lock back."""
+        token = _changing.set((*_changing.get(), self))
+        self._is_changing = True
         try:
             yield
         finally:
-            await self._release()
+            self._is_changing = False
+            restore(_changing, token)
+            self._lock.release()
+
+    async def _acquire(self, *, wait: bool) -> bool:
+        if not self.asynchronous:
+            return bool(self._lock.acquire(wait))
+        return (wait or not self._lock.locked()) and bool(await self._lock.acquire())
+
+    async def open(self) -> None:
+        """Run every `flext_connect`, all or nothing; whoever comes second waits for the first.
+
+        Raises:
+            Refused: it was closed meanwhile.
+            FlextError: a plugin could not connect.
+        """
+        await self._acquire(wait=True)
+        with self._changes():
+            await self._open()
+        if self._closed:  # by somebody who left it to whoever had the lock
+            raise with_notes(Refused(self._closed), await self._release_if_free())
 
     async def _open(self) -> None:
-        if self.is_open:
+        if self.is_open or self._closed:
             return
-        token = _opening.set((*_opening.get(), self))
+        self.gone, self._receivers = frozenset(), self._every_receiver
         try:
             for layer, view in self._views:
-                if hook := layer.hooks.get("flext_connect"):
-                    await self._connect(layer, hook, view)
+                view.state.clear()
+                if await self._call(layer, "flext_connect", view):
+                    self._connected.append((layer, view))
+                if self._closed:
+                    raise Refused(self._closed)
         except BaseException as error:
-            for failed in await self._release():
-                error.add_note(f"while undoing the opening: {text_of(failed, repr)}")
+            with_notes(error, await self._release())
             raise
-        finally:
-            restore(_opening, token)
         self.is_open = True
-        if self._closed:  # while it was being opened
-            await self._release()
-            raise Refused("the host is closed")
 
-    async def _connect(self, layer: Layer, hook: Hook, view: Connection) -> None:
+    async def _call(self, layer: Layer, name: str, view: Connection) -> bool:
+        """Call one of the hooks of a connection's life if there is one; gives whether it went well.
+
+        Raises:
+            FlextError: it raised, and is none that may fail unnoticed.
+        """
+        hook = layer.hooks.get(name)
+        if hook is None:
+            return True
         try:
             waiting = arranged(hook, ("connection",))(view)
             if hook.shape.asynchronous:
                 await waiting
         except Exception as error:
-            if layer.observer and not isinstance(error, FlextError):
-                self.report(layer, "flext_connect", error)
-                return
-            raise blame(error, layer, "flext_connect", self.service.name) from cause_of(error)
+            opens = name == "flext_connect" and isinstance(error, FlextError)
+            if layer.observer and not opens:
+                self.report(layer, name, error)
+                return False
+            raise blame(error, layer, name, self.service.name) from cause_of(error)
+        return True
+
+    async def _disconnect(self, layer: Layer, view: Connection) -> None:
+        self.gone |= {id(layer.plugin)}
+        self._receivers = [each for each in self._receivers if each[0] is not layer]
+        token = scope.set(None)  # it belongs to no call, whoever closes
+        try:
+            await self._call(layer, "flext_disconnect", view)
+        finally:
+            restore(scope, token)
+
+    def _ends(self) -> Iterator[Callable[[], Any]]:
+        """Yield what has to be called to close it, in order; each is taken off before."""
+        while self._connected:
+            layer, view = self._connected.pop()
+            if "flext_disconnect" in layer.hooks:
+                yield partial(self._disconnect, layer, view)
+        while self.resources:
+            resource = self.resources.pop()
+            if resource.close is not None:
+                yield resource.close
+        while self.wires:
+            yield self.wires.popitem()[1].aclose
 
     async def _release(self) -> list[Exception]:
-        """Close what was provided, last first, then the pools; whatever happens, all of it."""
+        """Disconnect the plugins, close what was provided, then the pools; whatever happens, all.
+
+        Raises:
+            BaseException: what interrupted it, after all of it.
+        """
         self.is_open = False
-        failed = []
-        closers = [each.close for each in reversed(self.resources) if each.close is not None]
-        closers += [wire.aclose for wire in self.wires.values()]
-        self.resources, self.wires = [], {}
-        for close in closers:
+        connected = [each for each, _ in self._connected]
+        self.gone = frozenset(
+            id(each.plugin)
+            for each in self.layers
+            if each not in connected and {"flext_connect", "flext_disconnect"} & each.hooks.keys()
+        )
+        failed, interruption = list[Exception](), None
+        for end in self._ends():
             try:
-                waiting = close()
+                waiting = end()
                 if inspect.isawaitable(waiting):
                     await waiting
             except Exception as error:
                 failed.append(error)
+            except GeneratorExit:  # a coroutine that is thrown away cannot go on
+                raise
+            except BaseException as error:
+                interruption = interruption or error
+        if interruption is not None:
+            raise interruption
         return failed
 
-    async def close(self) -> None:
-        """Close all that was provided and the pools.
+    async def _release_if_free(self) -> list[Exception]:
+        """Close it, unless somebody is at it, who will; gives what went wrong."""
+        if not await self._acquire(wait=False):
+            return []
+        with self._changes():
+            return await self._release()
+
+    async def close(self, reason: str) -> None:
+        """Close all that was provided and the pools, for good.
+
+        Args:
+            reason: what whoever wants to use it is told.
 
         Raises:
             ExceptionGroup: what went wrong on the way, all of it.
         """
-        self._closed = True
-        failed = await self._release()
-        if self._keeper is not None:
-            keeper, self._keeper = self._keeper, None
-            await keeper.aclose()
-        if failed:
+        self._closed = reason
+        if failed := await self._release_if_free():
             raise ExceptionGroup(f"closing {self.service.name!r}", failed)
+
+
+def changes(runtime: Runtime) -> bool:
+    """Whether this context is opening or closing a channel of this host."""
+    return any(each.runtime is runtime and each.is_changing for each in _changing.get())
+
+
+def with_notes(error: E, failures: list[Exception]) -> E:
+    """`error`, with a note for each failure of what had to be undone."""
+    for each in failures:
+        error.add_note(f"while undoing the opening: {text_of(each, repr)}")
+    return error
 
 
 def _outcome(error: BaseException | None, wire: Wire) -> Outcome:

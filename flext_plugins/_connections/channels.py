@@ -3,22 +3,80 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
-from functools import partial
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from flext_plugins._chain.drive import drive
-from flext_plugins._connections.channel import Channel
-from flext_plugins._errors import Refused
+from flext_plugins._connections.channel import Channel, changes, with_notes
+from flext_plugins._errors import FlextError, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator
 
     from flext_plugins._runtime import Runtime
 
 LOOP_SECONDS = 5.0
-"""How long `close` waits for an event loop in another thread to close a connection of its own."""
+"""How long `close` waits, for each connection of an event loop in another thread, to be closed."""
+HOST_CLOSED = "the host is closed"
+
+
+class _Group(dict[str, Channel]):
+    """The channels for sync clients, or those of one event loop, by service."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keeper: AsyncGenerator[None, None] | None = None
+        self._is_closing = False
+
+    async def keep(self) -> None:
+        """Close with the running event loop."""
+        if self._keeper is None:
+            self._keeper = self._with_loop()
+            await anext(self._keeper)
+
+    async def _with_loop(self) -> AsyncGenerator[None, None]:
+        """Close with the event loop: `asyncio.run` closes the generators that are still open."""
+        try:
+            yield
+        finally:
+            self._keeper = None
+            if self:
+                # The loop warns of generators that begin from now on, and requests need some. It
+                # puts its hook back when it runs next.
+                sys.set_asyncgen_hooks(firstiter=None)
+            if failures := await self.close("its event loop ends"):
+                raise ExceptionGroup("closing with the event loop", failures)
+
+    async def close(self, reason: str) -> list[Exception]:
+        """Close all, last opened first, but none before those that may ask it.
+
+        What plugins open meanwhile, to send a last request, is closed too.
+        """
+        failures: list[Exception] = []
+        if self._is_closing:
+            return failures
+        self._is_closing = True
+        try:
+            while channels := [*self.values()]:
+                targets = frozenset[str]().union(*(each.asks for each in channels))
+                channel = [each for each in channels if each.service.name not in targets][-1]
+                try:
+                    if channel.asynchronous:
+                        await channel.close(reason)
+                    else:
+                        drive(channel.close(reason), channel.layers)
+                except Exception as error:
+                    failures.append(error)
+                self.pop(channel.service.name, None)
+        finally:
+            self._is_closing = False
+        if self._keeper is not None:
+            keeper, self._keeper = self._keeper, None
+            await keeper.aclose()
+        return failures
 
 
 class Channels:
@@ -27,16 +85,15 @@ class Channels:
     def __init__(self, runtime: Runtime, *, closed: bool = False) -> None:
         self._runtime = runtime
         self._lock = threading.RLock()  # a collected coroutine's `finally` may come back here
-        self._sync: dict[str, Channel] = {}
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Channel]]
-        self._loops = WeakKeyDictionary()
+        self._sync = _Group()
+        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Group] = WeakKeyDictionary()
         self.closed = closed
 
     def opened(self, service: str, *, asynchronous: bool) -> Channel | None:
         """The channel to `service` in this world, if it is open."""
         channels = self._of_this_loop() if asynchronous else self._sync
         channel = channels.get(service)
-        if channel is not None and (channel.is_open or channel.is_opening):
+        if channel is not None and (channel.is_open or channel.is_changing):
             return channel
         return None
 
@@ -49,30 +106,38 @@ class Channels:
         """
         if (opened := self.opened(service, asynchronous=asynchronous)) is not None:
             return opened
-        channels = self._of_this_loop() if asynchronous else self._sync
+        group = self._of_this_loop() if asynchronous else self._sync
         composed = self._runtime.composed(service)
+        is_last = changes(self._runtime)  # a plugin's last request, as its connection closes
         with self._lock:
-            if self.closed:
-                raise Refused("the host is closed")
-            channel = channels.get(service)
+            if self.closed and not is_last:
+                raise Refused(HOST_CLOSED)
+            channel = group.get(service)
             if channel is None:
                 channel = Channel(
                     composed.service, composed.layers, self._runtime, asynchronous=asynchronous
                 )
-                channels[service] = channel
-        await channel.open()
+                group[service] = channel
+        if asynchronous:
+            await group.keep()
+        try:
+            await channel.open()
+        except FlextError as error:
+            if self.closed and not is_last:  # what was closed too late may have opened another
+                with_notes(error, await group.close(HOST_CLOSED))
+            raise
         return channel
 
-    def _of_this_loop(self) -> dict[str, Channel]:
+    def _of_this_loop(self) -> _Group:
         """The channels of the running loop; those of closed loops are dropped."""
         loop = asyncio.get_running_loop()
-        channels = self._loops.get(loop)
-        if channels is None:
+        group = self._loops.get(loop)
+        if group is None:
             with self._lock:
                 for each in [each for each in self._loops if each.is_closed()]:
                     del self._loops[each]
-                channels = self._loops.setdefault(loop, {})
-        return channels
+                group = self._loops.setdefault(loop, _Group())
+        return group
 
     async def tidy(self, *, asynchronous: bool) -> None:
         """Close the bodies that were dropped, here and in loops that run elsewhere.
@@ -90,60 +155,48 @@ class Channels:
                     asyncio.run_coroutine_threadsafe(channel.close_dropped(), loop)
 
     def _close_sync(self) -> list[Exception]:
-        """Admit nobody any more, and close the sync channels."""
-        with self._lock:
-            self.closed = True
-            channels, self._sync = self._sync, {}
-        return drive(_close_all(channels, _driven))
+        return drive(self._sync.close(HOST_CLOSED))
 
     def close(self) -> list[Exception]:
         """Close every channel from outside the loops; gives all that went wrong."""
+        with self._lock:
+            self.closed = True
         return self._close_sync() + self._close_loops()
 
     async def aclose(self) -> list[Exception]:
         """Close every channel from inside a loop; gives all that went wrong."""
-        failures = self._close_sync()
-        here = self._loops.pop(asyncio.get_running_loop(), {})
-        failures += await _close_all(here, Channel.close)
+        with self._lock:
+            self.closed = True
+        # A sync channel's plugins may send a last request, for which no loop has to stand still.
+        failures = await asyncio.to_thread(self._close_sync) if self._sync else []
+        failures += await self._of_this_loop().close(HOST_CLOSED)
         return failures + await asyncio.to_thread(self._close_loops)
 
     def _close_loops(self) -> list[Exception]:
         failures: list[Exception] = []
-        for loop, channels in list(self._loops.items()):
-            failures += drive(_close_all(channels, partial(_close_in, loop)))
+        for loop, group in list(self._loops.items()):
+            if loop.is_closed():
+                group.clear()
+            elif group:
+                try:
+                    failures += _close_in(loop, group)
+                except Exception as error:
+                    failures.append(error)
         return failures
 
 
-async def _close_all(
-    channels: dict[str, Channel], close: Callable[[Channel], Awaitable[None]]
-) -> list[Exception]:
-    """Close channels, last opened first; those that would not close stay in `channels`."""
-    failures: list[Exception] = []
-    for name, channel in [*reversed(channels.items())]:
-        try:
-            await close(channel)
-            del channels[name]
-        except Exception as error:
-            failures.append(error)
-    return failures
-
-
-async def _driven(channel: Channel) -> None:
-    drive(channel.close(), channel.layers)
-
-
-async def _close_in(loop: asyncio.AbstractEventLoop, channel: Channel) -> None:
-    """Close a channel of a loop that is not the one running here."""
-    if loop.is_closed():
-        return
+def _close_in(loop: asyncio.AbstractEventLoop, group: _Group) -> list[Exception]:
+    """Close the channels of a loop that is not the one running here."""
     if not loop.is_running():
-        loop.run_until_complete(channel.close())
-        return
+        return loop.run_until_complete(group.close(HOST_CLOSED))
     if asyncio._get_running_loop() is loop:  # noqa: SLF001 - documented, in spite of its name
         raise RuntimeError("inside a running event loop, await host.aclose()")
+    limit = LOOP_SECONDS * len(group)
+    closing = asyncio.run_coroutine_threadsafe(group.close(HOST_CLOSED), loop)
     try:
-        asyncio.run_coroutine_threadsafe(channel.close(), loop).result(LOOP_SECONDS)
-    except TimeoutError as error:
-        what = f"{channel.service.name!r}: its event loop is busy and closes it later"
-        error.args = error.args or (what,)
-        raise
+        return closing.result(limit)
+    except CancelledError:  # the loop ends meanwhile, which closes what is left
+        return []
+    except TimeoutError:
+        what = "its event loop is busy and closes it later"
+        return [TimeoutError(f"{each!r}: {what}") for each in group]

@@ -61,10 +61,11 @@ class Connection:
     nothing else.
     """
 
-    __slots__ = ("_channel", "_layer")
+    __slots__ = ("_channel", "_layer", "_state")
 
     def __init__(self, channel: Channel, layer: Layer) -> None:
         self._channel, self._layer = channel, layer
+        self._state: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"<Connection {self._channel.service.name!r} for {self._layer.name!r}>"
@@ -78,6 +79,14 @@ class Connection:
     def service(self) -> Service:
         """The service at the other end."""
         return self._channel.service
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """A dict of the plugin's own for this connection, empty when it opens.
+
+        All threads share that of a sync connection.
+        """
+        return self._state
 
     @property
     def call(self) -> Call | None:
@@ -219,11 +228,11 @@ class Connection:
         outer = scope.get()
         runtime, channel = self._channel.runtime, self._channel
         library = outer.wire.library if outer and outer.wire else runtime.default_library
-        if service != channel.service.name or not channel.is_opening:
+        if service != channel.service.name or not channel.is_changing:
             channel = await runtime.channels.get(service, asynchronous=self.asynchronous)
         wire = channel.wire(library)
         call = new_call(channel.service)
-        absent = (outer.absent if outer else frozenset()) | {id(self._layer.plugin)}
+        absent = (outer.absent if outer else frozenset()) | {id(self._layer.plugin)} | channel.gone
         message = build(wire.messages, method, url)
         if not wire.messages.owns(message):
             raise PluginError(f"requested another origin than service {service!r}'s")
@@ -248,7 +257,8 @@ class Connection:
             async with self._limit(f"{operation.name} at {operation.system}"):
                 return await function(*args)
 
-        return await self._channel.operate(operation, work, frozenset({id(self._layer.plugin)}))
+        absent = self._channel.gone | {id(self._layer.plugin)}
+        return await self._channel.operate(operation, work, absent)
 
     async def read(self, message: Request | Response) -> bytes:
         """The message's body, decoded; it stays readable for everybody else."""

@@ -1,7 +1,7 @@
 """The whole contract between the host and its plugins.
 
-A plugin is a class with one or more of the six functions below, marked with `hookimpl`. Each takes
-only the arguments that it names. `flext_exchange` and `flext_operation` are `async def`,
+A plugin is a class with one or more of the seven functions below, marked with `hookimpl`. Each
+takes only the arguments that it names. `flext_exchange` and `flext_operation` are `async def`,
 `flext_event` is not, the others may be either.
 
 Looking at or changing one message: `flext_request` and `flext_response`. Timing, guarding,
@@ -60,7 +60,19 @@ def flext_connect(connection: Connection) -> Awaitable[None] | None:
     """Prepare what this connection needs; runs once, when it opens, outermost plugin first.
 
     `connection.provide(type, value, close=...)` lends something to the application. An exception
-    undoes the opening: what plugins before this one provided is closed, in reverse.
+    undoes the opening: the plugins before this one disconnect, and what they provided is closed, in
+    reverse. What belongs to this connection alone has its place in `connection.state`.
+    """
+
+
+@hookspec
+def flext_disconnect(connection: Connection) -> Awaitable[None] | None:
+    """Give up what this connection needed; runs once, when it closes, innermost plugin first.
+
+    It runs if this plugin's `flext_connect` did not raise, or there is none; before what was lent
+    and the pools are closed, so that `connection.request` still sends. No call is under way, so no
+    deadline ends it. It runs neither in a forked child nor for an event loop that was closed
+    without `shutdown_asyncgens`, which `asyncio.run` calls. All that is raised is told together.
     """
 
 
@@ -126,6 +138,7 @@ __all__ = [
     "GROUP",
     "Stage",
     "flext_connect",
+    "flext_disconnect",
     "flext_event",
     "flext_exchange",
     "flext_operation",

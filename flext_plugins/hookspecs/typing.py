@@ -2,7 +2,7 @@
 
 A hook is called with the arguments that it names, so each protocol stands for one choice of them;
 who names `send` or `proceed` names what to hand it. `hookimpl` takes a function that fits any of
-the six hooks, for it cannot see the function's name. An assignment can:
+the seven hooks, for it cannot see the function's name. An assignment can:
 `hook: RequestHook = Tenant.flext_request`.
 """
 
@@ -110,6 +110,7 @@ _Performing: TypeAlias = (
 _Noting: TypeAlias = _Event | _EventConnection
 
 ConnectHook: TypeAlias = _Nothing[Prepared] | _Connection[Prepared]
+DisconnectHook: TypeAlias = ConnectHook
 RequestHook: TypeAlias = (
     _Nothing[Answer] | _Connection[Answer] | _Request[Answer] | _RequestConnection[Answer]
 )

@@ -21,6 +21,7 @@ from flext_plugins.testing._rig import (
     PATIENCE,
     STEPS,
     TICK,
+    Ask,
     Interrupted,
     Outcome,
     Rig,
@@ -192,22 +193,22 @@ class PluginConformance:
 
     @in_each_world
     def test_what_it_makes_is_closed_with_the_connection(self, world: str) -> None:
-        """Nothing outlives the host: nothing lent that is open, no thread, no socket or file."""
+        """Nothing outlives the host: nothing lent that is open, no thread, no socket or file.
+
+        Each connection closes what is its own, also if nothing was sent.
+        """
         rule = "what a plugin makes is closed with the connection"
         threads = {*threading.enumerate()}
         with warnings.catch_warnings(record=True) as warned, _spared():
             warnings.simplefilter("always", ResourceWarning)
-            with self._rig(world) as rig:
+            with self._rig(world) as rig, opened(ASYNC[0]) as loop:
                 rig.send()
-                for each in rig.lent:
-                    closable = hasattr(each.value, "close") or hasattr(each.value, "aclose")
-                    if closable and each.close is None:
-                        seen = f"the {each.kind.__name__} that it lends is never closed"
-                        self._breaks(rule, world, seen)
-                try:
-                    rig.world.close(rig.host)
-                except Exception as error:
-                    self._breaks(rule, world, f"closing raised {error!r}")
+                loop.run(loop.sender(rig.host, "GET", "/"))  # a second connection
+                self._close(rig, rule)
+            del rig, loop
+            with self._rig(world) as rig:
+                rig.world.resource(rig.host, Ask)
+                self._close(rig, rule)
             del rig
             gc.collect()
         if left := [str(each.message) for each in warned if each.category is ResourceWarning]:
@@ -217,6 +218,20 @@ class PluginConformance:
             if time.monotonic() > until:
                 self._breaks(rule, world, f"threads still run: {', '.join(running)}")
             time.sleep(TICK)
+
+    def _close(self, rig: Rig, rule: str) -> None:
+        for each in rig.lent:
+            closable = hasattr(each.value, "close") or hasattr(each.value, "aclose")
+            if closable and each.close is None and not hasattr(self.plugin, "flext_disconnect"):
+                seen = f"the {each.kind.__name__} that it lends is never closed"
+                self._breaks(rule, rig.name, seen)
+        try:
+            rig.world.close(rig.host)
+        except ExceptionGroup as error:
+            found = [*_leaves(error)]
+            self._breaks(rule, rig.name, f"closing raised {', '.join(map(repr, found))}")
+        if "PluginFailed" in rig.events:
+            self._breaks(rule, rig.name, "it raised as an observer")
 
     @in_each_world
     def test_many_threads_and_tasks_use_it_at_once(self, world: str) -> None:
@@ -340,6 +355,11 @@ def _spared() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+def _leaves(error: ExceptionGroup) -> Iterator[Exception]:
+    for each in error.exceptions:
+        yield from _leaves(each) if isinstance(each, ExceptionGroup) else [each]
 
 
 def _line(frame: FrameType | None, plugin: type) -> str:

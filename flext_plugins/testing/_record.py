@@ -30,6 +30,9 @@ class Witness:
     def flext_connect(self, connection: Connection) -> None: ...
 
     @hookimpl
+    def flext_disconnect(self, connection: Connection) -> None: ...
+
+    @hookimpl
     async def flext_exchange(
         self, request: Request, send: Callable[[Request], Awaitable[Response]]
     ) -> Response:

@@ -12,6 +12,7 @@ RAW, REQUESTS_MESSAGES = "_clients/requests/bodies.py", "_clients/requests/messa
 CHAIN, SMALL_HOOKS = "_chain/__init__.py", "_chain/small_hooks.py"
 DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
+CHANNELS = "_connections/channels.py"
 COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
 CHANNELS, PERMITS_OF, WAITING = "_connections/channels.py", "_permits.py", "_waiting.py"
 RUNTIME, MASKING = "_runtime.py", "_masking.py"
@@ -934,14 +935,104 @@ OPENING = [
     Mutant(
         "opening-is-all-or-nothing",
         f"{CHANNEL}::Channel._open",
-        "for failed in await self._release():",
-        "for failed in []:",
+        "with_notes(error, await self._release())",
+        "pass",
+        "third_plugin",
+    ),
+    Mutant(
+        "opening-is-all-or-nothing",
+        f"{CHANNEL}::Channel._open",
+        "if await self._call(layer, 'flext_connect', view):",
+        "if await self._call(layer, 'flext_connect', view) or True:",
+        "could_not_connect",
+    ),
+    Mutant(
+        "disconnect-comes-first",
+        f"{CHANNEL}::Channel._ends",
+        "self._connected.pop()",
+        "self._connected.pop(0)",
+        "innermost_first",
+    ),
+    Mutant(
+        "disconnect-comes-first",
+        f"{CHANNEL}::Channel._disconnect",
+        "scope.set(None)",
+        "scope.set(scope.get())",
+        "no_call",
+    ),
+    Mutant(
+        "disconnect-may-send",
+        f"{CHANNELS}::_Group.close",
+        "each.service.name not in targets",
+        "each is each",
+        "closes_after_those",
+    ),
+    Mutant(
+        "disconnect-may-send",
+        f"{CHANNELS}::Channels.get",
+        "if self.closed and not is_last:\n    raise Refused(HOST_CLOSED)",
+        "if self.closed:\n    raise Refused(HOST_CLOSED)",
+        "was_not_open",
+    ),
+    Mutant(
+        "disconnect-may-send",
+        f"{CHANNEL}::Channel.wire",
+        "if self._closed and not self.is_changing:",
+        "if self._closed:",
+        "its_own_service",
+    ),
+    Mutant(
+        "disconnect-may-send",
+        f"{CHANNEL}::Channel.is_changing",
+        "self._is_changing and self in _changing.get()",
+        "self._is_changing",
+        "nobody_else",
+    ),
+    Mutant(
+        "disconnected-takes-no-part",
+        f"{CHANNEL}::Channel._disconnect",
+        "self.gone |= {id(layer.plugin)}",
+        "pass",
+    ),
+    Mutant(
+        "disconnected-takes-no-part",
+        f"{CHANNEL}::Channel._disconnect",
+        "self._receivers = [each for each in self._receivers if each[0] is not layer]",
+        "pass",
     ),
     Mutant(
         "closing-runs-everything",
+        f"{CHANNEL}::Channel._ends",
+        "self.resources.pop()",
+        "self.resources.pop(0)",
+    ),
+    Mutant(
+        "disconnect-failures-are-told",
         f"{CHANNEL}::Channel._release",
-        "reversed(self.resources)",
-        "self.resources",
+        "interruption = interruption or error",
+        "raise",
+        "cancellation",
+    ),
+    Mutant(
+        "disconnect-failures-are-told",
+        f"{CHANNEL}::Channel._call",
+        "if layer.observer and not opens:",
+        "if False:",
+        "observer",
+    ),
+    Mutant(
+        "disconnect-failures-are-told",
+        f"{CHANNELS}::_Group._with_loop",
+        "raise ExceptionGroup('closing with the event loop', failures)",
+        "pass",
+        "exception_handler",
+    ),
+    Mutant(
+        "no-disconnect-without-closing",
+        f"{HOST}::_after_fork",
+        "runtime.renew(closed=runtime.channels.closed)",
+        "pass",
+        "forked_child",
     ),
     Mutant(
         "closing-runs-everything",
@@ -954,10 +1045,30 @@ OPENING = [
 LIFETIMES = [
     Mutant(
         "connections-end-with-their-loop",
-        f"{CHANNEL}::Channel.open",
-        "await anext(self._keeper)",
+        f"{CHANNELS}::Channels.get",
+        "await group.keep()",
         "pass",
         "three_asyncio_runs",
+    ),
+    Mutant(
+        "connections-end-with-their-loop",
+        f"{CHANNELS}::_Group._with_loop",
+        "sys.set_asyncgen_hooks(firstiter=None)",
+        "pass",
+        "may_still_send",
+    ),
+    Mutant(
+        "state-per-connection",
+        f"{CHANNEL}::Channel._open",
+        "view.state.clear()",
+        "pass",
+    ),
+    Mutant(
+        "closing-from-elsewhere",
+        f"{CHANNELS}::Channels.aclose",
+        "await asyncio.to_thread(self._close_sync) if self._sync else []",
+        "self._close_sync()",
+        "loop_goes_on",
     ),
     Mutant(
         "fork-starts-afresh",

@@ -20,6 +20,9 @@ class WrongArgumentType:
     def flext_connect(self, connection: Host) -> None: ...
 
     @hookimpl  # error
+    def flext_disconnect(self, connection: Host) -> None: ...
+
+    @hookimpl  # error
     def flext_request(self, request: str) -> None: ...
 
     @hookimpl  # error

@@ -24,6 +24,7 @@ from flext_plugins import (
 )
 from flext_plugins.hookspecs.typing import (
     ConnectHook,
+    DisconnectHook,
     EventHook,
     ExchangeHook,
     OperationHook,
@@ -42,6 +43,10 @@ class Full:
     @hookimpl
     def flext_connect(self, connection: Connection) -> None:
         connection.provide(int, 1)
+        connection.state["number"] = 1
+
+    @hookimpl
+    def flext_disconnect(self, connection: Connection) -> None: ...
 
     @hookimpl
     def flext_request(self, request: Request, connection: Connection) -> Response | None:
@@ -80,6 +85,10 @@ class Async:
         await connection.sleep(1)
 
     @hookimpl
+    async def flext_disconnect(self, connection: Connection) -> None:
+        await connection.request("issuer", "POST", "/logout")
+
+    @hookimpl
     async def flext_request(self, request: Request) -> None: ...
 
     @hookimpl
@@ -109,6 +118,9 @@ class Fewer:
 
     @hookimpl
     def flext_connect(self) -> None: ...
+
+    @hookimpl
+    def flext_disconnect(self) -> None: ...
 
     @hookimpl
     def flext_request(self, connection: Connection, request: Request) -> None: ...
@@ -169,6 +181,11 @@ connect_hooks: list[ConnectHook] = [
     Full.flext_connect,
     Async.flext_connect,
     Fewer.flext_connect,
+]
+disconnect_hooks: list[DisconnectHook] = [
+    Full.flext_disconnect,
+    Async.flext_disconnect,
+    Fewer.flext_disconnect,
 ]
 request_hooks: list[RequestHook] = [
     Full.flext_request,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from flext_plugins import Stage, hookimpl
@@ -38,7 +37,6 @@ class Ldap:
             (name, each, tls(each)) for name, each in settings.directories.items()
         ]
         self._identity = Identity(settings)
-        self._unnamed: dict[Connection, AsyncDirectory] = {}
 
     @hookimpl
     def flext_connect(self, connection: Connection) -> None:
@@ -47,18 +45,13 @@ class Ldap:
             servers = Servers(settings, context, asynchronous=connection.asynchronous)
             directory = AsyncDirectory(settings, servers, connection)
             if name is None:
-                self._unnamed[connection] = directory
-            close = partial(self._close, connection, servers)
+                connection.state["unnamed"] = directory
             if connection.asynchronous:
-                connection.provide(AsyncDirectory, directory, name, close)
+                connection.provide(AsyncDirectory, directory, name, servers.close)
             else:
-                connection.provide(Directory, Directory(directory, connection), name, close)
-
-    def _close(self, connection: Connection, servers: Servers) -> None:
-        self._unnamed.pop(connection, None)
-        servers.close()
+                connection.provide(Directory, Directory(directory, connection), name, servers.close)
 
     @hookimpl
     async def flext_request(self, request: Request, connection: Connection) -> None:
         """Name the call's user on the request."""
-        await self._identity.mark(request, connection, self._unnamed.get(connection))
+        await self._identity.mark(request, connection, connection.state.get("unnamed"))
