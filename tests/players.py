@@ -85,7 +85,7 @@ class Scripted:
         self.note("operation done", result)
         return result
 
-    async def before(self, request: Any, connection: Any, *, awaits: bool = True) -> Any:
+    async def inward(self, request: Any, connection: Any, *, awaits: bool = True) -> Any:
         """On the way in: nothing, or an answer."""
         facts = self.run.request(request), connection.replayable(request)
         self.note("request", *facts, self.run.call(connection.call))
@@ -110,7 +110,7 @@ class Scripted:
         self.fail(act)
         return None
 
-    async def after(self, response: Any, connection: Any, *, awaits: bool = True) -> Any:
+    async def outward(self, response: Any, connection: Any, *, awaits: bool = True) -> Any:
         """On the way out: nothing, or another response."""
         facts = self.run.response(response), self.run.request(response.request)
         self.note("response", *facts, self.run.call(connection.call))
@@ -163,11 +163,11 @@ class Plain(Scripted):
 
     @hookimpl
     def flext_request(self, request, connection):
-        return driven(self.before(request, connection, awaits=False))
+        return driven(self.inward(request, connection, awaits=False))
 
     @hookimpl
     def flext_response(self, response, connection):
-        return driven(self.after(response, connection, awaits=False))
+        return driven(self.outward(response, connection, awaits=False))
 
 
 class Awaiting(Scripted):
@@ -175,12 +175,12 @@ class Awaiting(Scripted):
 
     @hookimpl
     async def flext_request(self, request, connection):
-        return await self.before(request, connection)
+        return await self.inward(request, connection)
 
     @hookimpl
     async def flext_response(self, request, response, connection):
         self.note("answered request", self.run.request(request))
-        return await self.after(response, connection)
+        return await self.outward(response, connection)
 
 
 class Around(Scripted):
@@ -188,7 +188,7 @@ class Around(Scripted):
 
     @hookimpl
     async def flext_exchange(self, request, send, connection):
-        answer = await self.before(request, connection)
+        answer = await self.inward(request, connection)
         if answer is not None:
             return answer
         try:
@@ -205,7 +205,7 @@ class Around(Scripted):
             if self.act.around == "swallow":
                 return connection.respond(599, None, b"swallowed")
             response = await send(request)
-        return await self.after(response, connection) or response
+        return await self.outward(response, connection) or response
 
 
 FORMS = {"plain": Plain, "awaiting": Awaiting, "around": Around}

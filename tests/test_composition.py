@@ -333,6 +333,113 @@ def test_an_order_names_every_plugin_once(said):
         host.check()
 
 
+# Order among neighbours
+
+
+def wishing(after=(), before=(), stage=Stage.GUARD):
+    return plugin(stage=stage, after=after, before=before)
+
+
+def test_a_plugin_stands_further_in_than_those_it_wants_to_be_after():
+    host = host_with({"x": wishing(after=("z",)), "y": wishing(), "z": wishing()})
+    assert order(host) == ["y", "z", "x"]
+
+
+def test_a_plugin_stands_further_out_than_those_it_wants_to_be_before():
+    host = host_with({"x": wishing(), "y": wishing(), "z": wishing(before=("x",))})
+    assert order(host) == ["y", "z", "x"]
+
+
+def test_a_plugin_for_every_service_need_not_be_outermost():
+    plugins = {"breaker": wishing(), "bulkhead": wishing(before=["breaker"])}
+    config = {"plugins": {"breaker": {}}, "services": {"a": {"plugins": {"bulkhead": {}}}}}
+    assert order(host_with(plugins, **config)) == ["bulkhead", "breaker"]
+
+
+def test_wishes_reach_over_others():
+    kinds = {
+        "d": wishing(after=("c",)),
+        "c": wishing(after=("b",)),
+        "b": wishing(before=("a", "c")),
+        "a": wishing(),
+    }
+    assert order(host_with(kinds)) == ["b", "c", "d", "a"]
+
+
+def test_a_name_is_meant_in_any_spelling():
+    host = host_with({"x": wishing(after=("Circuit_breaker",)), "circuit-Breaker": wishing()})
+    assert order(host) == ["circuit-Breaker", "x"]
+
+
+def test_names_that_are_not_there_and_ones_own_are_ignored():
+    host = host_with({"x": wishing(after=("nobody", "x"), before=("x",)), "y": wishing()})
+    assert order(host) == ["x", "y"]
+
+
+def test_a_wish_that_the_stages_fulfil_is_fine_and_changes_nothing():
+    kinds = {
+        "y": wishing(after=("call",)),
+        "x": wishing(before=("sign",)),
+        "sign": at(Stage.SIGN),
+        "call": at(Stage.CALL),
+    }
+    assert order(host_with(kinds)) == ["call", "y", "x", "sign"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"),
+    [
+        (
+            {"x": wishing(after=("sign",)), "sign": at(Stage.SIGN)},
+            "it wants to stand after 'sign', and stage GUARD is before SIGN",
+        ),
+        (
+            {"x": wishing(before=("call",)), "call": at(Stage.CALL)},
+            "it wants to stand before 'call', and stage CALL is before GUARD",
+        ),
+    ],
+)
+def test_a_wish_that_the_stages_contradict_is_told(kinds, told):
+    with pytest.raises(ConfigError, match=rf"services\.a\.plugins\.x: {told}; say order = "):
+        host_with(kinds).check()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "circle"),
+    [
+        ({"a": wishing(after=("b",)), "b": wishing(after=("a",))}, "'a' before 'b' before 'a'"),
+        (
+            {
+                "free": wishing(),
+                "a": wishing(before=("b",)),
+                "b": wishing(before=("c",)),
+                "c": wishing(before=("a",)),
+                "behind": wishing(after=("c",)),
+            },
+            "'a' before 'b' before 'c' before 'a'",
+        ),
+    ],
+)
+def test_a_circle_of_wishes_is_told_by_name(kinds, circle):
+    told = rf"services\.a\.plugins: they want to stand {circle}; say order"
+    with pytest.raises(ConfigError, match=told):
+        host_with(kinds).check()
+
+
+def test_an_order_overrules_wishes_even_if_they_cannot_be():
+    kinds = {"a": wishing(after=("b", "sign")), "b": wishing(after=("a",)), "sign": at(Stage.SIGN)}
+    said = ["a", "b", "sign"]
+    tables = {name: {} for name in kinds}
+    host = host_with(kinds, services={"a": {"plugins": tables, "order": said}})
+    assert order(host) == said
+
+
+@pytest.mark.parametrize("names", ["circuit-breaker", (1,), None, {"x": 1}])
+@pytest.mark.parametrize("attribute", ["before", "after"])
+def test_wishes_are_tuples_of_names(attribute, names):
+    assert f"{attribute} is not a tuple of plugins' names" in refused(plugin(**{attribute: names}))
+
+
 # Observers
 
 

@@ -219,6 +219,18 @@ def test_use_gives_a_plugin_another_name_and_takes_any_spelling_of_the_distribut
     assert source(using("mine", use="Acme_Tenant:tenant")) == ("mine", "acme-tenant", "1.0.0")
 
 
+def test_a_wish_means_a_plugin_by_the_name_that_use_picks_too(site):
+    install(site, "acme-tenant")
+
+    class Wishes(Listener):
+        after = ("tenant",)
+
+    tables = {"wishes": {}, "mine": {"use": "acme-tenant:tenant"}}
+    host = Host({"services": {"a": {"plugins": tables}}})
+    host.register(Wishes, "wishes")
+    assert [each.plugin for each in host.explain("a").layers] == ["mine", "wishes"]
+
+
 def test_one_class_may_be_used_under_several_names(site):
     install(site, "acme-tenant")
     picked = {"use": "acme-tenant:tenant"}

@@ -62,13 +62,42 @@ def test_it_draws_the_onion_outermost_first():
     assert lines[0] == "a  https://a.example"
     assert "  base_url = https://a.example  (code)" in lines
     assert "  timeout.read = 5.0  (default)" in lines
-    assert lines[-5:] == [
+    assert lines[-7:] == [
         "└─ GUARD  guard  [registered in code]  flext_event, flext_exchange",
+        "     placed by stage",
         "     threshold = 3  (code)",
         "     roles.0 = reader  (default)",
         "  └─ MESSAGE  watch  [registered in code, observer]  flext_response",
+        "       placed by stage",
         "    └─ wire",
     ]
+
+
+def test_it_says_why_each_plugin_stands_where_it_does():
+    class Bulkhead(Guard):
+        after = ("guard",)
+        before = ("late", "absent")
+
+    class Late(Guard):
+        pass
+
+    tables = {"late": {}, "bulkhead": {}, "watch": {}}
+    config = {"services": {"a": {"plugins": tables}}, "plugins": {"guard": {}}}
+    order = ["late", "guard", "bulkhead", "watch"]
+    config["services"]["b"] = {"plugins": tables, "order": order}
+    host = host_of({}, **config)
+    host.register(Bulkhead, "bulkhead")
+    host.register(Late, "late")
+
+    reasons = {each.plugin: each.reason for each in host.explain("a").layers}
+    assert reasons == {
+        "guard": "stage, appearance for every service",
+        "bulkhead": "stage, after guard, before late, appearance",
+        "late": "stage, after bulkhead, as it says, appearance",
+        "watch": "stage",
+    }
+    assert [each.plugin for each in host.explain("b").layers] == order
+    assert {each.reason for each in host.explain("b").layers} == {"order"}
 
 
 def test_it_is_made_of_plain_records():

@@ -10,7 +10,15 @@ import types
 
 import pytest
 
-from flext_plugins import Failure, Host, PluginError, Stage, events, hookimpl
+from flext_plugins import (
+    ConfigError,
+    Failure,
+    Host,
+    PluginError,
+    Stage,
+    events,
+    hookimpl,
+)
 from flext_plugins.testing import Answer
 
 
@@ -97,6 +105,38 @@ def test_an_explicit_order_overrules_the_stages(flext_service, flext_world):
     flext_world.get(flext_world.serve(flext_service, call, sign, order=["sign", "call"]))
 
     assert recorder.seen[:2] == ["sign request", "call request"]
+
+
+@pytest.mark.parametrize("form", ["small", "around"])
+@pytest.mark.contract("neighbours-by-wish")
+def test_a_plugin_may_wish_to_stand_further_out_or_further_in_than_a_neighbour(
+    flext_service, flext_world, form
+):
+    recorder = Recorder()
+    plugins = {name: getattr(recorder, form)(name) for name in ("g", "out", "in", "x")}
+    plugins["out"].before, plugins["in"].after = ("g",), ("x",)
+    own = {"base_url": flext_service.url, "plugins": {"in": {}, "x": {}, "out": {}}}
+    host = flext_world.host({"plugins": {"g": {}}, "services": {"service": own}}, **plugins)
+
+    flext_world.get(host)
+
+    names = ["x", "in", "out", "g"]
+    assert recorder.seen == [f"{n} request" for n in names] + [
+        f"{n} response" for n in reversed(names)
+    ]
+
+
+@pytest.mark.contract("wishes-within-a-stage")
+def test_a_wish_that_cannot_be_is_told_before_anything_is_sent(flext_service, flext_world):
+    recorder = Recorder()
+    guard = recorder.small("guard", Stage.GUARD)
+    guard.after = ("sign",)
+    host = flext_world.serve(flext_service, guard, recorder.small("sign", Stage.SIGN))
+
+    with pytest.raises(ConfigError, match="wants to stand after 'sign', and stage GUARD is before"):
+        flext_world.get(host)
+
+    assert flext_service.received == []
 
 
 @pytest.mark.contract("arguments-by-name")

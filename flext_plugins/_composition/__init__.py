@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from packaging.utils import canonicalize_name
 from pydantic import BaseModel, SecretStr, ValidationError, field_validator
 
 from flext_plugins._chain.layer import Hook, Layer
+from flext_plugins._composition.order import Wish, arranged, wishes
 from flext_plugins._config.provenance import Place, Where
 from flext_plugins._config.secrets import Secret, ServiceName, ServiceURL, leaves
 from flext_plugins._config.service_checks import (
@@ -23,7 +25,7 @@ from flext_plugins.hookspecs import Stage
 from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from flext_plugins._composition.catalog import Catalog, PluginClass
     from flext_plugins._config.models import HostConfig, ServiceConfig
@@ -40,6 +42,8 @@ class Composition:
     """The services that its plugins may send to."""
     credentials: Mapping[str, str] = field(default_factory=dict)
     """The senders of credentials, by the service to which."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why each plugin stands where it does."""
     secrets: tuple[SecretStr, ...] = field(default=(), repr=False)
     """What is shown nowhere, of the service's settings and its plugins'."""
 
@@ -60,31 +64,34 @@ def compose(
     settings = config.unnamed(name) if unnamed else config.service(name)
     where = config.where(name)
     tables = list(config.tables(name))
-    problems: list[FlextError] = []
-    drafts: list[_Draft] = []
-    for table in tables:
-        try:
-            drafts.append(_draft(*table, config, catalog))
-        except FlextError as error:
-            problems.append(error)
+    drafts, problems = _drafts(tables, config, catalog)
     if unnamed:  # only observers: nobody said that it may have what the others send
         drafts = [each for each in drafts if each.observer]
     credentials = _credentials(name, settings, drafts, config)
+    neighbours = [] if settings.order else [*wishes(drafts)]
+    order = arranged(drafts, neighbours)
     told = [
         *_order_problems(settings, [plugin for plugin, *_ in tables], where),
+        *_wish_problems(drafts, neighbours, order.circle, where),
         *endpoint_problems(settings, where),
         *_exposed(credentials, drafts, config),
     ]
     problems += [ConfigError(each) for each in told]
     if problems:
         raise _together(problems, name)
-    drafts.sort(key=lambda each: settings.order.index(each.name) if settings.order else each.stage)
+    drafts.sort(key=lambda each: (settings.order or order.names).index(each.name))
     plugins = tuple(each.info for each in drafts)
     service = service_of(name, settings, plugins, provided, shared)
     edges = frozenset().union(*(each.edges for each in drafts))
     secrets = tuple(_secrets(settings, service, drafts))
     return Composition(
-        service, tuple(each.layer(service) for each in drafts), where, edges, credentials, secrets
+        service,
+        tuple(each.layer(service) for each in drafts),
+        where,
+        edges,
+        credentials,
+        _reasons(settings, drafts, neighbours, config),
+        secrets,
     )
 
 
@@ -154,6 +161,18 @@ class _Draft(NamedTuple):
     """The addresses beside the configured services that it may send to."""
     edges: frozenset[str]
     """All services that it may send to."""
+    aliases: frozenset[str]
+    """The normalised names by which other plugins may mean it."""
+
+    @property
+    def before(self) -> Sequence[str]:
+        names: Sequence[str] = getattr(self.plugin_class.kind, "before", ())
+        return names
+
+    @property
+    def after(self) -> Sequence[str]:
+        names: Sequence[str] = getattr(self.plugin_class.kind, "after", ())
+        return names
 
     @property
     def stage(self) -> Stage:
@@ -216,6 +235,19 @@ class _Draft(NamedTuple):
         )
 
 
+def _drafts(
+    tables: Iterable[tuple[str, dict[str, Any], Where]], config: HostConfig, catalog: Catalog
+) -> tuple[list[_Draft], list[FlextError]]:
+    """The plugins that can be made, and what is wrong with the others."""
+    drafts, problems = list[_Draft](), list[FlextError]()
+    for table in tables:
+        try:
+            drafts.append(_draft(*table, config, catalog))
+        except FlextError as error:
+            problems.append(error)
+    return drafts, problems
+
+
 def _draft(
     name: str, table: dict[str, Any], where: Where, config: HostConfig, catalog: Catalog
 ) -> _Draft:
@@ -249,13 +281,52 @@ def _draft(
     named = {str(each) for _, each in values if isinstance(each, ServiceName)}
     urls = {key: value for key, value in values if isinstance(value, ServiceURL)}
     edges = frozenset(named | {url.origin for url in urls.values()})
-    return _Draft(name, plugin_class, settings, observer, where, values, urls, edges)
+    aliases = frozenset(map(canonicalize_name, (name, *(said.use or "").split(":")[1:])))
+    return _Draft(name, plugin_class, settings, observer, where, values, urls, edges, aliases)
 
 
 def _order_problems(settings: ServiceConfig, names: list[str], where: Where) -> Iterator[str]:
     if settings.order is not None and sorted(names) != sorted(settings.order):
         expected = ", ".join(names) or "none"
         yield where.problem(("order",), f"expected each of these once: {expected}")
+
+
+def _wish_problems(
+    drafts: list[_Draft], neighbours: list[Wish], circle: list[str], where: Where
+) -> Iterator[str]:
+    """The wishes that the stages contradict, or each other."""
+    stages = {each.name: each.stage for each in drafts}
+    for wish in neighbours:
+        outer, inner = stages[wish.outer], stages[wish.inner]
+        if outer > inner:
+            (by,) = [each for each in drafts if each.name == wish.by]
+            what = f"it wants to stand {wish.text}, and stage {inner.name} is before {outer.name}"
+            yield by.where.problem((), f"{what}; say order = [...]")
+    if circle:
+        names = " before ".join(map(repr, circle))
+        yield where.problem(("plugins",), f"they want to stand {names}; say order = [...]")
+
+
+def _reasons(
+    settings: ServiceConfig, drafts: list[_Draft], neighbours: list[Wish], config: HostConfig
+) -> dict[str, str]:
+    """Why each plugin stands where it does, in words."""
+    if settings.order:
+        return {each.name: "order" for each in drafts}
+    reasons = {}
+    for each in drafts:
+        beside = [other.name for other in drafts if other.stage == each.stage and other is not each]
+        words = ["stage"]
+        for wish in neighbours:
+            if wish.inner == each.name and wish.outer in beside:
+                words.append(f"after {wish.outer}" + (", as it says" * (wish.by == wish.outer)))
+            elif (wish.outer, wish.by) == (each.name, each.name) and wish.inner in beside:
+                words.append(f"before {wish.inner}")
+        if beside:
+            is_global = each.name in config.plugins
+            words.append("appearance for every service" if is_global else "appearance")
+        reasons[each.name] = ", ".join(words)
+    return reasons
 
 
 def _credentials(

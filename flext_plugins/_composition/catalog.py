@@ -143,6 +143,10 @@ def _contract(kind: Any) -> Iterator[str]:
             yield f"Settings has {name!r}, which is the host's"
     if not isinstance(getattr(kind, "stage", Stage.MESSAGE), Stage):
         yield "stage is not a Stage"
+    for name in ("before", "after"):
+        names = getattr(kind, name, ())
+        if not (isinstance(names, (tuple, list)) and all(isinstance(each, str) for each in names)):
+            yield f"{name} is not a tuple of plugins' names"
     for name in ("observer", "fail_closed", "identifies"):
         if not isinstance(getattr(kind, name, False), bool):
             yield f"{name} is not a bool"

@@ -43,6 +43,8 @@ class ExplainedLayer:
     observer: bool
     hooks: tuple[str, ...]
     settings: tuple[Setting, ...]
+    reason: str
+    """Why it stands where it does: by stage, wishes and appearance, or by the service's order."""
     note: str
     """What to know about it, such as that another version has been installed since."""
 
@@ -71,6 +73,7 @@ class Explanation:
                 f"{indent}└─ {layer.stage}  {layer.plugin}  [{layer.source}{observer}]  "
                 f"{', '.join(layer.hooks)}"
             )
+            lines.append(f"{indent}     placed by {layer.reason}")
             lines += [f"{indent}     {s.name} = {s.value}  ({s.source})" for s in layer.settings]
             lines += [f"{indent}     ! {layer.note}"] if layer.note else []
         return "\n".join([*lines, f"{'  ' * len(self.layers)}└─ wire"])
@@ -86,12 +89,13 @@ def explain(composition: Composition) -> Explanation:
         if value not in (None, {}):
             told = ("base_url",) if isinstance(value, Basic) else place
             settings.append(_setting(place, value, composition.where.source(told)))
-    layers = tuple(_layer(each) for each in composition.layers)
+    reasons = composition.reasons
+    layers = tuple(_layer(each, reasons.get(each.name, "")) for each in composition.layers)
     base_url = redact(service.base_url or "")
     return Explanation(service.name, base_url, tuple(settings), layers)
 
 
-def _layer(layer: Layer) -> ExplainedLayer:
+def _layer(layer: Layer, reason: str) -> ExplainedLayer:
     values = leaves(layer.settings) if layer.settings is not None else ()
     return ExplainedLayer(
         layer.stage.name,
@@ -105,6 +109,7 @@ def _layer(layer: Layer) -> ExplainedLayer:
             for place, value in values
             if value is not None or layer.sources[place] != "default"
         ),
+        reason,
         _note(layer),
     )
 

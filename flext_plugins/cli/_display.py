@@ -91,6 +91,7 @@ def onion(explanation: Explanation) -> None:
         who = (layer.stage, "cyan"), ("  ", ""), (layer.plugin, "bold")
         inner = inner.add(_styled(*who, (f"  {layer.source}{observer}", "dim")))
         inner.add(_styled((", ".join(layer.hooks), "")))
+        inner.add(_styled((f"placed by {layer.reason}", "dim")))
         _settings(inner, layer.settings)
         if layer.note:
             inner.add(_styled((layer.note, "yellow")))

@@ -338,8 +338,40 @@ ORDER = [
     Mutant(
         "stages-order",
         f"{COMPOSITION}::compose",
-        "settings.order.index(each.name) if settings.order else each.stage",
-        "settings.order.index(each.name) if settings.order else 0",
+        "settings.order or order.names",
+        "settings.order or [each.name for each in drafts]",
+        "stages_order_plugins",
+    ),
+    Mutant(
+        "order-within-a-stage",
+        f"{COMPOSITION}::compose",
+        "settings.order or order.names",
+        "order.names",
+        "explicit_order",
+    ),
+    Mutant(
+        "neighbours-by-wish",
+        "_composition/order.py::wishes",
+        "yield Wish(other.name, each.name, each.name)",
+        "pass",
+    ),
+    Mutant(
+        "neighbours-by-wish",
+        "_composition/order.py::wishes",
+        "yield Wish(each.name, other.name, each.name)",
+        "pass",
+    ),
+    Mutant(
+        "neighbours-by-wish",
+        "_composition/order.py::arranged",
+        "names.append(free[0])\nleft.remove(free[0])",
+        "names.append(free[-1])\nleft.remove(free[-1])",
+    ),
+    Mutant(
+        "wishes-within-a-stage",
+        f"{COMPOSITION}::_wish_problems",
+        "if outer > inner:",
+        "if False:",
     ),
     Mutant(
         "answer-without-sending",
