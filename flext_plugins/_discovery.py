@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from importlib_metadata import Distribution, EntryPoint, version
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from flext_plugins._errors import PluginConflict, PluginIncompatible, PluginNotFound
@@ -17,7 +17,7 @@ from flext_plugins._version import __version__
 from flext_plugins.hookspecs import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 OURS = "flext-plugins"
 RESERVED = {
@@ -28,7 +28,8 @@ RESERVED = {
 }
 """Our own plugins' names, and the only distribution that each resolves to by itself."""
 
-Status: TypeAlias = Literal["ready", "incompatible", "conflict", "corrupt"]
+Status: TypeAlias = Literal["ready", "incompatible", "conflict", "corrupt", "broken"]
+"""Only who imports it learns that a plugin is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class InstalledPlugin:
     """`module:Class`."""
     status: Status = "ready"
     problem: str = ""
-    """What is wrong and what to do; empty when ready."""
+    """What is wrong and what to do; empty if all is well."""
 
 
 def installed() -> list[InstalledPlugin]:
@@ -52,7 +53,7 @@ def installed() -> list[InstalledPlugin]:
     `sys.path` only the first counts, and what a broken uninstall left (`~name`) is passed over.
     """
     found = [record for folder, each in _distributions() for record in _records(folder, each)]
-    counts = Counter(record.name for record in found if record.status != "corrupt")
+    counts = Counter(canonicalize_name(each.name) for each in found if each.status != "corrupt")
     return sorted(
         (_judged(record, counts) for record in found),
         key=lambda record: (record.name, record.distribution),
@@ -98,32 +99,37 @@ def _records(folder: str, distribution: Distribution) -> Iterator[InstalledPlugi
         return
     try:
         name, number = str(distribution.metadata["Name"]), str(distribution.metadata["Version"])
-        problem = _incompatible(distribution, name)
+        status, problem = _requirement(distribution, name)
     except Exception:
         yield replace(corrupt, problem="METADATA is missing or malformed: reinstall it")
         return
-    status: Status = "incompatible" if problem else "ready"
     for point in points:
         yield InstalledPlugin(point.name, name, number, point.value, status, problem)
 
 
-def _incompatible(distribution: Distribution, name: str) -> str:
-    """Why the requirement on us does not fit; releases are compared, so betas count."""
-    release = Version(__version__).base_version
+def _requirement(distribution: Distribution, name: str) -> tuple[Status, str]:
+    """Whether what it requires of us fits; releases are compared, so betas count."""
+    release, requires = Version(__version__).base_version, False
     for each in map(Requirement, distribution.requires or ()):
-        applies = each.marker is None or each.marker.evaluate({"extra": ""})
-        ours = canonicalize_name(each.name) == OURS and applies
-        if ours and not each.specifier.contains(release):
+        if canonicalize_name(each.name) != OURS:
+            continue
+        if each.marker is not None and not each.marker.evaluate({"extra": ""}):
+            continue
+        requires = True
+        if not each.specifier.contains(release):
             wanted = f"asks for {OURS}{each.specifier}, and {__version__} is installed"
-            return f"{wanted}: install a {name} that fits"
-    return ""
+            return "incompatible", f"{wanted}: install a {name} that fits"
+    major = release.partition(".")[0]
+    range_ = f"{OURS}>={major},<{int(major) + 1}"
+    return "ready", "" if requires else f"it does not require {OURS}: add {range_!r} to {name}"
 
 
-def _judged(record: InstalledPlugin, counts: Counter[str]) -> InstalledPlugin:
+def _judged(record: InstalledPlugin, counts: Mapping[NormalizedName, int]) -> InstalledPlugin:
     """`record`, in conflict if another distribution offers its name or owns it."""
-    owner = RESERVED.get(record.name)
+    name = canonicalize_name(record.name)
+    owner = RESERVED.get(name)
     is_owner = canonicalize_name(record.distribution) == owner
-    if record.status != "ready" or is_owner or (owner is None and counts[record.name] == 1):
+    if record.status != "ready" or is_owner or (owner is None and counts[name] == 1):
         return record
     problem = (
         f"the name {record.name!r} belongs to {owner}"
@@ -139,7 +145,8 @@ def find(
 ) -> InstalledPlugin:
     """The plugin among `records` that `name` means, or that `use` (`distribution:name`) picks.
 
-    `others` are names that could have been meant as well.
+    Names are compared as those of distributions are: `Bad_Name` is `bad-name`. `others` are names
+    that could have been meant as well.
 
     Raises:
         PluginNotFound: nobody offers it; the message names the nearest that is.
@@ -150,7 +157,7 @@ def find(
     found = [
         each
         for each in records
-        if each.name == wanted
+        if canonicalize_name(each.name) == canonicalize_name(wanted)
         and (not use or canonicalize_name(each.distribution) == canonicalize_name(distribution))
     ]
     if not found:
@@ -168,12 +175,16 @@ def _not_found(
     records: list[InstalledPlugin], name: str, use: str | None, others: Iterable[str]
 ) -> str:
     """That nobody offers `name`, and what may be the reason."""
-    names = {each.name for each in records if each.name != name} | set(others)
+    wanted = canonicalize_name(name)
+    names: dict[str, str] = {
+        canonicalize_name(each): each for each in [*(each.name for each in records), *others]
+    }
+    names.pop(wanted, None)
     said = [f"no installed plugin is named {use or name!r}"]
-    said += [f"did you mean {each!r}?" for each in get_close_matches(name, names, 1)]
+    said += [f"did you mean {names[each]!r}?" for each in get_close_matches(wanted, names, 1)]
     said += [f"{each.distribution}: {each.problem}" for each in records if not each.name]
-    if name in RESERVED and not use:
-        said.append(f"pip install {RESERVED[name]}")
+    if wanted in RESERVED and not use:
+        said.append(f"pip install {RESERVED[wanted]}")
     return "; ".join(said)
 
 

@@ -432,6 +432,51 @@ def test_list_as_json_has_the_records(cli, installed):
     } in records
 
 
+BROKEN = """
+from flext_plugins import hookimpl
+
+class Misspelt:
+    @hookimpl
+    def flext_requests(self): ...
+"""
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A folder of plugins that cannot be used, each in a distribution of its own, and of `fine`."""
+    site = tmp_path / "broken"
+    install(site, "acme-gone", plugins={"gone": "acme_nothing:Gone"})
+    install(site, "acme-misspelt", plugins={"Mis_Spelt": "acme_misspelt:Misspelt"}, module=BROKEN)
+    install(site, "acme-exits", plugins={"exits": "acme_exits:X"}, module="raise SystemExit(3)")
+    install(site, "acme-lax", plugins={"lax": "acme_lax:Fine"}, module=FINE, requires=())
+    install(site, "acme-old", plugins={"old": "acme_old:X"}, requires=("flext-plugins>=7",))
+    install(site, "acme-fine", plugins={"fine": "acme_fine:Fine"}, module=FINE)
+    return site
+
+
+FINE = BROKEN.replace("requests", "request").replace("Misspelt", "Fine")
+WRONG = {
+    "gone": "importing acme_nothing:Gone raised ModuleNotFoundError: No module named 'acme_nothing'",
+    "Mis_Spelt": "flext_requests is no hook; did you mean 'flext_request'?",
+    "exits": "importing acme_exits:X raised SystemExit",
+    "lax": "it does not require flext-plugins: add 'flext-plugins>=1,<2' to acme-lax",
+}
+
+
+def test_list_imports_each_plugin_if_it_shall_and_says_which_are_broken(cli, broken):
+    def told(*options):
+        records = json.loads(cli("list", "--json", *options, path=(broken,)).stdout)
+        return {each["name"]: (each["status"], each["problem"]) for each in records}
+
+    plain, imported = told(), told("--import")
+    for name in ("gone", "Mis_Spelt", "exits", "fine"):
+        assert plain[name] == ("ready", "")
+    for name, problem in WRONG.items():
+        assert imported[name] == ("ready" if name == "lax" else "broken", problem)
+    assert imported["old"] == plain["old"]
+    assert imported["fine"] == ("ready", "")
+
+
 def test_list_without_plugins_says_how_to_install_ours(cli):
     alone = (
         "import flext_plugins.cli._commands, sys\n"
@@ -472,6 +517,37 @@ def test_check_prints_every_problem_on_a_line_of_its_own(cli, configure, install
     assert "did you mean 'issuer'?" in problems[3]
     one = cli("check", "one", path=(installed,), expect=1).stderr.splitlines()
     assert one == problems[:2]
+
+
+@pytest.mark.parametrize("name", ["fine", "Fine", "acme-fine:fine", "Acme_Fine:FINE"])
+def test_check_of_a_plugin_needs_no_configuration(cli, broken, name):
+    done = cli("check", "--plugin", name, path=(broken,))
+    assert done.stdout == "ok: fine: acme-fine 1.0.0, acme_fine:Fine\n"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_check_of_a_plugin_says_what_is_wrong_with_it(cli, broken, name):
+    done = cli("check", "--plugin", name.lower().replace("_", "-"), path=(broken,), expect=1)
+    distribution = f"acme-{name.lower().replace('_', '')}"
+    assert done.stderr == f"{name}: {distribution} 1.0.0: {WRONG[name]}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("fines", "no installed plugin is named 'fines'; did you mean 'fine'?"),
+        ("old", "acme-old 1.0.0: asks for flext-plugins>=7, and "),
+        ("acme-gone:other", "no installed plugin is named 'acme-gone:other'"),
+    ],
+)
+def test_check_of_a_plugin_that_cannot_be_had_says_why(cli, broken, name, told):
+    assert cli("check", "--plugin", name, path=(broken,), expect=1).stderr.startswith(told)
+
+
+def test_check_of_a_plugin_takes_neither_services_nor_files(cli, broken):
+    for more in (["a"], ["-c", "flext.toml"], ["--env", "test"]):
+        done = cli("check", "--plugin", "fine", *more, path=(broken,), expect=2)
+        assert "takes neither services nor files" in done.stderr
 
 
 def test_check_of_one_service_does_not_look_at_the_others(cli, wired):

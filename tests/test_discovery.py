@@ -288,7 +288,7 @@ def test_a_missing_plugin_of_ours_says_what_to_install(vault):
         using("vault").check()
 
 
-@pytest.mark.parametrize("name", ["tennant", "tenants"])
+@pytest.mark.parametrize("name", ["tennant", "tenants", "TENNANT"])
 def test_a_missing_plugin_is_told_with_the_nearest_name(site, name):
     install(site, "acme-tenant")
     with pytest.raises(PluginNotFound, match=f"{name!r}; did you mean 'tenant'"):
@@ -341,9 +341,31 @@ def test_requirements_for_other_environments_extras_and_distributions_do_not_mat
     assert found(site)[0].status == "ready"
 
 
-def test_a_plugin_that_says_nothing_of_us_is_taken_as_it_is(site):
-    install(site, "acme-tenant", requires=())
-    assert found(site)[0].status == "ready"
+@pytest.mark.parametrize("requires", [(), ('flext-plugins>=1; extra == "next"', "httpx")])
+def test_a_plugin_that_does_not_require_us_is_taken_as_it_is_and_told(site, requires):
+    install(site, "acme-tenant", requires=requires)
+    (record,) = found(site)
+    assert record.status == "ready"
+    told = "it does not require flext-plugins: add 'flext-plugins>=1,<2' to acme-tenant"
+    assert record.problem == told
+    using().check()
+
+
+@pytest.mark.parametrize("name", ["bad-name", "Bad_Name", "bad.NAME"])
+def test_a_plugin_is_found_by_any_spelling_of_its_name(site, name):
+    install(site, "acme-tenant", plugins={"Bad_Name": "acme_tenant:Tenant"})
+    assert source(using(name)) == (name, "acme-tenant", "1.0.0")
+    assert source(using("mine", use=f"acme-tenant:{name}"))[0] == "mine"
+
+
+def test_names_that_differ_in_spelling_alone_are_in_conflict(site, vault):
+    install(site, "acme-tenant", plugins={"Bad_Name": "acme_tenant:Tenant"})
+    install(site, "other-tenant", plugins={"bad-name": "other_tenant:Tenant"})
+    install(site, "evil-vault", plugins={"Vault": "evil_vault:Tenant"})
+    assert [each.status for each in found(site)] == ["conflict"] * 3
+    for name in ("bad_name", "VAULT"):
+        with pytest.raises(PluginConflict):
+            using(name).check()
 
 
 def test_explain_tells_a_loaded_version_that_is_no_longer_the_installed_one(site):
@@ -358,16 +380,18 @@ def test_explain_tells_a_loaded_version_that_is_no_longer_the_installed_one(site
     assert "1.0.0 is loaded, it is uninstalled" in host.explain("a").layers[0].note
 
 
-def test_a_name_of_ours_cannot_be_registered_by_an_application():
+@pytest.mark.parametrize("name", ["auth", "Auth"])
+def test_a_name_of_ours_cannot_be_registered_by_an_application(name):
     with pytest.raises(PluginConflict, match="belongs to flext-plugins-auth"):
-        using().register(object, "auth")
+        using().register(object, name)
 
 
-def test_a_name_can_be_registered_once():
+@pytest.mark.parametrize("again", ["tenant", "Tenant"])
+def test_a_name_can_be_registered_once(again):
     host = using()
     host.register(Listener, "tenant")
     with pytest.raises(PluginConflict, match="registered already"):
-        host.register(Listener, "tenant")
+        host.register(Listener, again)
 
 
 def test_what_is_registered_comes_before_what_is_installed(site):

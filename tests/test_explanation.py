@@ -160,6 +160,25 @@ def test_what_is_secret_by_type_by_name_or_in_an_address_is_masked():
     assert settings["headers.Authorization"].source == "code"
 
 
+def test_sets_are_shown_in_one_order_in_every_process():
+    class Names(BaseModel):
+        names: frozenset[str]
+        numbers: set[int] = {3, 1, 2}
+
+    class Plugin:
+        Settings = Names
+
+        @hookimpl
+        def flext_request(self): ...
+
+    names = [f"name-{number}" for number in range(9)]
+    with Host({"services": {"a": {"plugins": {"sets": {"names": names[::-1]}}}}}) as host:
+        host.register(Plugin, "sets")
+        settings = host.explain("a").layers[0].settings
+    assert [each.value for each in settings] == [*names, "1", "2", "3"]
+    assert [each.source for each in settings] == ["code"] * 9 + ["default"] * 3
+
+
 def test_a_reference_is_shown_as_it_was_written(tmp_path):
     (tmp_path / "secret").write_text("pw")
     reference = f"file:{tmp_path}/secret"

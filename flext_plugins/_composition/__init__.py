@@ -69,7 +69,7 @@ def compose(
         drafts = [each for each in drafts if each.observer]
     credentials = _credentials(name, settings, drafts, config)
     neighbours = [] if settings.order else [*wishes(drafts)]
-    order = arranged(drafts, neighbours)
+    order = arranged(drafts, neighbours, settings.order)
     told = [
         *_order_problems(settings, [plugin for plugin, *_ in tables], where),
         *_wish_problems(drafts, neighbours, order.circle, where),
@@ -79,7 +79,7 @@ def compose(
     problems += [ConfigError(each) for each in told]
     if problems:
         raise _together(problems, name)
-    drafts.sort(key=lambda each: (settings.order or order.names).index(each.name))
+    drafts.sort(key=lambda each: order.names.index(each.name))
     plugins = tuple(each.info for each in drafts)
     service = service_of(name, settings, plugins, provided, shared)
     edges = frozenset().union(*(each.edges for each in drafts))
@@ -286,9 +286,13 @@ def _draft(
 
 
 def _order_problems(settings: ServiceConfig, names: list[str], where: Where) -> Iterator[str]:
-    if settings.order is not None and sorted(names) != sorted(settings.order):
+    if settings.order is not None and _normalised(names) != _normalised(settings.order):
         expected = ", ".join(names) or "none"
         yield where.problem(("order",), f"expected each of these once: {expected}")
+
+
+def _normalised(names: Iterable[str]) -> list[str]:
+    return sorted(map(canonicalize_name, names))
 
 
 def _wish_problems(
@@ -323,7 +327,7 @@ def _reasons(
             elif (wish.outer, wish.by) == (each.name, each.name) and wish.inner in beside:
                 words.append(f"before {wish.inner}")
         if beside:
-            is_global = each.name in config.plugins
+            is_global = each.name in config.plugins  # whose spelling is taken
             words.append("appearance for every service" if is_global else "appearance")
         reasons[each.name] = ", ".join(words)
     return reasons

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pluggy
+from packaging.utils import canonicalize_name
 from pydantic import BaseModel
 
 from flext_plugins import hookspecs
@@ -76,12 +77,13 @@ class Catalog:
             PluginConflict: the name is taken, or is one of ours.
             PluginError: the class breaks the contract.
         """
-        if name in RESERVED:
-            raise PluginConflict(f"the name {name!r} belongs to {RESERVED[name]}")
-        if name in self._registered:
+        normalised = canonicalize_name(name)
+        if normalised in RESERVED:
+            raise PluginConflict(f"the name {name!r} belongs to {RESERVED[normalised]}")
+        if normalised in self._registered:
             raise PluginConflict(f"a plugin named {name!r} is registered already")
         self._check(kind, name, None)
-        self._registered[name] = _described(kind)
+        self._registered[normalised] = _described(kind)
 
     def plugin_class(self, name: str, use: str | None) -> PluginClass:
         """The class that a configuration means by `name`.
@@ -90,21 +92,28 @@ class Catalog:
             ConfigError: nobody offers it, several do, or it does not fit.
             PluginError: it cannot be imported, or breaks the contract.
         """
-        if use is None and name in self._registered:
-            return self._registered[name]
+        if use is None and (registered := self._registered.get(canonicalize_name(name))):
+            return registered
         if (known := self._imported.get(use or name)) is not None:
             return known
         record = find(self._installed, name, use, self._registered)
+        self._imported[use or name] = loaded = self.load(record, use or name)
+        return loaded
+
+    def load(self, record: InstalledPlugin, name: str | None = None) -> PluginClass:
+        """Import the class of an installed plugin, and hold it to the contract.
+
+        Raises:
+            PluginError: it cannot be imported, or breaks the contract.
+        """
         try:
             kind = load(record)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _at(
                 PluginError(f"importing {record.target} raised {_text_of(error)}"), record
             ) from error
-        self._check(kind, use or name, record)
-        described = _described(kind, record.distribution, record.version)
-        self._imported[use or name] = described
-        return described
+        self._check(kind, name or record.name, record)
+        return _described(kind, record.distribution, record.version)
 
     def _check(self, kind: Any, name: str, record: InstalledPlugin | None) -> None:
         """Hold `kind` to the contract, and list it in pluggy's manager."""
@@ -118,7 +127,7 @@ class Catalog:
             raise _at(PluginError(f"pluggy does not take it: {error}"), record, name) from error
 
 
-def _text_of(error: Exception) -> str:
+def _text_of(error: BaseException) -> str:
     """The error's name; what cannot be imported is no secret and is told too."""
     name = type(error).__name__
     return f"{name}: {error}" if isinstance(error, (ImportError, AttributeError)) else name

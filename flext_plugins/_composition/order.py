@@ -62,9 +62,18 @@ class Order(NamedTuple):
     """Each stands before the next, and the last is the first again; empty if all is well."""
 
 
-def arranged(candidates: Sequence[Candidate], among: Sequence[Wish]) -> Order:
-    """By stage; within one the first that comes next of those that may."""
+def arranged(
+    candidates: Sequence[Candidate], among: Sequence[Wish], said: Sequence[str] | None
+) -> Order:
+    """Put them into the order that was `said`, or by stage, and within one as they wish.
+
+    Of those that may come next, the first by appearance does.
+    """
     names = list[str]()
+    if said:
+        places = {canonicalize_name(each): place for place, each in enumerate(said)}
+        names = [each.name for each in candidates]
+        return Order(sorted(names, key=lambda each: places.get(canonicalize_name(each), 0)), [])
     left = [each.name for each in sorted(candidates, key=lambda each: each.stage)]
     while left:
         outer = {each.inner: each.outer for each in among if each.outer in left}

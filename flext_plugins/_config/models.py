@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 import pydantic
+from packaging.utils import canonicalize_name
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -79,6 +80,14 @@ class PluginTable(pydantic.Secret[dict[str, Any]]):
         return ", ".join(self.get_secret_value())
 
 
+def _spelt_once(plugins: dict[str, Any]) -> dict[str, Any]:
+    known: dict[str, str] = {}
+    for name in plugins:
+        if (other := known.setdefault(canonicalize_name(name), name)) != name:
+            raise ValueError(f"{name!r} and {other!r} are one name, spelt in two ways")
+    return plugins
+
+
 class Defaults(_Quiet):
     """The table `[defaults]`, which holds for every service."""
 
@@ -114,6 +123,8 @@ class ServiceConfig(Defaults):
     plugins: dict[str, Literal[False] | PluginTable] = Field(default_factory=dict)
     """Beside those for every service; `False` takes one of these off."""
 
+    _one_spelling = field_validator("plugins")(_spelt_once)
+
 
 class HostConfig(_Quiet):
     """The whole configuration."""
@@ -124,6 +135,8 @@ class HostConfig(_Quiet):
     services: dict[str, ServiceConfig] = Field(default_factory=dict)
     allow_inline_secrets: bool = False
     _sources: Sources = PrivateAttr(default_factory=Sources)
+
+    _one_spelling = field_validator("plugins")(_spelt_once)
 
     @model_validator(mode="after")
     def _remember(self, info: ValidationInfo) -> Self:
@@ -166,19 +179,26 @@ class HostConfig(_Quiet):
         return Where(self._sources, ("services", name), ("defaults",))
 
     def tables(self, name: str) -> Iterator[tuple[str, dict[str, Any], Where]]:
-        """Each plugin of the service: its name, its settings, and where they stand."""
+        """Each plugin of the service: its name, its settings, and where they stand.
+
+        A name may be spelt in another way for the service than for every service.
+        """
         own = self.services[name].plugins if name in self.services else {}
-        every, sources = self.plugins, self._sources
-        for plugin in dict.fromkeys([*every, *own]):
-            if own.get(plugin, every.get(plugin)) is False:
-                continue
+        above: tuple[Place, Place] = (), ("services", name)
+        layers: dict[str, list[tuple[Place, Literal[False] | PluginTable]]] = {}
+        for place, tables in zip(above, (self.plugins, own), strict=True):
+            for plugin, table in tables.items():
+                layer = (*place, "plugins", plugin), table
+                layers.setdefault(canonicalize_name(plugin), []).append(layer)
+        for found in layers.values():
             values: dict[str, Any] = {}
             roots: list[Place] = []
-            for tables, above in ((every, ()), (own, ("services", name))):
-                if table := tables.get(plugin):
+            for root, table in found:
+                if table is not False:
                     _lay(values, table.get_secret_value(), {}, "")
-                    roots.insert(0, (*above, "plugins", plugin))
-            yield plugin, values, Where(sources, *roots)
+                    roots.insert(0, root)
+            if found[-1][1] is not False:
+                yield found[0][0][-1], values, Where(self._sources, *roots)
 
 
 def _lay(

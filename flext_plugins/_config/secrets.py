@@ -286,7 +286,9 @@ def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
         value = value.get_secret_value()
     if isinstance(value, BaseModel):
         value = {name: getattr(value, name) for name in type(value).model_fields}
-    if isinstance(value, (list, tuple, set, frozenset)) and value:
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value, key=str)  # or it would come in another order in each process
+    if isinstance(value, (list, tuple)) and value:
         value = dict(enumerate(value))
     if isinstance(value, Mapping) and value:
         for key, inner in value.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +13,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import flext_plugins
+from flext_plugins._discovery import find
 from flext_plugins._errors import ConfigError, FlextError
 from flext_plugins.cli import _display as display
 
 if TYPE_CHECKING:
+    from flext_plugins import InstalledPlugin
     from flext_plugins.cli._spans import Spans
     from flext_plugins.cli._timeline import RecordingHost
 
@@ -88,10 +90,15 @@ def main(*, version: Annotated[bool, Version] = False) -> None:
     """Show which plugins there are, how they surround a service, and what they do."""
 
 
+Import = typer.Option("--import", help="Import each that is ready, to see whether it is broken.")
+
+
 @app.command("list", cls=_Command)
-def list_installed(*, as_json: AsJson = False) -> None:
-    """List the installed plugins, importing none."""
+def list_installed(*, as_json: AsJson = False, imports: Annotated[bool, Import] = False) -> None:
+    """List the installed plugins; import none unless told to."""
     records = flext_plugins.installed()
+    if imports:
+        records = [*map(_imported, records)]
     if as_json:
         display.say_json([asdict(each) for each in records])
     elif records:
@@ -101,19 +108,54 @@ def list_installed(*, as_json: AsJson = False) -> None:
         display.say("no plugins are installed; for ours: pip install 'flext-plugins[standard]'")
 
 
+def _imported(record: InstalledPlugin) -> InstalledPlugin:
+    """`record`, broken if its class cannot be imported or breaks the contract."""
+    from flext_plugins._composition.catalog import Catalog  # noqa: PLC0415 - for this alone
+
+    if record.status != "ready":
+        return record
+    try:
+        Catalog().load(record)
+    except FlextError as error:
+        return replace(record, status="broken", problem=error.args[0])
+    return record
+
+
+Plugin = typer.Option(
+    "--plugin", metavar="NAME", help="An installed plugin instead; needs no configuration."
+)
+
+
 @app.command()
 def check(
     services: Annotated[
         list[str] | None, typer.Argument(metavar="SERVICE", help="Default: all.")
     ] = None,
+    plugin: Annotated[str | None, Plugin] = None,
     config: Config = None,
     env: Environment = None,
 ) -> None:
     """Compose services as connecting would; send nothing."""
+    if plugin is not None:
+        if services or config or env:
+            raise typer.BadParameter("takes neither services nor files", param_hint="--plugin")
+        _check_plugin(plugin)
+        return
     with flext_plugins.Host.from_file(config, env) as host:
         host.check(*services or ())
         number = len(set(services or host.services))
     display.say(f"ok: {number} service{'' if number == 1 else 's'}")
+
+
+def _check_plugin(name: str) -> None:
+    """Say what an installed plugin is, or what is wrong with it."""
+    use = name if ":" in name else None
+    record = _imported(find(flext_plugins.installed(), name, use, ()))
+    who = f"{record.name}: {record.distribution} {record.version}"
+    if record.problem:
+        display.complain(f"{who}: {record.problem}")
+        raise typer.Exit(1)
+    display.say(f"ok: {who}, {record.target}")
 
 
 @app.command()

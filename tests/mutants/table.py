@@ -337,16 +337,16 @@ PREPARED_REQUESTS = [
 ORDER = [
     Mutant(
         "stages-order",
-        f"{COMPOSITION}::compose",
-        "settings.order or order.names",
-        "settings.order or [each.name for each in drafts]",
+        "_composition/order.py::arranged",
+        "sorted(candidates, key=lambda each: each.stage)",
+        "candidates",
         "stages_order_plugins",
     ),
     Mutant(
         "order-within-a-stage",
-        f"{COMPOSITION}::compose",
-        "settings.order or order.names",
-        "order.names",
+        "_composition/order.py::arranged",
+        "if said:",
+        "if False:",
         "explicit_order",
     ),
     Mutant(
