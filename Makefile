@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell sh tools/interpreters.sh first)
 OURS = -e '.[cli,httpx2,requests]' \
-  $(patsubst %,-e contrib/%,auth circuit-breaker devstack ldap metrics retry tracing)
+  $(patsubst %,-e contrib/%,auth circuit-breaker devstack[demo] ldap metrics retry tracing)
 CONSTRAINTS = constraints.txt
 INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contrib/*/pyproject.toml)
 OIDC = contrib/auth/tests/oidc

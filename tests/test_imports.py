@@ -7,15 +7,18 @@ import pickle
 import re
 import subprocess
 import sys
+import tomllib
 import types
 import typing
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from pydantic import BaseModel
 
 import flext_plugins
@@ -352,16 +355,89 @@ def test_the_core_names_no_plugin_package(path):
 
 
 @pytest.mark.parametrize("path", CONTRIB, ids=at)
-def test_our_plugins_use_public_names_only_and_not_each_other(path):
-    me = path.relative_to(ROOT / "contrib").parts[1]
+def test_our_distributions_use_public_names_of_the_core_only(path):
     for module, names, node in imports(path):
         root, *rest = module.split(".")
-        if root.startswith("flext_plugins_"):
-            # The demo is a program that shows them, and imports what it uses as any program does.
-            assert root == me or path.parent.name == "demo", at(path, node)
-        elif root == "flext_plugins":
+        if root == "flext_plugins":
             assert rest in ([], ["events"], ["http"], ["redaction"]), at(path, node)
             assert set(names) <= set(import_module(module).__all__), at(path, node)
+
+
+def project(package):
+    """What `pyproject.toml` says of the distribution that a package belongs to."""
+    return tomllib.loads((package.parent / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+def required(texts):
+    """The distributions of ours among requirements, by the names of their packages."""
+    names = {Requirement(each).name.replace("-", "_") for each in texts}
+    return {each for each in names if each.startswith("flext_plugins_")}
+
+
+def is_plugin(package):
+    return "flext_plugins" in project(package).get("entry-points", {})
+
+
+def others(path):
+    """What a module imports at run time of our other distributions."""
+    me = folder(path).joinpath(path.relative_to(folder(path)).parts[0]).name
+    for module, names, node in imports(path):
+        root, *rest = module.split(".")
+        if root.startswith("flext_plugins_") and root != me:
+            yield root, rest, names, node
+
+
+def modules(packages):
+    return [path for package in packages for path in sorted(package.rglob("*.py"))]
+
+
+PLUGINS = [each for each in PACKAGES if is_plugin(each)]
+PROGRAMS = [each for each in PACKAGES if not is_plugin(each)]
+
+
+def test_devstack_is_a_program_and_the_others_are_plugins():
+    assert [each.name for each in PROGRAMS] == ["flext_plugins_devstack"]
+
+
+@pytest.mark.parametrize("path", modules(PLUGINS), ids=at)
+def test_a_plugin_imports_no_other_distribution_of_ours(path):
+    """They work together, and know each other by what the host passes on alone."""
+    assert [at(path, node) for *_, node in others(path)] == []
+
+
+@pytest.mark.parametrize("package", PLUGINS, ids=lambda package: package.name)
+def test_a_plugin_requires_no_other_distribution_of_ours(package):
+    optional = project(package).get("optional-dependencies", {}).values()
+    assert required([*project(package)["dependencies"], *chain(*optional)]) == set()
+
+
+@pytest.mark.parametrize("path", modules(PROGRAMS), ids=at)
+def test_a_program_imports_public_names_of_plugins_when_it_needs_them(path):
+    for root, rest, names, node in others(path):
+        assert rest == [], at(path, node)
+        assert node not in tree(path).body, f"{at(path, node)}: import it where it is used"
+        assert names, at(path, node)
+        assert set(names) <= set(import_module(root).__all__), at(path, node)
+
+
+@pytest.mark.parametrize("package", PROGRAMS, ids=lambda package: package.name)
+def test_a_program_requires_plugins_as_optional_dependencies(package):
+    optional = project(package)["optional-dependencies"].values()
+    assert required(project(package)["dependencies"]) == set()
+    imported = {root for path in package.rglob("*.py") for root, *_ in others(path)}
+    assert imported <= required(chain(*optional))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=at)
+def test_an_example_imports_public_names_only(path):
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flext_plugins"):
+            root, *rest = node.module.split(".")
+            assert rest == [] if root != "flext_plugins" else node.module in PUBLIC_MODULES
+            home = import_module(node.module)
+            names = {each.name for each in node.names}
+            assert names <= set(getattr(home, "__all__", vars(home))), at(path, node)
+            assert not any(name.startswith("_") for name in names), at(path, node)
 
 
 @pytest.mark.parametrize("path", CLIENTS, ids=at)

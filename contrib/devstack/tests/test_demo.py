@@ -28,7 +28,7 @@ from flext_plugins_devstack.demo.checks import (
 )
 from rich.console import Console
 
-from flext_plugins import ConfigError, Host
+from flext_plugins import ConfigError, Host, installed
 
 pytestmark = pytest.mark.once
 
@@ -326,6 +326,16 @@ main()
         list(trace.trace(protected))
 
 
+def test_without_its_plugins_the_demo_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [each for each in installed() if each.name in {"auth", "ldap", "retry"}]
+    monkeypatch.setattr(performance, "installed", lambda: kept)
+    said = io.StringIO()
+    assert performance.perform(Console(file=said)) is False
+    assert said.getvalue() == (
+        "not installed: circuit-breaker, tracing; pip install 'flext-plugins-devstack[demo]'\n"
+    )
+
+
 def test_without_slapd_its_act_is_skipped_and_says_how_to_install_it(tmp_path: Path) -> None:
     done = subprocess.run(
         playing("(every[0], every[-1])", "directory.ELSEWHERE = ()"),
@@ -347,7 +357,7 @@ def test_all_that_is_missing_is_named_at_once(
     monkeypatch.setattr(identity, "installed", lambda: ())
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(directory, "ELSEWHERE", ())
-    plugin = "flext-plugins-ldap is not installed: pip install flext-plugins-ldap"
+    plugin = r"flext-plugins-ldap is not installed: pip install 'flext-plugins-devstack\[demo\]'"
     with pytest.raises(Skipped, match=f"^{plugin}; slapd is not installed: apt-get "):
         list(identity.identity(protected))
 
@@ -357,7 +367,9 @@ def test_without_the_ldap_plugin_its_act_is_skipped(
     protected: Devstack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identity, "installed", lambda: ())
-    with pytest.raises(Skipped, match="^flext-plugins-ldap is not installed: pip install [a-z-]+$"):
+    with pytest.raises(
+        Skipped, match=r"^flext-plugins-ldap is not installed: pip install '[a-z-]+\[demo\]'$"
+    ):
         list(identity.identity(protected))
 
 

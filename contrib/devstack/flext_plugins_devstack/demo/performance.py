@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from flext_plugins import installed
 from flext_plugins_devstack.auth import USERS
 from flext_plugins_devstack.stack import Devstack
 
@@ -89,8 +90,16 @@ ACTS = (
 )
 
 
+SHOWN = ("auth", "circuit-breaker", "retry", "tracing")
+"""The plugins without which there is nothing to see."""
+
+
 def perform(console: Console) -> bool:
     """Play all acts on a stack of their own; `True` if all that could be played succeeded."""
+    if missing := [each for each in SHOWN if each not in {one.name for one in installed()}]:
+        what = f"not installed: {', '.join(missing)}; pip install 'flext-plugins-devstack[demo]'"
+        console.print(Text(what, "bold red"), soft_wrap=True)
+        return False
     with Devstack(protected=True) as stack:
         laid_over = variables(stack)
         console.print(Text(f'Host.from_file("{CONFIG.name}"), which is', "bold"), soft_wrap=True)
