@@ -36,10 +36,12 @@ class Runtime:
         permits: what callers wait for each other by (`connection.permit`).
         tls: TLS contexts, by what they were made of.
         credentials: the senders of credentials, by the service to which, of those composed so far.
+        waits: whether plugins wait and refuse; only the kit's `without_waiting` says no.
     """
 
     def __init__(self, config: HostConfig, catalog: Catalog, provided: Mapping[type, Any]) -> None:
         self._config, self._catalog, self._provided = config, catalog, provided
+        self.waits = True
         self.renew()
 
     def renew(self, *, closed: bool = False) -> None:

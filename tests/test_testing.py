@@ -120,7 +120,7 @@ def test_a_conftest_may_import_from_the_kit_as_well(project):
 def test_fixtures_say_what_they_are_for(project):
     _, said = project("--fixtures", conftest=USED)
     worlds = ("world", "httpx_world", "sync_world", "async_world")
-    for fixture in (*worlds, "service", "elsewhere", "record", "distribution"):
+    for fixture in (*worlds, "service", "elsewhere", "record", "distribution", "without_waiting"):
         assert f"flext_{fixture}" in said
     ours = said.partition("fixtures defined from flext_plugins.testing")[2].partition(
         "fixtures defined"

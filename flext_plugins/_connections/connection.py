@@ -89,6 +89,15 @@ class Connection:
         return self._state
 
     @property
+    def waits(self) -> bool:
+        """Whether plugins wait here, and refuse what is too much or hopeless.
+
+        False only inside the kit's `without_waiting`: there a guard lets everything through and
+        counts nothing.
+        """
+        return self._channel.runtime.waits
+
+    @property
     def call(self) -> Call | None:
         """The call under way here, or `None`."""
         current = scope.get()
@@ -109,12 +118,14 @@ class Connection:
         return Limit(call, f"{self._layer.name}'s {waiting_for}") if call else nullcontext()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait.
+        """Wait, or only let others run where nothing `waits`.
 
         Raises:
             DeadlineExceeded: at once, if the call's deadline comes first.
         """
         left = self._time_left("sleep")
+        if not self.waits:
+            seconds = 0
         if left is not None and seconds >= left:
             raise DeadlineExceeded(f"no time left to wait {seconds:g} s")
         if self.asynchronous:

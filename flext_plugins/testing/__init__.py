@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,11 +20,14 @@ from flext_plugins.testing._conformance import PluginConformance
 from flext_plugins.testing._distribution import install
 from flext_plugins.testing._record import Record, Seen
 from flext_plugins.testing._service import Answer, LoopbackService, Received, echo
+from flext_plugins.testing._waiting import without_waiting
 from flext_plugins.testing._world import HTTPX, WORLDS, Client, World, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from flext_plugins._host import Host
 
 __all__ = [
     "Answer",
@@ -42,8 +46,10 @@ __all__ = [
     "flext_record",
     "flext_service",
     "flext_sync_world",
+    "flext_without_waiting",
     "flext_world",
     "install",
+    "without_waiting",
 ]
 
 
@@ -87,6 +93,13 @@ def flext_async_world(request: pytest.FixtureRequest) -> Iterator[World]:
 def flext_record() -> Record:
     """Records what each hook saw, of the plugins that are made with its `of`."""
     return Record()
+
+
+@pytest.fixture
+def flext_without_waiting() -> Iterator[Callable[[Host], Host]]:
+    """Lets no plugin of a host wait or refuse until the test ends; a call takes the host."""
+    with ExitStack() as stack:
+        yield lambda host: stack.enter_context(without_waiting(host))
 
 
 @pytest.fixture

@@ -1429,7 +1429,31 @@ CALL = [
     ),
 ]
 
+WAITING = [
+    Mutant(
+        "nothing-waits-in-tests",
+        f"{CONNECTION}::Connection.sleep",
+        "if not self.waits: seconds = 0",
+        "pass",
+        "at_once",
+    ),
+    Mutant(
+        "nothing-waits-in-tests",
+        f"{CONNECTION}::Connection.waits",
+        "self._channel.runtime.waits",
+        "True",
+        "counts_nothing",
+    ),
+    Mutant(
+        "nothing-waits-in-tests",
+        "testing/_waiting.py::without_waiting",
+        "runtime.waits = before",
+        "pass",
+        "outermost_block",
+    ),
+]
+
 MUTANTS = [
     *(*REQUEST, *PREPARED_REQUESTS, *ORDER, *FAILURE, *REFUSAL, *OBSERVER, *CANCELLATIONS),
-    *(*DEADLINE, *BODY, *OPENING, *LIFETIMES, *ONCE, *PERMITS, *OTHER_SERVICES, *CALL),
+    *(*DEADLINE, *BODY, *OPENING, *LIFETIMES, *ONCE, *PERMITS, *OTHER_SERVICES, *CALL, *WAITING),
 ]

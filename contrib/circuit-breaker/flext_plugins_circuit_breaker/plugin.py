@@ -96,6 +96,8 @@ class CircuitBreaker(Circuit):
         connection: Connection,
     ) -> Response:
         """Send, unless the circuit of the service's origin is open."""
+        if not connection.waits:
+            return await send(request)
         breaker = self._breaker
         permit, response = await self._guard(breaker, send, request, connection)
         if permit is None:
@@ -121,6 +123,8 @@ class CircuitBreaker(Circuit):
         connection: Connection,
     ) -> object:
         """Proceed, unless the circuit of the operation's target is open."""
+        if not connection.waits:
+            return await proceed(operation)
         breaker = self._of(operation.system, operation.target)
         permit, result = await self._guard(breaker, proceed, operation, connection)
         if permit is not None:

@@ -172,7 +172,7 @@ class _Attempts:
             self._end_reason = "the service asks for a longer wait"
         elif left is not None and pause + LEAST_TIME > left:
             self._end_reason = "the deadline comes first"
-        elif not self._retry.budget.take():
+        elif self._connection.waits and not self._retry.budget.take():
             self._end_reason = "the budget is used up"
         else:
             return pause
