@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from importlib.metadata import distribution
+from pathlib import Path
 
 import pytest
 import requests
@@ -407,6 +409,25 @@ def test_a_service_fails_as_it_is_told(flext_service):
     with pytest.raises(http.client.BadStatusLine):
         asked(flext_service)
     assert len(flext_service.received) == 3
+
+
+def test_a_service_answers_bit_by_bit(flext_service):
+    flext_service.answer = Answer(chunks=(b"one", b"two"), pause=0.2)
+    got, times = [], []
+    with requests.get(flext_service.url, stream=True) as answer:
+        assert "content-length" not in answer.headers
+        for chunk in answer.iter_content(None):
+            got.append(chunk)
+            times.append(time.monotonic())
+    assert got == [b"one", b"two"]
+    assert times[1] - times[0] > 0.1
+
+
+@pytest.mark.parametrize("library", ["httpx2", "requests"])
+def test_the_extra_for_testing_brings_the_libraries_of_all_worlds(library):
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    extras = tomllib.loads(text)["project"]["optional-dependencies"]
+    assert {*extras[library]} <= {*extras["testing"]}
 
 
 def test_a_service_refuses_until_it_listens_again_on_the_same_port(flext_service):

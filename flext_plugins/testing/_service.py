@@ -7,7 +7,7 @@ import json
 import socket
 import struct
 import threading
-from collections.abc import Callable  # noqa: TC003 - `typing.get_type_hints` looks here
+from collections.abc import Callable, Sequence  # noqa: TC003 - `typing.get_type_hints` looks here
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,10 @@ class Answer:
     """Promise the body, send so many bytes of it, and hang up."""
     raw: bytes | None = None
     """Send these bytes instead, and hang up."""
+    chunks: Sequence[bytes] = ()
+    """Send these instead of the body, one by one, without saying how long they are together."""
+    pause: float = 0.0
+    """Seconds between two chunks."""
 
 
 def echo(received: Received) -> Answer:
@@ -213,11 +217,15 @@ async def _reply(
         writer.write(answer.raw)
         await writer.drain()
         return False
-    headers = [*answer.headers.items(), ("Content-Length", str(len(answer.body)))]
+    length = ("Content-Length", str(len(answer.body)))
+    headers = [*answer.headers.items(), *([] if answer.chunks else [length])]
     writer.write(http.send(h11.Response(status_code=answer.status, headers=headers)) or b"")
     if method != "HEAD":
-        part = answer.body if answer.cut is None else answer.body[: answer.cut]
-        writer.write(http.send(h11.Data(data=part)) or b"")
+        parts = answer.chunks or [answer.body if answer.cut is None else answer.body[: answer.cut]]
+        for number, part in enumerate(parts):
+            await asyncio.sleep(answer.pause if number else 0)
+            writer.write(http.send(h11.Data(data=part)) or b"")
+            await writer.drain()
     await writer.drain()
     if answer.cut is not None:
         return False
