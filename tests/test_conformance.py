@@ -18,7 +18,7 @@ pytestmark = pytest.mark.once
 WRONG = sorted(path.stem for path in (Path(__file__).parent / "wrong_plugins").glob("*.py"))
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """Without other plugins of pytest, which take a second to load."""
-RULES = [name for name in vars(PluginConformance) if name.startswith("test_")]
+RULES = [name for name in dir(PluginConformance) if name.startswith("test_")]
 
 
 def wrong(name):
@@ -31,17 +31,21 @@ def verdicts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wrong")
     (folder / "conftest.py").write_text(
         'pytest_plugins = ["flext_plugins.testing"]\n'
-        "from flext_plugins.testing import _conformance\n"
-        "_conformance.TASKS = 50  # who is caught by fewer is caught by more\n"
+        "from flext_plugins.testing._conformance import crowds, exchanges, remains\n"
+        "crowds.TASKS = 50  # who is caught by fewer is caught by more\n"
+        "remains.BATCHES = 20\n"
+        "exchanges.PAUSE = remains.PATIENCE = 0.5  # and who by less by more\n"
     )
     classes = "".join(
-        f"class Test_{name}(PluginConformance):\n    plugin = {name}.Wrong\n"
+        f"class Test_{name}(getattr({name}, 'Conformance', Bare), PluginConformance):\n"
+        f"    plugin = {name}.Wrong\n"
         f"    settings = getattr(plugin, 'settings', {{}})\n"
         f"    services = getattr(plugin, 'services', {{}})\n\n"
         for name in WRONG
     )
     imports = f"from wrong_plugins import {', '.join(WRONG)}\n"
-    test = f"from flext_plugins.testing import PluginConformance\n{imports}\n{classes}"
+    bare = "class Bare: ...\n"
+    test = f"from flext_plugins.testing import PluginConformance\n{imports}\n{bare}\n{classes}"
     (folder / "test_wrong.py").write_text(test)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junit-xml=found.xml"],
@@ -81,8 +85,8 @@ def test_a_wrong_plugin_is_caught_by_exactly_the_rule_that_it_breaks(verdicts, n
 def test_a_plugin_that_stops_the_event_loop_for_good_is_told_with_its_line(tmp_path):
     (tmp_path / "conftest.py").write_text(
         'pytest_plugins = ["flext_plugins.testing"]\n'
-        "from flext_plugins.testing import _conformance\n"
-        "_conformance.HANGS = 1.0\n"
+        "from flext_plugins.testing._conformance import crowds\n"
+        "crowds.HANGS = 1.0\n"
     )
     (tmp_path / "test_turns.py").write_text(TURNS)
     options = ["-p", "no:cacheprovider", "-q", "-k", "many_threads and async"]
@@ -97,7 +101,10 @@ def test_a_plugin_that_stops_the_event_loop_for_good_is_told_with_its_line(tmp_p
     )
     said = done.stdout
     for world in ("httpx async", "httpx2 async"):
-        assert f"world: {world}\n  seen:  200 callers at once hang, the event loop at" in said, said
+        assert (
+            f"world: {world}\n  seen:  200 callers at once hang, the event loop in flext_exchange at"
+            in said
+        ), said
     assert "test_turns.py:15" in said
     assert "2 failed" in said
 

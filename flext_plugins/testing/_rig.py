@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from flext_plugins._call import options
 from flext_plugins._errors import FlextError
 from flext_plugins._service import Operation
-from flext_plugins.events import CallFinished, HopFinished
+from flext_plugins.events import CallFinished, HopFinished, PluginFailed
 from flext_plugins.hookspecs import Stage, hookimpl
+from flext_plugins.testing._pauses import TICK, Pauses
 from flext_plugins.testing._record import Record
 from flext_plugins.testing._service import Answer, LoopbackService
+from flext_plugins.testing._subject import Subject
+from flext_plugins.testing._trial import Trial
 from flext_plugins.testing._world import opened
 
 if TYPE_CHECKING:
@@ -24,15 +26,15 @@ if TYPE_CHECKING:
     from flext_plugins._connections.connection import Connection, Resource
     from flext_plugins._host import Host
     from flext_plugins._messages import Request, Response
-    from flext_plugins.testing._service import Received
+    from flext_plugins.testing._subject import Step
     from flext_plugins.testing._world import World
 
 PATIENCE = 10.0
 """Seconds for what should take a moment."""
 HURRY = 0.05
 """Seconds after which callers who wait give up."""
-TICK = 0.001
-"""Seconds between two looks at whether an event loop still runs."""
+OF_ANOTHER = "-of-another"
+"""Ends the names of the services that the settings of a second service name."""
 
 
 class Interrupted(BaseException):
@@ -51,40 +53,9 @@ class Outcome:
 
     def __str__(self) -> str:
         if self.error is None:
-            return f"status {self.status}"
+            return f"status {self.status}" if self.status else "a result"
         said = f": {self.error}" if isinstance(self.error, FlextError) else ""
         return kind_of(self.error) + said
-
-
-class Step(NamedTuple):
-    """One request, and what the service makes of it."""
-
-    name: str
-    answer: Answer | None = None
-    """`None` refuses the connection."""
-    method: str = "GET"
-    body: str = ""
-    """`bytes`, `stream`, or empty for none."""
-
-    @property
-    def fails(self) -> bool:
-        """Whether no answer comes."""
-        return self.answer is None or self.answer.reset or self.answer.raw is not None
-
-
-STEPS = (
-    Step("an answer", Answer(headers={"X-Of": "service"})),
-    Step("an answer to a body", Answer(201), "POST", "bytes"),
-    Step("an answer to a stream", Answer(202), "POST", "stream"),
-    Step("no such thing", Answer(404)),
-    Step("credentials rejected", Answer(401)),
-    Step("an error of the service", Answer(500)),
-    Step("an overloaded service", Answer(503, {"Retry-After": "0"})),
-    Step("a connection reset", Answer(reset=True)),
-    Step("a body that breaks", Answer(body=b"0123456789", cut=4)),
-    Step("an answer that is not HTTP", Answer(raw=b"SSH-2.0-other\r\n")),
-    Step("a refused connection"),
-)
 
 
 class Ask:
@@ -104,27 +75,29 @@ class Rig:
 
     Attributes:
         name: the world's, such as `httpx async`.
+        subject: the plugin, and what its author says of it.
         world: where.
         service: the service whose plugin it is.
         elsewhere: a service of another origin.
         others: the services that its settings name.
+        served: it and, if there are settings for it, `another` with the same plugin, whose others
+            end with `OF_ANOTHER` in `others`.
         host: composed, not yet connected.
         record: what its hooks saw.
         events: what was emitted, as text.
+        failures: what was emitted of observers that raised.
         lent: what it lends, per connection that was opened.
         interrupting: whether exchanges end with `Interrupted`, from inside.
         interrupted: how many did.
         hangs: whether what runs here is stuck, so that its event loop cannot be closed.
-        pauses: where it is a list, seconds that the event loop stood still at a time.
+        pauses: watches the event loop, if it is to be watched.
     """
 
     def __init__(
         self,
         world: str,
-        plugin: type | None = None,
-        settings: Mapping[str, Any] | None = None,
-        services: Mapping[str, Callable[[Received], Answer]] | None = None,
-        prepare: Callable[[Host], None] | None = None,
+        subject: Subject | None = None,
+        settings_of_another: Mapping[str, Any] | None = None,
     ) -> None:
         """Make the plugin; nothing is sent.
 
@@ -132,34 +105,48 @@ class Rig:
             FlextError: it cannot be made.
         """
         self.name, self.record, self.events = world, Record(), list[str]()
+        self.subject = subject or Subject()
         self.lent: list[Resource] = []
+        self.failures: list[PluginFailed] = []
         self.interrupting, self.interrupted = False, 0
         self.hangs = False
-        self.pauses: list[float] | None = None
+        self.pauses: Pauses | None = None
         with ExitStack() as stack:
             self._stack = stack
             self.world: World = opened(world)
             self.service, self.elsewhere = self._loopback(), self._loopback()
-            self.others = {name: self._loopback() for name in services or {}}
-            for name, answer in (services or {}).items():
-                self.others[name].answer = answer
+            self.service.answer = self.subject.answer
             stack.callback(lambda: None if self.hangs else self.world.end())
-            self.host = self._host(plugin, dict(settings or {}))
-            if prepare is not None:
-                prepare(self.host)
-            self.host.check("service")
+            self.others = self._others("")
+            self.served = {"service": self.service}
+            tables = {"service": self.subject.settings}
+            if settings_of_another is not None:
+                self.others |= self._others(OF_ANOTHER)
+                self.served["another"] = self._loopback()
+                tables["another"] = settings_of_another
+            self.host = self._host(tables)
+            if self.subject.prepare is not None:
+                self.subject.prepare(self.host)
+            self.host.check(*tables)
             self._stack = stack.pop_all()
 
-    def _host(self, plugin: type | None, settings: dict[str, Any]) -> Host:
-        plugins, tables = {"rig": self._inside()}, dict[str, Any](rig={})
-        if plugin is not None:
-            name = f"{plugin.__name__.lower()}-on-a-rig"
-            plugins = {name: self.record.of(plugin), **plugins}
-            tables = {name: settings, **tables}
-        services = {name: {"base_url": each.url} for name, each in self.others.items()}
-        mine = {"base_url": self.service.url, "timeout": PATIENCE, "plugins": tables}
-        config = {"services": {**services, "service": mine}, "allow_inline_secrets": True}
-        return self.world.host(config, **plugins)
+    def _host(self, tables: Mapping[str, Mapping[str, Any]]) -> Host:
+        plugins = {"rig": self._inside()}
+        if (plugin := self.subject.plugin) is not None:
+            plugins = {f"{plugin.__name__.lower()}-on-a-rig": self.record.of(plugin), **plugins}
+        services: dict[str, Any] = {name: {"base_url": it.url} for name, it in self.others.items()}
+        for name, settings in tables.items():
+            table = {each: {} if each == "rig" else dict(settings) for each in plugins}
+            url = self.served[name].url
+            services[name] = {"base_url": url, "timeout": PATIENCE, "plugins": table}
+        return self.world.host({"services": services, "allow_inline_secrets": True}, **plugins)
+
+    def _others(self, suffix: str) -> dict[str, LoopbackService]:
+        others = {}
+        for name, answer in self.subject.services.items():
+            others[name + suffix] = made = self._loopback()
+            made.answer = answer
+        return others
 
     def _loopback(self) -> LoopbackService:
         made = LoopbackService()
@@ -191,6 +178,8 @@ class Rig:
             def flext_event(self, event: object) -> None:
                 ends = CallFinished | HopFinished
                 more = f" {event.outcome}" if isinstance(event, ends) else ""
+                if isinstance(event, PluginFailed):
+                    rig.failures.append(event)
                 rig.events.append(type(event).__name__ + more)
 
         return Inside
@@ -199,21 +188,33 @@ class Rig:
         """One request by a client of its own."""
         return self._came_of(self.world.sender(self.host, method, path, **options))
 
-    def _came_of(self, work: Callable[[], Any]) -> Outcome:
-        async def watched() -> Any:
-            ticking = asyncio.ensure_future(_tick(self.pauses))
-            await asyncio.sleep(0)  # it ticks before the work begins
-            try:
-                return await work()
-            finally:
-                await asyncio.sleep(2 * TICK)
-                ticking.cancel()
+    def exercise(self) -> Outcome:
+        """What the author has the plugin do, where the service says what the author lets it."""
+        exercise = self.subject.exercise
+        if exercise is None:
+            return Outcome()
+        trial = self.trial()
+        return self._came_of(lambda: exercise(trial))
 
+    def trial(self) -> Trial:
+        """The plugin for its author to use, where the service says what the author lets it."""
+        self.service.answer = self.subject.answer
+        return Trial(self.world, self.host, self.service, self.others)
+
+    def instances(self) -> list[object]:
+        """The plugin instances of the host, once composed."""
+        layers = self.host._runtime.composed("service").layers  # noqa: SLF001 - of the same package
+        return [
+            each.plugin for each in layers if isinstance(each.plugin, self.subject.plugin or ())
+        ]
+
+    def _came_of(self, work: Callable[[], Any]) -> Outcome:
+        pauses = self.pauses
         try:
-            answer = self.world.run(work if self.pauses is None else watched)
+            answer = self.world.run(work if pauses is None else lambda: pauses.during(work))
         except (Exception, Interrupted, asyncio.CancelledError) as error:
             return Outcome(error=error)
-        return outcome(answer)
+        return Outcome() if answer is None else outcome(answer)
 
     def step(self, step: Step) -> Outcome:
         """One request, and the answer that it is for."""
@@ -225,10 +226,32 @@ class Rig:
         if step.body:
             stream = self.world.upload(b"one", b"two")
             options["content"] = stream if step.body == "stream" else b"onetwo"
-        came = self.send(step.method, "/step?a=b", **options)
+        came = self.send(step.method, step.path, **options)
         if step.answer is None:
             self.service.listen()
         return came
+
+    def first_chunk(self) -> bytes | None:
+        """The first chunk of an answer as the caller gets it, who then hangs up."""
+        requests = self.world.name == "requests"
+
+        def read() -> bytes | None:
+            with self.world.connect(self.host) as client:
+                if requests:
+                    with client.get("/chunks", stream=True) as answer:
+                        return next(answer.iter_content(None), None)
+                with client.stream("GET", "/chunks") as answer:
+                    return next(answer.iter_raw(), None)
+
+        async def aread() -> bytes | None:
+            async with (
+                self.world.aconnect(self.host) as client,
+                client.stream("GET", "/chunks") as answer,
+            ):
+                return await anext(answer.aiter_raw(), None)
+
+        chunk: bytes | None = self.world.run(aread if self.world.asynchronous else read)
+        return chunk
 
     def operate(self, function: Callable[[], object]) -> Outcome:
         """One operation through the plugin."""
@@ -278,12 +301,16 @@ class Rig:
             self.world.all([hurry] * count)
 
     def end(self) -> None:
-        """Close everything.
+        """Close everything, and let go of it, whoever still has this.
 
         Raises:
             Exception: what closing raised.
         """
-        self._stack.close()
+        stack = self._stack
+        try:
+            stack.close()
+        finally:
+            vars(self).clear()
 
     def __enter__(self) -> Self:
         return self
@@ -296,15 +323,6 @@ def outcome(answer: Any) -> Outcome:
     """The outcome that a client library's answer stands for."""
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return Outcome(answer.status_code, headers, answer.content)
-
-
-async def _tick(pauses: list[float] | None) -> None:
-    last = time.perf_counter()
-    while pauses is not None:
-        await asyncio.sleep(TICK)
-        now = time.perf_counter()
-        pauses.append(now - last - TICK)
-        last = now
 
 
 def kind_of(error: BaseException) -> str:

@@ -5,36 +5,14 @@ from __future__ import annotations
 import ast
 import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
-
-from pydantic import BaseModel
-
-from flext_plugins._config.validation import may_hold_secrets
-from flext_plugins.redaction import is_secret
+from traceback import walk_tb
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from types import FrameType
 
 LIBRARIES = {"httpx", "httpx2", "requests"}
-
-
-def open_secrets(model: Any, place: str = "") -> Iterator[str]:
-    """The settings that are named like secrets and can hold plain text, models in them included."""
-    for name, field in model.model_fields.items():
-        where = f"{place}{name}"
-        kinds = {*_parts(field.annotation)}
-        if is_secret(name) and not may_hold_secrets(field.annotation) and kinds & {str, bytes}:
-            yield where
-        for kind in kinds:
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from open_secrets(kind, f"{where}.")
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """The types that an annotation is made of."""
-    yield annotation
-    for each in get_args(annotation):
-        yield from _parts(each)
 
 
 def file_of(plugin: type) -> Path:
@@ -45,11 +23,53 @@ def file_of(plugin: type) -> Path:
     return Path(inspect.getfile(written))
 
 
+def home_of(plugin: type) -> Path:
+    """The folder of the plugin's package, or else the file of its module."""
+    file = file_of(plugin)
+    return file.parent if (file.parent / "__init__.py").exists() else file
+
+
+def line_of(plugin: type) -> str:
+    """The file and line where the plugin's class stands."""
+    try:
+        return f"{file_of(plugin).name}:{inspect.getsourcelines(plugin)[1]}"
+    except (OSError, TypeError):  # made by other means than a file
+        return plugin.__module__
+
+
+Place: TypeAlias = tuple[str, int, str]
+"""A file, a line in it, and the function that it belongs to."""
+
+
+def frames_of(frame: FrameType | None) -> Iterator[Place]:
+    """The places of a frame and of those that called it."""
+    while frame is not None:
+        yield frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name
+        frame = frame.f_back
+
+
+def places_of(error: BaseException) -> Iterator[Place]:
+    """The places that an error passed, from where it was raised on."""
+    for frame, line in reversed([*walk_tb(error.__traceback__)]):
+        yield frame.f_code.co_filename, line, frame.f_code.co_name
+
+
+def where(places: Iterable[Place], plugin: type) -> str:
+    """` in HOOK at FILE:LINE`, of those of `places`, innermost first, that are the plugin's own."""
+    home = home_of(plugin)
+    own = [each for each in places if home in {Path(each[0]), *Path(each[0]).parents}]
+    if not own:
+        return ""
+    hooks = [function for _, _, function in own if function.startswith("flext_")]
+    path, line, function = own[0]
+    name = hooks[0] if hooks else function
+    return f"{f' in {name}' if name else ''} at {Path(path).name}:{line}"
+
+
 def client_imports(plugin: type) -> Iterator[str]:
     """The places where the plugin's package, or else its module, imports a client library."""
-    file = file_of(plugin)
-    packaged = (file.parent / "__init__.py").exists()
-    for path in sorted(file.parent.rglob("*.py")) if packaged else [file]:
+    home = home_of(plugin)
+    for path in sorted(home.rglob("*.py")) if home.is_dir() else [home]:
         for node in _running(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.Import):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from flext_plugins.testing._rig import STEPS, Rig, kind_of
+from flext_plugins.testing._rig import Rig, kind_of
 from flext_plugins.testing._service import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from flext_plugins.testing._record import Seen
-    from flext_plugins.testing._rig import Step
+    from flext_plugins.testing._subject import Step
 
 Place: TypeAlias = tuple[str, ...]
 Trace: TypeAlias = dict[Place, object]
@@ -19,11 +19,11 @@ MADE_ANEW = {"date", "host", "x-correlation-id"}
 """Headers that differ from run to run without any plugin."""
 
 
-def plain(world: str) -> dict[str, dict[str, str]]:
+def plain(world: str, steps: Sequence[Step]) -> dict[str, dict[str, str]]:
     """The headers that the service receives at each step from a client without plugins."""
     found = {}
     with Rig(world) as rig:
-        for step in STEPS:
+        for step in steps:
             rig.step(step._replace(answer=Answer()))
             found[step.name] = rig.service.received[-1].headers
     return found
@@ -32,8 +32,9 @@ def plain(world: str) -> dict[str, dict[str, str]]:
 def traced(rig: Rig, plain: Mapping[str, Mapping[str, str]]) -> Trace:
     """Yield the outcome of each step: for the caller, hooks, receivers of events, services."""
     trace: Trace = {}
-    for step in STEPS:
+    for step in rig.subject.steps:
         trace.update(_seen_in(rig, step, plain[step.name]))
+    trace.update(_exercised(rig))
     for name, work in (("an operation", bool), ("an operation that fails", _unreachable)):
         came = rig.operate(work)
         trace[name, "its caller got"] = kind_of(came.error) if came.error else "a result"
@@ -59,6 +60,16 @@ def _seen_in(rig: Rig, step: Step, plain: Mapping[str, str]) -> Iterator[tuple[P
             for header, value in received.headers.items():
                 if name == "service" and header not in MADE_ANEW and plain.get(header) != value:
                     yield (*place, "the header", header), value
+
+
+def _exercised(rig: Rig) -> Iterator[tuple[Place, object]]:
+    name, services = "its exercise", {"service": rig.service, **rig.others}
+    before = {name: len(each.received) for name, each in services.items()}
+    came = rig.exercise()
+    yield (name, "it came to"), kind_of(came.error) if came.error else "an end"
+    for other, each in services.items():
+        received = sorted((it.method, it.path) for it in each.received[before[other] :])
+        yield (name, f"{other} received"), received
 
 
 def _visible(seen: Seen) -> tuple[Any, ...]:

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -199,7 +200,7 @@ class World:
     def all(self, works: list[Callable[[], Any]]) -> list[Any]:
         """Start all at once, and give their results and exceptions."""
         if self._runner is None:
-            return _threads(works)
+            return _threads([partial(self.run, work) for work in works])
 
         async def gather() -> list[Any]:
             return await asyncio.gather(*(work() for work in works), return_exceptions=True)
@@ -235,9 +236,12 @@ class World:
 
     def resource(self, host: Host, kind: type, name: str | None = None) -> Any:
         """The resource that a plugin of `service` lends."""
-        if self.asynchronous:
-            return self.run(lambda: host.aresource("service", kind, name))
-        return host.resource("service", kind, name)
+        return self.run(self.lender(host, kind, name))
+
+    def lender(self, host: Host, kind: type, name: str | None = None) -> Callable[[], Any]:
+        """A function that gives what `resource` does, for `run` or `all`."""
+        ask = host.aresource if self.asynchronous else host.resource
+        return lambda: ask("service", kind, name)
 
     def close(self, host: Host) -> None:
         """Close a host early; `end` does it as well."""

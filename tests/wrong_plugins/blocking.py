@@ -7,7 +7,11 @@ from flext_plugins import hookimpl
 
 class Wrong:
     rule = "test_the_event_loop_is_never_blocked"
-    seen = ("the loop stood still for ", "at an overloaded service")
+    seen = (
+        "the loop stood still for ",
+        " in flext_response at blocking.py:",
+        "at an overloaded service",
+    )
 
     @hookimpl
     async def flext_response(self, response):

@@ -17,7 +17,7 @@ class Settings(BaseModel):
 
 
 class Wrong:
-    rule = "test_settings_named_like_secrets_are_secret"
+    rule = "test_its_secrets_are_of_the_type_secret"
     seen = ("password, proxy.api_key can hold plain text",)
     Settings = Settings
 

@@ -1,0 +1,183 @@
+"""The rules about many callers at once, in threads and in event loops."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from flext_plugins._errors import PluginError, Refused
+from flext_plugins.testing._conformance.rules import ASYNC, Rules, in_each_world, needs_a_loop
+from flext_plugins.testing._pauses import Pauses
+from flext_plugins.testing._rig import Outcome, outcome
+from flext_plugins.testing._service import Answer
+from flext_plugins.testing._source import frames_of, where
+from flext_plugins.testing._world import opened
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flext_plugins.testing._rig import Rig
+    from flext_plugins.testing._service import Received
+
+THREADS, TASKS = 16, 200
+LINE = 60
+"""Tasks that wait for each other and give up."""
+HANGS = 20.0
+"""Seconds after which callers who started at once are given up."""
+RECOVERY = 3.0
+"""Seconds after which a plugin that has to recover, as a rate limiter has, lets callers through."""
+BLOCKED = 0.05
+"""Seconds that an event loop may stand still."""
+
+
+class Crowds(Rules):
+    """Many callers at once."""
+
+    @in_each_world
+    def test_many_threads_and_tasks_use_it_at_once(self, world: str) -> None:
+        """No caller gets what is another's: one instance serves all threads and tasks."""
+        rule = f"a plugin is safe under {THREADS} threads and {TASKS} tasks"
+        with self._rig(world) as rig:
+            lone = type(rig.send().error)
+            rig.service.answer = _naming(rig.subject.answer)
+            for _ in range(1 if world in ASYNC else 4):
+                found = self._callers(rig, rule, TASKS if world in ASYNC else THREADS)
+                for number, came in enumerate(found):
+                    self._keeps_apart(rule, world, number, came, lone)
+            for each in rig.service.received:
+                if len(named := _callers(each.path, each.headers, each.body)) > 1:
+                    seen = f"one request names the callers {', '.join(sorted(named))}: {each}"
+                    self._breaks(rule, world, seen)
+            if (exercise := rig.subject.exercise) is not None:
+                trial = rig.trial()
+                for came in self._crowd(rig, rule, [lambda: exercise(trial)] * THREADS):
+                    if isinstance(came, PluginError) and not needs_a_loop(came):
+                        self._breaks(rule, world, f"of {THREADS} exercises one raised {came!r}")
+
+    def _keeps_apart(self, rule: str, world: str, number: int, came: Any, lone: type) -> None:
+        if isinstance(came, Exception):
+            # A guard may do its work: that it refuses is not another caller's.
+            if not (type(came) is lone or isinstance(came, Refused) or needs_a_loop(came)):
+                self._breaks(rule, world, f"caller {number} got {came!r}")
+            return
+        text = f"{outcome(came).headers} {came.content!r}"
+        if others := _callers(text) - {str(number)}:
+            seen = f"caller {number} got what is caller {others.pop()}'s: {text}"
+            self._breaks(rule, world, seen)
+
+    @in_each_world
+    def test_callers_who_give_up_waiting_leave_nothing_behind(self, world: str) -> None:
+        """Callers who wait for others may be cancelled, or come too late: the next gets through."""
+        rule = "callers who give up while they wait for each other leave nothing behind"
+        count = LINE if world in ASYNC else THREADS
+        with self._rig(world) as rig:
+            before = rig.send()
+            for _ in range(3):
+                rig.abandoned(count)
+            rig.service.answer = rig.subject.answer
+            until = time.monotonic() + RECOVERY
+            while True:
+                (came,) = self._callers(rig, rule, 1)
+                after = Outcome(error=came) if isinstance(came, Exception) else outcome(came)
+                if (before.status, type(before.error)) == (after.status, type(after.error)):
+                    break
+                if time.monotonic() > until:
+                    seen = f"{before} before {count} callers gave up at once, now {after}"
+                    self._breaks(rule, world, seen)
+                time.sleep(BLOCKED)
+
+    def _callers(self, rig: Rig, rule: str, count: int) -> list[Any]:
+        """The outcomes of `count` callers who start at once; each is named in all that it sends."""
+        works = [
+            rig.world.sender(
+                rig.host, "POST", f"/{name}", headers={"X-Caller": name}, content=name.encode()
+            )
+            for name in (f"caller-{number}" for number in range(count))
+        ]
+        return self._crowd(rig, rule, works)
+
+    def _crowd(self, rig: Rig, rule: str, works: list[Callable[[], Any]]) -> list[Any]:
+        """The outcomes of `works` that start at once."""
+        found: list[Any] = []
+        crowd = threading.Thread(target=lambda: found.extend(rig.world.all(works)), daemon=True)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        try:
+            crowd.start()
+            crowd.join(HANGS)
+        finally:
+            sys.setswitchinterval(interval)
+        if crowd.is_alive():
+            rig.hangs = True
+            frame = sys._current_frames().get(crowd.ident or 0)  # noqa: SLF001 - there is no other way
+            place = where(frames_of(frame), self.plugin)
+            stuck = f", the event loop{place}" if place and rig.name in ASYNC else ""
+            self._breaks(rule, rig.name, f"{len(works)} callers at once hang{stuck}")
+        return found
+
+    @pytest.mark.parametrize("world", ASYNC)
+    def test_the_event_loop_is_never_blocked(self, world: str) -> None:
+        """Waiting and blocking work go through what `connection` offers."""
+        found = []
+        for _ in range(5):  # the machine's own pauses do not come each time
+            found.append(self._longest_pause(world))
+            if found[-1][0] < BLOCKED:
+                return
+        seconds, step, place = min(found)
+        seen = f"the loop stood still for {seconds * 1000:.0f} ms{place}, at {step}"
+        self._breaks("the event loop is never blocked", world, seen)
+
+    def _longest_pause(self, world: str) -> tuple[float, str, str]:
+        """Seconds that the loop stood still, at which step and where; others are slow."""
+        found = []
+        with self._rig(world) as rig:
+            for name, answer in self.services.items():
+                rig.others[name].answer = _slow(answer)
+            works: dict[str, Callable[[], object]] = {"its exercise": rig.exercise}
+            works |= {each.name: partial(rig.step, each) for each in rig.subject.steps}
+            for name, work in works.items():
+                rig.pauses = Pauses(self.plugin)
+                work()
+                found.append((rig.pauses.seconds, name, rig.pauses.place))
+        return max(found)
+
+    @in_each_world
+    def test_nothing_is_awaited_that_only_an_event_loop_can_finish(self, world: str) -> None:
+        """A hook awaits what `connection` offers; shown by many callers who have to wait."""
+        rule = "nothing is awaited that only an event loop can finish"
+        with self._rig(world) as rig:
+            rig.service.answer = Answer(delay=0.01)
+            found = self._callers(rig, rule, THREADS)
+            if world in ASYNC:
+                with opened(world) as second:
+                    found += second.all([second.sender(rig.host, "GET", "/")] * THREADS)
+                    second.run(rig.host.aclose)
+            for came in found:
+                if needs_a_loop(came):
+                    self._breaks(rule, world, str(came))
+
+
+def _naming(answer: Callable[[Received], Answer]) -> Callable[[Received], Answer]:
+    """`answer`, a little later and with the name of its caller."""
+
+    def answers(received: Received) -> Answer:
+        said = answer(received)
+        return replace(said, headers={**said.headers, "X-Named": received.path}, delay=0.005)
+
+    return answers
+
+
+def _callers(*texts: object) -> set[str]:
+    """The callers of a crowd that are named in these."""
+    return {*re.findall(r"caller-(\d+)", " ".join(map(str, texts)))}
+
+
+def _slow(answer: Callable[[Received], Answer]) -> Callable[[Received], Answer]:
+    return lambda received: replace(answer(received), delay=2 * BLOCKED)
