@@ -34,9 +34,27 @@ class TestEncryption(PluginConformance):
     plugin = Encryption
     settings = {"key": KEY}
 
+    def answers(self, received):
+        """The service opens what it is sent, and seals what it says."""
+        letter = passed(Opener(decoded(KEY)), received.body) if received.body else b"nothing"
+        sealed = passed(Sealer(decoded(KEY)), b"read: " + letter)
+        return Answer(headers={"Content-Encoding": "aes128gcm"}, body=sealed)
+
+    async def exercise(self, trial):
+        answer = await trial.send("PUT", "/letter", content=b"I am the walrus")
+        assert answer.content == b"read: I am the walrus"
+        assert b"walrus" not in trial.service.received[-1].body
+
 
 class TestCache(PluginConformance):
     plugin = Cache
+    answers = (Answer(headers={"Cache-Control": "max-age=60"}, body=b"kept"),)
+
+    async def exercise(self, trial):
+        await trial.get("/kept")
+        before = len(trial.service.received)
+        assert (await trial.get("/kept")).content == b"kept"
+        assert len(trial.service.received) == before
 
 
 # Encryption
