@@ -189,7 +189,7 @@ class Rig:
         return self._came_of(self.world.sender(self.host, method, path, **options))
 
     def exercise(self) -> Outcome:
-        """What the author has the plugin do, where the service says what the author lets it."""
+        """The outcome of the author's exercise, while the service says what the author lets it."""
         exercise = self.subject.exercise
         if exercise is None:
             return Outcome()

@@ -62,7 +62,7 @@ class Subject(NamedTuple):
 
     @property
     def answer(self) -> Callable[[Received], Answer]:
-        """What the service says where nothing else is tried, from its first answer on."""
+        """A function that answers for the service, from its first answer on, if a rule does not."""
         if callable(self.answers):
             return self.answers
         if not self.answers:

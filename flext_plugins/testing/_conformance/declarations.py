@@ -9,10 +9,10 @@ from flext_plugins.testing._world import WORLDS
 
 
 class Declarations(Rules):
-    """What can be told from the outside."""
+    """Facts about its class and module, and its settings."""
 
     def test_its_secrets_are_of_the_type_secret(self) -> None:
-        """What is a secret by its name, or is sent as a credential, is a `Secret` in settings."""
+        """A setting that is named like a secret, or sent as a credential, is a `Secret`."""
         rule = "secrets in settings are of the type Secret"
         model = getattr(self.plugin, "Settings", None)
         if model is None:

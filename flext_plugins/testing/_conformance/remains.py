@@ -34,7 +34,7 @@ AT_ONCE = 1.0
 
 
 class Remains(Rules):
-    """What is left afterwards."""
+    """Remains of a connection, a request or an awaitable."""
 
     @in_each_world
     def test_what_it_makes_is_closed_with_the_connection(self, world: str) -> None:
@@ -102,7 +102,7 @@ class Remains(Rules):
         return where(frames_of(frame), self.plugin)
 
     def _allocated(self, left: WarningMessage) -> str:
-        """What was not closed, and where it was made."""
+        """The text about something unclosed, and where it was made."""
         trace: Any = tracemalloc.get_object_traceback(left.source) or []
         places = [(each.filename, each.lineno, "") for each in reversed([*trace])]
         return f"{left.message}{where(places, self.plugin)}"

@@ -1,4 +1,4 @@
-"""What all rules of conformance stand on: the plugin, what its author says, and how it is told."""
+"""The ground of all rules: the plugin, what its author says of it, and how a fault is told."""
 
 from __future__ import annotations
 
