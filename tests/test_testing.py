@@ -8,8 +8,10 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
+from contextlib import suppress
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -451,6 +453,23 @@ def test_a_closed_service_is_gone():
     service.close()
     with pytest.raises(ConnectionRefusedError):
         asked(service)
+
+
+def test_a_service_is_closed_in_the_middle_of_an_answer_without_a_word(caplog):
+    service = LoopbackService()
+    service.answer = Answer(delay=30)
+
+    def call():
+        with suppress(OSError):
+            asked(service)
+
+    calling = threading.Thread(target=call)
+    calling.start()
+    while not service.active:
+        time.sleep(0.001)
+    service.close()
+    calling.join()
+    assert caplog.records == []
 
 
 def test_what_an_answer_function_raises_fails_the_test(project):

@@ -149,6 +149,8 @@ class LoopbackService:
             await self._converse(reader, writer, number)
         except (ConnectionError, h11.RemoteProtocolError, asyncio.IncompleteReadError):
             pass  # the client hung up, or speaks something else
+        except asyncio.CancelledError:
+            pass  # closed in the middle of an answer; `asyncio.streams` would log it as an error
         finally:
             self.sockets -= 1
             self._writers.discard(writer)
