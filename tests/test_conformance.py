@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
+from inspect import iscoroutinefunction
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from flext_plugins import Connection, hookimpl
 from flext_plugins.testing import PluginConformance
 
 pytestmark = pytest.mark.once
 
 WRONG = sorted(path.stem for path in (Path(__file__).parent / "wrong_plugins").glob("*.py"))
+WORLDS = ["httpx sync", "httpx async", "httpx2 sync", "httpx2 async", "requests sync"]
 ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 """Without other plugins of pytest, which take a second to load."""
 RULES = [name for name in dir(PluginConformance) if name.startswith("test_")]
@@ -32,7 +36,7 @@ def verdicts(tmp_path_factory):
     (folder / "conftest.py").write_text(
         'pytest_plugins = ["flext_plugins.testing"]\n'
         "from flext_plugins.testing._conformance import crowds, exchanges, remains\n"
-        "crowds.TASKS = 50  # who is caught by fewer is caught by more\n"
+        "crowds.TASKS, crowds.THREADS = 50, 8  # who is caught by fewer is caught by more\n"
         "remains.BATCHES = 20\n"
         "exchanges.PAUSE = remains.PATIENCE = 0.5  # and who by less by more\n"
     )
@@ -54,7 +58,7 @@ def verdicts(tmp_path_factory):
         env={"PYTHONPATH": str(Path(__file__).parent), "CI": "true", **ALONE},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     found = {name: {} for name in WRONG}
     for case in ET.parse(folder / "found.xml").iter("testcase"):
@@ -80,6 +84,44 @@ def test_a_wrong_plugin_is_caught_by_exactly_the_rule_that_it_breaks(verdicts, n
         assert f"world: {world or ''}" in said
         for each in getattr(wrong(name), "seen", ()):
             assert each in said
+
+
+DROPPED = {
+    "close": lambda connection, response: connection.close(response),
+    "once": lambda connection, response: connection.once("key", None),
+    "perform": lambda connection, response: connection.perform(None, None),
+    "read": lambda connection, response: connection.read(response),
+    "request": lambda connection, response: connection.request("other", "GET", "/"),
+    "run": lambda connection, response: connection.run(len, ()),
+    "sleep": lambda connection, response: connection.sleep(1),
+}
+"""What a hook may call and not await, each on a line of its own."""
+
+
+class Forgetful:
+    drop = None
+
+    @hookimpl
+    async def flext_response(self, response, connection):
+        type(self).drop(connection, response)
+
+
+@pytest.mark.contract("awaitables-are-awaited")
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("name", DROPPED)
+def test_the_kit_misses_each_awaitable_of_connection_that_is_dropped(name, world):
+    class Conformance(PluginConformance):
+        plugin = type("Forgetful", (Forgetful,), {"drop": DROPPED[name]})
+
+    with pytest.raises(pytest.fail.Exception) as failed:
+        Conformance().test_what_connection_offers_is_awaited(world)
+    seen = rf"connection\.{name} was not awaited in flext_response at test_conformance\.py:\d+"
+    assert re.search(seen, str(failed.value)), str(failed.value)
+
+
+def test_these_are_all_the_awaitables_of_connection():
+    methods = {name for name, each in vars(Connection).items() if iscoroutinefunction(each)}
+    assert {each for each in methods if not each.startswith("_")} == {*DROPPED}
 
 
 def test_a_plugin_that_stops_the_event_loop_for_good_is_told_with_its_line(tmp_path):

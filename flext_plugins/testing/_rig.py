@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins._call import options
@@ -78,7 +79,6 @@ class Rig:
         subject: the plugin, and what its author says of it.
         world: where.
         service: the service whose plugin it is.
-        elsewhere: a service of another origin.
         others: the services that its settings name.
         served: it and, if there are settings for it, `another` with the same plugin, whose others
             end with `OF_ANOTHER` in `others`.
@@ -114,7 +114,7 @@ class Rig:
         with ExitStack() as stack:
             self._stack = stack
             self.world: World = opened(world)
-            self.service, self.elsewhere = self._loopback(), self._loopback()
+            self.service = self._loopback()
             self.service.answer = self.subject.answer
             stack.callback(lambda: None if self.hangs else self.world.end())
             self.others = self._others("")
@@ -140,6 +140,11 @@ class Rig:
             url = self.served[name].url
             services[name] = {"base_url": url, "timeout": PATIENCE, "plugins": table}
         return self.world.host({"services": services, "allow_inline_secrets": True}, **plugins)
+
+    @cached_property
+    def elsewhere(self) -> LoopbackService:
+        """A service of another origin."""
+        return self._loopback()
 
     def _others(self, suffix: str) -> dict[str, LoopbackService]:
         others = {}

@@ -1431,6 +1431,20 @@ CALL = [
 
 WAITING = [
     Mutant(
+        "awaitables-are-awaited",
+        "testing/_conformance/rules.py::_own_garbage",
+        "warnings.filterwarnings('always', NEVER_AWAITED, RuntimeWarning)",
+        "warnings.filterwarnings('ignore', NEVER_AWAITED, RuntimeWarning)",
+        "misses_each_awaitable",
+    ),
+    Mutant(
+        "awaitables-are-awaited",
+        "testing/_conformance/remains.py::Remains.test_what_connection_offers_is_awaited",
+        "sys.set_coroutine_origin_tracking_depth(16)",
+        "pass",
+        "misses_each_awaitable",
+    ),
+    Mutant(
         "nothing-waits-in-tests",
         f"{CONNECTION}::Connection.sleep",
         "if not self.waits: seconds = 0",

@@ -18,6 +18,7 @@ from flext_plugins.testing._pauses import Pauses
 from flext_plugins.testing._rig import Outcome, outcome
 from flext_plugins.testing._service import Answer
 from flext_plugins.testing._source import frames_of, where
+from flext_plugins.testing._waiting import without_waiting
 from flext_plugins.testing._world import opened
 
 if TYPE_CHECKING:
@@ -121,6 +122,26 @@ class Crowds(Rules):
             stuck = f", the event loop{place}" if place and rig.name in ASYNC else ""
             self._breaks(rule, rig.name, f"{len(works)} callers at once hang{stuck}")
         return found
+
+    @in_each_world
+    def test_it_refuses_nothing_where_nothing_waits(self, world: str) -> None:
+        """A guard lets everything through and counts nothing while `connection.waits` is false."""
+        rule = "a plugin refuses nothing where `connection.waits` is false"
+        with self._rig(world) as rig:
+            if isinstance(rig.send().error, Refused):
+                return  # that is neither for what came before nor for being too much
+            with without_waiting(rig.host):
+                for _ in range(2):
+                    for step in rig.subject.steps:
+                        self._lets_through(rule, world, rig.step(step).error)
+                rig.service.answer = _naming(rig.subject.answer)
+                for came in self._callers(rig, rule, THREADS):
+                    self._lets_through(rule, world, came)
+            self._lets_through(rule, world, rig.send().error, " when waiting was allowed again")
+
+    def _lets_through(self, rule: str, world: str, came: object, when: str = "") -> None:
+        if isinstance(came, Refused):
+            self._breaks(rule, world, f"a caller got {came!r}{when}")
 
     @pytest.mark.parametrize("world", ASYNC)
     def test_the_event_loop_is_never_blocked(self, world: str) -> None:
