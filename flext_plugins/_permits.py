@@ -15,7 +15,7 @@ from flext_plugins._errors import PluginError, Refused
 from flext_plugins._waiting import Waker, waker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Generator, Hashable
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
     from types import TracebackType
     from typing import Self
 
@@ -246,17 +246,17 @@ class Permit:
     One that is dropped comes back when Python collects it.
     """
 
-    __slots__ = ("_acquire", "_holding")
+    __slots__ = ("_acquiring", "_holding")
 
-    def __init__(self, acquire: Callable[[], Awaitable[Holding | None]]) -> None:
-        self._acquire: Callable[[], Awaitable[Holding | None]] | None = acquire
+    def __init__(self, acquiring: Coroutine[Any, Any, Holding | None]) -> None:
+        self._acquiring: Coroutine[Any, Any, Holding | None] | None = acquiring
         self._holding: Holding | None = None
 
     def __await__(self) -> Generator[Any, Any, Self]:
-        acquire, self._acquire = self._acquire, None
-        if acquire is None:
+        acquiring, self._acquiring = self._acquiring, None
+        if acquiring is None:
             raise PluginError("a permit is awaited once: ask `connection` for another")
-        self._holding = yield from acquire().__await__()
+        self._holding = yield from acquiring.__await__()
         return self
 
     def release(self) -> None:
@@ -265,7 +265,7 @@ class Permit:
         Raises:
             PluginError: it was never awaited, so that nothing was limited.
         """
-        if self._acquire is not None:
+        if self._acquiring is not None:
             raise PluginError("a permit was released that nobody had awaited")
         if self._holding is not None:
             self._holding.release()
@@ -313,6 +313,10 @@ class KeyedPermits:
             was = permits.capacity
             raise PluginError(f"a permit was asked for with the capacity {capacity}, not {was}")
         return permits
+
+
+async def hold_nothing() -> None:
+    """Let the caller go on, whoever else does."""
 
 
 async def hold(

@@ -22,6 +22,19 @@ class Patient:
         return await send(request)
 
 
+class Bulkhead:
+    """Lets one call go on at a time, to the end of its body, and nobody wait."""
+
+    stage = Stage.GUARD
+
+    @hookimpl
+    async def flext_exchange(self, request, send, connection):
+        permit = await connection.permit("calls", 1, queue=0)
+        response = await send(request)
+        connection.watch(response, lambda *_: permit.release())
+        return response
+
+
 class Limiter:
     """Lets one request through."""
 
@@ -55,6 +68,17 @@ def test_a_deadline_does_not_end_what_returns_at_once(flext_world, flext_service
             assert flext_world.get(host).status_code == 200
         with pytest.raises(DeadlineExceeded):
             flext_world.get(host)
+
+
+@pytest.mark.contract("nothing-waits-in-tests")
+def test_everybody_gets_a_permit_and_none_is_counted(flext_world, flext_service):
+    host = flext_world.serve(flext_service, Bulkhead)
+    flext_service.answer = Answer(delay=0.2)
+    at_once = [flext_world.sender(host, "GET", "/")] * 3
+    with without_waiting(host):
+        assert [each.status_code for each in flext_world.all(at_once)] == [200] * 3
+    refused = [each for each in flext_world.all(at_once) if isinstance(each, Refused)]
+    assert len(refused) == 2
 
 
 @pytest.mark.contract("nothing-waits-in-tests")

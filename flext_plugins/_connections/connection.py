@@ -16,7 +16,7 @@ from flext_plugins._chain.transformation import Blamed
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
 from flext_plugins._messages import Failure, Sent
-from flext_plugins._permits import Permit, hold
+from flext_plugins._permits import Permit, hold, hold_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
@@ -186,6 +186,8 @@ class Connection:
         `async with` it, or `await` it and call its `release()`. Who comes first is first. A call
         that holds one of `key` gets it again without counting, in its own context.
 
+        Where nothing `waits` everybody gets one.
+
         Args:
             key: belongs to this plugin instance, and so to one service.
             capacity: the same each time that `key` is used.
@@ -203,10 +205,13 @@ class Connection:
         permits = runtime.permits.of(full_key, capacity)
         waiting_for, asynchronous = f"{self._layer.name}'s permit", self.asynchronous
         tidy = partial(runtime.channels.tidy, asynchronous=asynchronous)
-        acquire = partial(
-            hold, permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous
+        acquiring: Any = (
+            hold(permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous)
+            if self.waits
+            else hold_nothing()
         )
-        return Permit(acquire)
+        acquiring.__qualname__ = "Connection.permit"  # Python warns of one that nobody awaits
+        return Permit(acquiring)
 
     async def request(
         self,

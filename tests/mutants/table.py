@@ -1460,6 +1460,14 @@ WAITING = [
     ),
     Mutant(
         "nothing-waits-in-tests",
+        f"{CONNECTION}::Connection.permit",
+        "hold(permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous) if self.waits "
+        "else hold_nothing()",
+        "hold(permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous)",
+        "gets_a_permit",
+    ),
+    Mutant(
+        "nothing-waits-in-tests",
         "testing/_waiting.py::without_waiting",
         "runtime.waits = before",
         "pass",
