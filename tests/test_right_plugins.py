@@ -24,7 +24,9 @@ class Bulkhead:
         self.lock = threading.Lock()
 
     @hookimpl
-    async def flext_exchange(self, request, send):
+    async def flext_exchange(self, request, send, connection):
+        if not connection.waits:
+            return await send(request)
         with self.lock:
             if not self.places:
                 raise Refused("every place is taken")
