@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flext_plugins._call import Call, Scope, new_call, restore, scope, within
 from flext_plugins._chain import exchange_chain, operation_chain
-from flext_plugins._chain.layer import Layer, arranged, blame, cause_of
+from flext_plugins._chain.layer import Layer, arranged, blame, cause_of, refuse_coroutine
 from flext_plugins._connections.connection import Connection, Resource
 from flext_plugins._errors import ConfigError, DeadlineExceeded, FlextError, PluginError, Refused
 from flext_plugins._logging import harmless, log, text_of
@@ -189,7 +189,7 @@ class Channel:
         for layer, view, receive in self._receivers:
             if layer is not unless:
                 try:
-                    receive(event, view)
+                    refuse_coroutine(receive(event, view), "flext_event")
                 except Exception as error:
                     is_own = issubclass(type(event), PluginFailed)  # `isinstance` asks the object
                     self.report(layer, "flext_event", error, quiet=is_own)
@@ -304,6 +304,8 @@ class Channel:
             waiting = arranged(hook, ("connection",))(view)
             if hook.shape.asynchronous:
                 await waiting
+            else:
+                refuse_coroutine(waiting, name)
         except Exception as error:
             opens = name == "flext_connect" and isinstance(error, FlextError)
             if layer.observer and not opens:

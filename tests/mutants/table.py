@@ -10,6 +10,7 @@ HTTPX, HTTPX_WIRE = "_clients/httpx/client.py", "_clients/httpx/wire.py"
 SESSION, REQUESTS_WIRE = "_clients/requests/client.py", "_clients/requests/wire.py"
 RAW, REQUESTS_MESSAGES = "_clients/requests/bodies.py", "_clients/requests/messages.py"
 CHAIN, SMALL_HOOKS = "_chain/__init__.py", "_chain/small_hooks.py"
+LAYER = "_chain/layer.py"
 DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
 CHANNELS = "_connections/channels.py"
@@ -388,9 +389,9 @@ ORDER = [
     ),
     Mutant(
         "superseded-is-closed",
-        f"{CHAIN}::Around.__call__",
-        "if send.response is not None:",
-        "if False:",
+        f"{LAYER}::supersede",
+        "await discard(scope.wire, response)",
+        "pass",
     ),
     Mutant("sending-again", f"{CHAIN}::Send.__call__", "if self._busy:", "if False:", "returned"),
     Mutant(
@@ -422,6 +423,74 @@ FAILURE = [
         "place, shape = self.steps[at]",
         "place, shape = self.steps[0]",
         "among_neighbours",
+    ),
+    Mutant(
+        "plugin-errors-name-the-plugin",
+        f"{LAYER}::blame",
+        "_add_place(error, layer, hook)",
+        "pass",
+        "host_notices",
+    ),
+    Mutant(
+        "nothing-is-no-answer",
+        f"{CHAIN}::Around.__call__",
+        "if response is not send.response or response is None:",
+        "if response is not send.response:",
+        "neither_sends",
+    ),
+    Mutant(
+        "nothing-is-no-answer",
+        f"{LAYER}::refuse_coroutine",
+        "if isinstance(result, CoroutineType):",
+        "if False:",
+        "coroutine",
+    ),
+    Mutant(
+        "only-requests-are-sent",
+        f"{CHAIN}::Send.__call__",
+        "around.check(message, self._scope)",
+        "pass",
+        "line",
+    ),
+    Mutant(
+        "only-requests-are-sent",
+        f"{CHAIN}::Around.check",
+        "not isinstance(message, Operation)",
+        "False",
+        "operation",
+    ),
+    Mutant(
+        "responses-are-of-the-exchange",
+        f"{LAYER}::checked",
+        "not scope.wire.messages.is_response(answer)",
+        "not hasattr(answer, 'status_code')",
+    ),
+    Mutant(
+        "responses-are-of-the-exchange",
+        f"{HTTPX_MESSAGES}::HttpxMessages.is_response",
+        "isinstance(value.native, self._lib.Response)",
+        "True",
+        "made_outside",
+    ),
+    Mutant(
+        "closing-replaces-no-error",
+        f"{LAYER}::discard",
+        "if error is not None:",
+        "if False:",
+        "is_a_note",
+    ),
+    Mutant(
+        "closing-replaces-no-error",
+        "_errors.py::note_failures",
+        "error.add_note(f'{doing} raised {type(failed).__name__}')",
+        "raise",
+    ),
+    Mutant(
+        "closing-replaces-no-error",
+        f"{LAYER}::discard",
+        "isinstance(error, GeneratorExit) and wire.asynchronous",
+        "isinstance(error, GeneratorExit)",
+        "again_and_again",
     ),
     Mutant(
         "only-its-own-send-passes",
@@ -860,7 +929,7 @@ DEADLINE = [
     Mutant(
         "deadline-frees",
         f"{GATE}::GatedWire._admitted",
-        "await self.close(response)",
+        "await discard(self, response, error)",
         "pass",
         "trickles_in",
     ),
