@@ -5,11 +5,22 @@ from __future__ import annotations
 import asyncio
 import importlib
 import re
+from textwrap import dedent, indent
 from types import SimpleNamespace
 
 import pytest
+from pydantic import BaseModel
 
-from flext_plugins import Operation, PluginError, Stage, events, hookimpl
+from flext_plugins import (
+    ConfigError,
+    Host,
+    Operation,
+    PluginError,
+    Secret,
+    Stage,
+    events,
+    hookimpl,
+)
 from flext_plugins._clients.bodies import Body
 from flext_plugins._clients.cancellation import shielded
 from flext_plugins.testing import Answer
@@ -627,3 +638,235 @@ def test_a_cancellation_stays_one_if_the_answer_that_came_with_it_cannot_be_clos
 
     assert asyncio.run(cancelled())
     assert notes == ["closing the response that came too late raised OSError"]
+
+
+# what an error was
+
+
+@pytest.fixture
+def told(flext_distribution):
+    """What `check` says of an installed plugin whose module is this text."""
+
+    def told(module, table=None, **service):
+        flext_distribution("acme-odd", plugins={"odd": "acme_odd:Odd"}, module=dedent(module))
+        host = Host({"services": {"a": {**service, "plugins": {"odd": table or {}}}}})
+        with pytest.raises(PluginError) as caught:
+            host.check()
+        assert caught.value.plugin == "odd"
+        assert caught.value.distribution == "acme-odd"
+        return str(caught.value)
+
+    return told
+
+
+IMPORTS = {
+    "raises": ("raise RuntimeError('no such tenant')", "RuntimeError at acme_odd.py:1: no such"),
+    "is no Python": ("x =\n", "SyntaxError: invalid syntax (acme_odd.py, line 1)"),
+    "has no such class": ("x = 1", "AttributeError: module 'acme_odd' has no attribute 'Odd'"),
+    "imports what is not there": (
+        "\nimport nowhere",
+        "ModuleNotFoundError at acme_odd.py:2: No module named 'nowhere'",
+    ),
+    "raises further in": (
+        "import json\n\njson.loads('{')",
+        "JSONDecodeError at acme_odd.py:3, in json.decoder: Expecting property name",
+    ),
+    "ends the program": ("raise SystemExit(3)", "SystemExit at acme_odd.py:1: 3"),
+    "says much": ("raise RuntimeError('x\\n' * 1000)", "RuntimeError at acme_odd.py:1: x x x"),
+    "says nothing": ("raise RuntimeError", "RuntimeError at acme_odd.py:1"),
+}
+
+
+@pytest.mark.parametrize("case", IMPORTS)
+@pytest.mark.contract("errors-at-composing-are-told")
+def test_what_an_import_raised_is_told_with_class_text_and_line(told, case):
+    module, said = IMPORTS[case]
+    text = told(module)
+    assert f"importing acme_odd:Odd raised {said}" in text
+    assert len(text) < 350
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("RuntimeError('no such tenant')", "RuntimeError at acme_odd.py:6: no such tenant"),
+        ("SystemExit('no licence')", "SystemExit at acme_odd.py:6: no licence"),
+    ],
+)
+@pytest.mark.contract("errors-at-composing-are-told")
+def test_what_a_constructor_raised_is_told_with_class_text_and_line(told, raised, said):
+    module = f"""
+    from flext_plugins import hookimpl
+
+    class Odd:
+        def __init__(self):
+            raise {raised}
+
+        @hookimpl
+        def flext_request(self): ...
+    """
+    assert told(module).endswith(f"odd: its constructor raised {said}")
+
+
+@pytest.mark.contract("errors-at-composing-are-told")
+def test_a_constructor_in_a_base_of_another_package_is_told_with_its_line(told, flext_distribution):
+    base = """
+    from flext_plugins import hookimpl
+
+    class Base:
+        def __init__(self):
+            raise RuntimeError("no such tenant")
+
+        @hookimpl
+        def flext_request(self): ...
+    """
+    flext_distribution("acme-base", plugins={}, module=dedent(base))
+    said = told("from acme_base import Base\n\nclass Odd(Base): ...")
+    assert said.endswith("raised RuntimeError at acme_base.py:6: no such tenant")
+
+
+SECRET = "canary/5f1c '&"
+SPELLINGS = {
+    "as it is": "{secret}",
+    "in a repr": "{secret!r}",
+    "percent-encoded": "{quote(secret)}",
+    "as JSON": "{json.dumps(secret)}",
+    "in a URL": "http://ana:{quote(secret, safe='')}@a.example",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("where", ["import", "constructor"])
+@pytest.mark.parametrize("whose", ["setting", "header"])
+@pytest.mark.contract("errors-at-composing-are-told")
+def test_a_secret_in_such_a_text_is_masked_in_any_spelling(
+    told, monkeypatch, where, whose, spelling
+):
+    monkeypatch.setenv("ACME_TOKEN", SECRET)
+    raises = f"""
+secret = os.environ["ACME_TOKEN"]
+raise RuntimeError(f"no login with {spelling}")
+"""
+    module = f"""
+import json, os
+from urllib.parse import quote
+from pydantic import BaseModel
+from flext_plugins import Secret, hookimpl
+{raises if where == "import" else ""}
+class Odd:
+    class Settings(BaseModel):
+        token: Secret | None = None
+
+    def __init__(self):
+{indent(raises, "        ")}
+
+    @hookimpl
+    def flext_request(self): ...
+"""
+    if whose == "setting":
+        said = told(module, {"token": "env:ACME_TOKEN"})
+    else:
+        said = told(module, headers={"X-Token": "env:ACME_TOKEN"})
+    assert "raised RuntimeError at acme_odd.py:" in said
+    assert ": no login with " in said
+    assert "***" in said
+    assert not [part for part in ("canary", "5f1c") if part in said]
+
+
+@pytest.mark.contract("errors-at-composing-are-told")
+def test_of_several_problems_each_has_its_cause(flext_distribution):
+    module = "raise RuntimeError('no such tenant')"
+    flext_distribution("acme-odd", plugins={"odd": "acme_odd:Odd"}, module=module)
+    tables = {"odd": {}, "unheard-of": {}}
+    with pytest.raises(ConfigError) as caught:
+        Host({"services": {"a": {"plugins": tables}}}).check()
+    assert any(
+        each.endswith("raised RuntimeError at acme_odd.py:1: no such tenant")
+        for each in caught.value.problems
+    )
+
+
+# what hurt nobody
+
+
+@pytest.mark.contract("observer-hurts-nobody")
+def test_what_an_observer_raised_is_logged_with_class_hook_line_and_text(
+    flext_service, flext_world, caplog
+):
+    class Observes:
+        observer = True
+
+        @hookimpl
+        def flext_request(self):
+            raise RuntimeError("no such\ntenant")
+
+    assert flext_world.get(flext_world.serve(flext_service, Observes)).status_code == 200
+    said = rf"Observes\.flext_request raised RuntimeError{LINE}: no such tenant; the call goes on  "
+    assert re.match(said, caplog.messages[0])
+
+
+@pytest.mark.contract("observer-hurts-nobody")
+def test_a_plugin_that_raises_in_flext_event_is_not_called_an_observer(
+    flext_service, flext_world, caplog
+):
+    class Receives:
+        @hookimpl
+        def flext_event(self):
+            raise RuntimeError("no such tenant")
+
+    assert flext_world.get(flext_world.serve(flext_service, Receives)).status_code == 200
+    (message,) = caplog.messages
+    said = rf"Receives\.flext_event raised RuntimeError{LINE}: no such tenant; the call goes on  "
+    assert re.match(said, message)
+    assert "observer" not in message
+
+
+@pytest.mark.contract("observer-hurts-nobody")
+def test_a_callback_for_a_bodys_end_that_raises_is_logged_alike(flext_service, flext_world, caplog):
+    class Watches:
+        @hookimpl
+        def flext_response(self, response, connection):
+            def ended(error, size):
+                raise RuntimeError(f"{size} bytes for {response.request.headers['Authorization']}")
+
+            connection.watch(response, ended)
+
+    flext_service.answer = Answer(body=b"0123")
+    host = flext_world.serve(flext_service, Watches)
+    flext_world.get(host, headers={"Authorization": "Bearer canary-5f1c"})
+    said = rf"Watches\.watch raised RuntimeError{LINE}: 4 bytes for \*\*\*; the call goes on  "
+    assert re.match(said, caplog.messages[0])
+
+
+@pytest.mark.contract("observer-hurts-nobody")
+def test_a_secret_of_settings_or_headers_in_an_observers_error_is_masked(
+    flext_service, flext_world, caplog
+):
+    class Observes:
+        observer = True
+
+        class Settings(BaseModel):
+            password: Secret
+
+        def __init__(self, settings):
+            self.password = settings.password.get_secret_value()
+
+        @hookimpl
+        def flext_response(self, response):
+            cookie = response.headers["Set-Cookie"]
+            raise RuntimeError(f"{self.password!r} and {cookie} at http://a:b@c/?token=canary-3")
+
+    class Signs:
+        stage = Stage.SIGN
+
+        @hookimpl
+        def flext_request(self, request):
+            request.headers["X-Api-Key"] = "canary-2"
+
+    flext_service.answer = Answer(headers={"Set-Cookie": "sid=canary-4"})
+    plugins = {"observes": {"password": "canary-1"}, "signs": {}}
+    host = flext_world.serve(flext_service, Observes, Signs, plugins=plugins)
+    assert flext_world.get(host).status_code == 200
+    assert ": '***' and *** at http://***@c/?token=***; the call goes on" in caplog.text
+    assert "canary" not in caplog.text

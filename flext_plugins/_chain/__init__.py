@@ -200,7 +200,7 @@ class Observed(Around):
                     await discard(scope.wire, send.response, error)
                 raise
             if error is not send.error:
-                self.receiver.report(self.layer, self.name, error)
+                self.receiver.report(self.layer, self.name, error, (message,))
         if not send.sent:
             await send(message)
         if send.error is not None:

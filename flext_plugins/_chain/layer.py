@@ -71,7 +71,9 @@ class Receiver(Protocol):
     """The receiver of what happens in the chain."""
 
     def emit(self, event: object) -> None: ...
-    def report(self, layer: Layer, hook: str, error: Exception) -> None: ...
+    def report(
+        self, layer: Layer, hook: str, error: Exception, handed: tuple[Any, ...] = ()
+    ) -> None: ...
 
 
 def arranged(hook: Hook, offered: tuple[str, ...]) -> Callable[..., Any]:
@@ -146,13 +148,13 @@ def guarded(layer: Layer, hook: Hook, receiver: Receiver) -> Hook:
         try:
             refuse_coroutine(hook.function(*arguments), name)
         except Exception as error:
-            receiver.report(layer, name, error)
+            receiver.report(layer, name, error, arguments)
 
     async def aobserve(*arguments: Any) -> None:
         try:
             await hook.function(*arguments)
         except Exception as error:
-            receiver.report(layer, name, error)
+            receiver.report(layer, name, error, arguments)
 
     return hook._replace(function=aobserve if hook.shape.asynchronous else observe)
 

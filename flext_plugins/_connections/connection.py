@@ -354,7 +354,7 @@ class Connection:
             try:
                 callback(error, size)
             except Exception as raised:
-                self._channel.report(self._layer, "watch", raised)
+                self._channel.report(self._layer, "watch", raised, (response,))
             finally:
                 restore(scope, token)
 
