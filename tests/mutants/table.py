@@ -1525,6 +1525,27 @@ CALL = [
         "id_of_its_own",
     ),
     Mutant(
+        "options-are-checked",
+        "_call.py::_seconds",
+        "isinstance(deadline, bool) or not isinstance(deadline, Real)",
+        "not isinstance(deadline, Real)",
+        "no_number",
+    ),
+    Mutant(
+        "options-are-checked",
+        "_call.py::_seconds",
+        "0 < seconds <= threading.TIMEOUT_MAX",
+        "0 < seconds",
+        "nothing_can_end",
+    ),
+    Mutant(
+        "options-are-checked",
+        "_call.py::options",
+        "not isinstance(value, str)",
+        "False",
+        "no_text",
+    ),
+    Mutant(
         "correlation-id-is-checked",
         f"{MESSAGES}::ServiceMessages.adopt",
         "(own := correlation(headers[CORRELATION])) is not None",
