@@ -87,8 +87,13 @@ class Host:
         self._catalog.register(plugin, name)
 
     def provide(self, kind: type[T], value: T) -> None:
-        """Hand an object of the application's to plugins, which ask `service.resource(kind)`."""
-        self._provided[kind] = value
+        """Hand an object of the application's to plugins, which ask `service.resource(kind)`.
+
+        Raises:
+            ConfigError: `value` is no `kind`, there is another one, a plugin has asked for it
+                already and has to do without, or the host is closed.
+        """
+        self._runtime.provide(kind, value)
 
     @overload
     def connect(self, service: str, client: None = None, **client_options: Any) -> httpx.Client: ...

@@ -1187,6 +1187,41 @@ OPENING = [
 
 LIFETIMES = [
     Mutant(
+        "provided-before-it-is-asked-for",
+        f"{RUNTIME}::Runtime.provide",
+        "if kind in kinds:",
+        "if False:",
+        "too_late",
+    ),
+    Mutant(
+        "provided-before-it-is-asked-for",
+        f"{RUNTIME}::Runtime._compose",
+        "if len(self._shared) > made:",
+        "if True:",
+        "asks_anew",
+    ),
+    Mutant(
+        "provided-before-it-is-asked-for",
+        f"{RUNTIME}::Runtime._compose",
+        "if len(self._shared) > made:",
+        "if False:",
+        "all_services_share",
+    ),
+    Mutant(
+        "provided-once-and-fitting",
+        f"{RUNTIME}::Runtime.provide",
+        "if kind in self._provided:",
+        "if False:",
+        "stands_for_one",
+    ),
+    Mutant(
+        "provided-once-and-fitting",
+        f"{RUNTIME}::Runtime.provide",
+        "if not _is_one(value, kind):",
+        "if False:",
+        "is_an_instance",
+    ),
+    Mutant(
         "connections-end-with-their-loop",
         f"{CHANNELS}::Channels.get",
         "await group.keep()",
