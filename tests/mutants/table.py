@@ -1187,6 +1187,20 @@ OPENING = [
 
 LIFETIMES = [
     Mutant(
+        "await-comes-first",
+        f"{HOST}::Pending",
+        "raise AttributeError(f'no {name!r} there yet: await {self._what} first')",
+        "raise AttributeError(name)",
+        "says_so",
+    ),
+    Mutant(
+        "await-comes-first",
+        f"{HOST}::Pending.__init__",
+        "coroutine.__qualname__ = what",
+        "pass",
+        "warning",
+    ),
+    Mutant(
         "provided-before-it-is-asked-for",
         f"{RUNTIME}::Runtime.provide",
         "if kind in kinds:",
