@@ -573,6 +573,7 @@ def test_problems_of_members_of_unions_are_told_at_the_key_itself():
     assert told.startswith("services.a.plugins.deep.either: expected a valid dictionary")
 
 
+@pytest.mark.contract("errors-at-composing-are-told")
 def test_a_validator_that_raises_something_odd_is_a_problem():
     from pydantic import field_validator
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sized
 from typing import Protocol
 
@@ -128,6 +129,32 @@ def test_what_is_asked_for_in_a_hook_counts_too(flext_service, flext_world):
     flext_world.get(host)
     with pytest.raises(ConfigError, match="comes too late"):
         host.provide(Registry, Registry())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.contract("provided-before-it-is-asked-for")
+def test_in_a_forked_child_plugins_ask_anew():
+    registries = []
+
+    class Keeps(Wants):
+        def __init__(self, service):
+            super().__init__(service)
+            registries.append(self.registry)
+
+    host, mine = hosting(Keeps), Registry()
+    host.check()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            host.provide(Registry, mine)
+            host.check()
+            code = 0 if registries == [None, mine] else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with pytest.raises(ConfigError, match=TOO_LATE):
+        host.provide(Registry, mine)
 
 
 @pytest.mark.contract("provided-once-and-fitting")

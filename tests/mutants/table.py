@@ -515,6 +515,13 @@ FAILURE = [
     ),
     Mutant(
         "errors-at-composing-are-told",
+        "_config/validation.py::validated",
+        "account_of(error, place, lambda text: redact(_without(text, table)))",
+        "account_of(error, place, redact)",
+        "something_odd",
+    ),
+    Mutant(
+        "errors-at-composing-are-told",
         f"{COMPOSITION}::_Draft._instance",
         "place_of(error, packages_of(self.plugin_class.kind))",
         "''",
