@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import re
+from http import HTTPStatus
 from textwrap import dedent, indent
 from types import SimpleNamespace
 
@@ -366,6 +367,40 @@ def test_a_request_is_no_response(flext_service, flext_world):
     name = flext_world.name
     said = f"flext_request returned a request of {name}, expected a response of {name}"
     assert said in str(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("200",), "respond takes a status from 100 to 999, not '200'"),
+        ((None,), "respond takes a status from 100 to 999, not None"),
+        ((True,), "respond takes a status from 100 to 999, not True"),
+        ((99,), "respond takes a status from 100 to 999, not 99"),
+        ((200, None, "text"), "respond takes content in bytes, not str"),
+        ((200, None, None), "respond takes content in bytes, not NoneType"),
+    ],
+)
+@pytest.mark.contract("responses-are-of-the-exchange")
+def test_a_response_that_cannot_be_made_is_told_where_it_is_made(
+    flext_service, flext_world, arguments, said
+):
+    class Answers:
+        @hookimpl
+        def flext_request(self, connection):
+            return connection.respond(*arguments)
+
+    error = blamed(flext_world, flext_service, Answers)
+    assert re.search(rf"{re.escape(said)}{LINE}$", str(error))
+
+
+@pytest.mark.contract("responses-are-of-the-exchange")
+def test_a_status_may_be_one_of_http_s(flext_service, flext_world):
+    class Answers:
+        @hookimpl
+        def flext_request(self, connection):
+            return connection.respond(HTTPStatus.ACCEPTED)
+
+    assert flext_world.get(flext_world.serve(flext_service, Answers)).status_code == 202
 
 
 # which line

@@ -44,6 +44,10 @@ def _builder(
     return lambda messages, method, url: messages.build(method, url, headers, content)
 
 
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and 100 <= value <= 999
+
+
 class Resource(NamedTuple):
     """Something that a plugin lends to the application."""
 
@@ -271,7 +275,15 @@ class Connection:
     def respond(
         self, status: int, headers: Mapping[str, str] | None = None, content: bytes = b""
     ) -> Response:
-        """An answer made here, in the current exchange's library, else httpx's."""
+        """An answer made here, in the current exchange's library, else httpx's.
+
+        Raises:
+            PluginError: `status` is no number from 100 to 999, or `content` no bytes.
+        """
+        if not _is_status(status):
+            raise PluginError(f"respond takes a status from 100 to 999, not {status!r:.40}")
+        if not isinstance(content, bytes):
+            raise PluginError(f"respond takes content in bytes, not {type(content).__name__}")
         response: Response = self._wire.messages.respond(status, headers, content)
         return response
 

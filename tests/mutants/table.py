@@ -467,6 +467,13 @@ FAILURE = [
     ),
     Mutant(
         "responses-are-of-the-exchange",
+        f"{CONNECTION}::Connection.respond",
+        "if not isinstance(content, bytes):",
+        "if False:",
+        "cannot_be_made",
+    ),
+    Mutant(
+        "responses-are-of-the-exchange",
         f"{HTTPX_MESSAGES}::HttpxMessages.is_response",
         "isinstance(value.native, self._lib.Response)",
         "True",
