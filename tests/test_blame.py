@@ -255,6 +255,22 @@ def test_so_is_what_is_sent_the_second_time(flext_service, flext_world):
 
 
 @pytest.mark.contract("only-requests-are-sent")
+def test_who_sends_a_request_that_cannot_be_cloned_is_named_with_the_line(
+    flext_service, flext_world
+):
+    class Breaks:
+        stage = Stage.AUTH
+
+        @hookimpl
+        async def flext_exchange(self, request, send):
+            request.extensions = 3
+            return await send(request)
+
+    error = blamed(flext_world, flext_service, Breaks)
+    assert re.search(rf"flext_exchange raised TypeError{LINE}, in ", str(error))
+
+
+@pytest.mark.contract("only-requests-are-sent")
 def test_an_observer_that_sends_nonsense_sends_the_request(flext_service, flext_world):
     class Sends:
         observer = True

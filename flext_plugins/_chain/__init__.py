@@ -64,16 +64,16 @@ class Send:
             around.check(message, self._scope)
         if self.sent:
             await self._again(message)
-        self.sent = self._busy = True
         if self._before is not None and message.fields() != self._before:
             message.extensions[IDENTIFIED] = True
+        inward = message
+        if around.clones:  # what is done to the clone stays further in
+            inward = self._scope.wire.messages.clone(message)
+        self.sent = self._busy = True
         try:
+            self.response = response = await around.inner(inward, self._scope)
             if around.clones:
-                clone = self._scope.wire.messages.clone(message)
-                self.response = response = await around.inner(clone, self._scope)
-                response.request = message  # what is done to the clone stays further in
-            else:
-                self.response = response = await around.inner(message, self._scope)
+                response.request = message
             return response
         except BaseException as error:
             self.error = error
