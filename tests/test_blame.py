@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from flext_plugins import (
     ConfigError,
+    FlextError,
     Host,
     Operation,
     PluginError,
@@ -330,6 +331,39 @@ def test_an_operation_may_come_to_nothing_but_not_to_a_coroutine(flext_service, 
     with pytest.raises(PluginError, match="flext_operation returned a coroutine") as caught:
         operated(flext_world, flext_service, Forgets)
     assert caught.value.plugin == "forgets"
+
+
+@pytest.mark.contract("operation-names-its-plugin")
+def test_an_error_of_ours_that_the_work_raises_names_the_plugin_that_performs_it(
+    flext_service, flext_world
+):
+    class Down(FlextError):
+        """What a resource raises."""
+
+    def work():
+        raise Down("no directory")
+
+    class Passes:
+        stage = Stage.RETRY
+
+        @hookimpl
+        async def flext_operation(self, operation, proceed):
+            return await proceed(operation)
+
+    class Lends:
+        @hookimpl
+        def flext_connect(self, connection):
+            def ask():
+                asked = connection.perform(Operation("test", "ask", "test:1"), work)
+                return asked if connection.asynchronous else connection.drive(asked)
+
+            connection.provide(SimpleNamespace, SimpleNamespace(ask=ask))
+
+    asks = flext_world.resource(flext_world.serve(flext_service, Passes, Lends), SimpleNamespace)
+    with pytest.raises(Down) as caught:
+        flext_world.run(asks.ask)
+    assert (caught.value.service, caught.value.plugin) == ("service", "lends")
+    assert str(caught.value) == "service: lends: no directory"
 
 
 # a response of another library

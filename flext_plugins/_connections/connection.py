@@ -261,8 +261,16 @@ class Connection:
             async with self._limit(f"{operation.name} at {operation.system}"):
                 return await function(*args)
 
+        async def own_work() -> Any:
+            try:
+                return await work()
+            except FlextError as error:
+                layer = self._layer
+                error.add_context(plugin=layer.name, distribution=layer.distribution)
+                raise
+
         absent = self._channel.gone | {id(self._layer.plugin)}
-        return await self._channel.operate(operation, work, absent)
+        return await self._channel.operate(operation, own_work, absent)
 
     async def read(self, message: Request | Response) -> bytes:
         """The message's body, decoded; it stays readable for everybody else."""

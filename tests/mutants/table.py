@@ -1588,6 +1588,12 @@ CALL = [
         "id_of_its_own",
     ),
     Mutant(
+        "operation-names-its-plugin",
+        f"{CONNECTION}::Connection.perform",
+        "error.add_context(plugin=layer.name, distribution=layer.distribution)",
+        "pass",
+    ),
+    Mutant(
         "options-are-checked",
         "_call.py::_seconds",
         "isinstance(deadline, bool) or not isinstance(deadline, Real)",
