@@ -151,6 +151,28 @@ def test_a_flext_connect_that_returns_a_coroutine_names_itself(flext_service, fl
 
 
 @pytest.mark.contract("nothing-is-no-answer")
+def test_a_flext_disconnect_that_returns_a_coroutine_names_itself(flext_service, flext_world):
+    class Odd:
+        @hookimpl
+        def flext_disconnect(self, connection):
+            return connection.sleep(0)
+
+    host = flext_world.serve(flext_service, Odd)
+    assert flext_world.get(host).status_code == 200
+    with pytest.raises(ExceptionGroup) as caught:
+        flext_world.close(host)
+    (error,) = leaves(caught.value)
+    assert "odd: flext_disconnect returned a coroutine; was an `await` left out?" in str(error)
+
+
+def leaves(error):
+    """The errors in a group, and in the groups in it."""
+    if not isinstance(error, ExceptionGroup):
+        return [error]
+    return [each for inner in error.exceptions for each in leaves(inner)]
+
+
+@pytest.mark.contract("nothing-is-no-answer")
 def test_a_receiver_or_observer_that_returns_a_coroutine_is_reported(flext_service, flext_world):
     reported = []
 
