@@ -6,11 +6,13 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from functools import cache
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flext_plugins._errors import DeadlineExceeded
@@ -183,14 +185,18 @@ def options(
             context, where it is replaced if it is not of that form.
 
     Raises:
-        ValueError: `deadline` is not positive, or `correlation_id` cannot be sent.
+        TypeError: `deadline` is no number, or something else no text.
+        ValueError: `deadline` is not positive or no time, or `correlation_id` cannot be sent.
     """
+    for key, value in {"route": route, "user": user, "correlation_id": correlation_id}.items():
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"options({key}=...) takes text, not {type(value).__name__}")
     if correlation_id is not None and correlation(correlation_id) is None:
         raise ValueError(
             "options(correlation_id=...) takes 1 to 128 characters of visible ASCII, no blanks"
         )
-    if deadline is not None and not deadline > 0:
-        raise ValueError("options(deadline=...) takes a positive number of seconds")
+    if deadline is not None:
+        deadline = _seconds(deadline)
     said = {"route": route, "deadline": deadline, "user": user, "correlation_id": correlation_id}
     outer = _options.get({})
     token = _options.set(
@@ -200,6 +206,25 @@ def options(
         yield
     finally:
         restore(_options, token)
+
+
+def _seconds(deadline: object) -> float:
+    """The seconds that `options` was given.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: nothing can end after so many seconds.
+    """
+    takes = "options(deadline=...) takes a positive number of seconds"
+    if isinstance(deadline, bool) or not isinstance(deadline, Real):
+        kind = type(deadline).__name__
+        remedy = "; call its total_seconds()" if hasattr(deadline, "total_seconds") else ""
+        raise TypeError(f"{takes}, not {kind}{remedy}")
+    seconds = float(deadline)
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        forever = "; without it a call may take for ever" if seconds > 0 else ""
+        raise ValueError(f"{takes}, not {seconds:g}{forever}")
+    return seconds
 
 
 def new_call(service: Service) -> Call:

@@ -17,14 +17,18 @@ what `raise_for_status` raises is also the library's own (`httpx.HTTPStatusError
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import cache
 from http import HTTPStatus
+from pathlib import PurePath
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flext_plugins._logging import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from types import FrameType
     from typing import Self
 
     from flext_plugins._call import Call
@@ -257,3 +261,63 @@ def native(error: E, base: type[Exception], **facts: Any) -> E:
     made.__suppress_context__ = True
     result: E = made.with_traceback(error.__traceback__)
     return result
+
+
+@contextmanager
+def note_failures(error: BaseException, doing: str) -> Iterator[None]:
+    """Add to `error`, which is on its way, that what is done because of it failed too."""
+    try:
+        yield
+    except Exception as failed:
+        error.add_note(f"{doing} raised {type(failed).__name__}")
+
+
+def account_of(error: BaseException, place: str, masked: Callable[[str], str]) -> str:
+    """`RuntimeError at tenant.py:12: no such tenant`, in one line: an error as people are told it.
+
+    Args:
+        error: whose class and text it is.
+        place: from `place_of`.
+        masked: takes the secrets out of the text.
+    """
+    text = _line(masked(text_of(error)))
+    return f"{type(error).__name__}{place}" + (f": {text}" if text else "")
+
+
+def place_of(error: BaseException, packages: Iterable[str]) -> str:
+    """` at tenant.py:57`: the innermost line of a plugin's own that `error` passed, or nothing.
+
+    Args:
+        error: one that was raised; if it arose further in, the module is told as well.
+        packages: what counts as the plugin's own code: the first that the error passed.
+    """
+    frames = list(walk_tb(error.__traceback__))
+    for package in packages:
+        own = [each for each in frames if package_of(module_of(each[0])) == package]
+        if own:
+            frame, number = own[-1]
+            innermost = module_of(frames[-1][0])
+            further = "" if package_of(innermost) == package else f", in {innermost}"
+            return f"{line_of(frame, number)}{further}"
+    return ""
+
+
+def packages_of(kind: type) -> Iterable[str]:
+    """The packages that a class and its bases come from, its own first."""
+    return dict.fromkeys(package_of(each.__module__) for each in kind.__mro__)
+
+
+def line_of(frame: FrameType, number: int) -> str:
+    """` at tenant.py:57`: a line of the file whose code runs in `frame`."""
+    return f" at {PurePath(frame.f_code.co_filename).name}:{number}"
+
+
+def module_of(frame: FrameType) -> str:
+    """The name of the module whose code runs in `frame`."""
+    name: str = frame.f_globals.get("__name__", "")
+    return name
+
+
+def package_of(module: str) -> str:
+    """The outermost package that `module` lies in."""
+    return module.partition(".")[0]

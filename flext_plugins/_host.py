@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 from weakref import WeakSet
 
 from flext_plugins._chain.drive import drive
@@ -19,7 +19,7 @@ from flext_plugins._errors import ConfigError, FlextError
 from flext_plugins._runtime import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from types import TracebackType
     from typing import Self
 
@@ -87,8 +87,13 @@ class Host:
         self._catalog.register(plugin, name)
 
     def provide(self, kind: type[T], value: T) -> None:
-        """Hand an object of the application's to plugins, which ask `service.resource(kind)`."""
-        self._provided[kind] = value
+        """Hand an object of the application's to plugins, which ask `service.resource(kind)`.
+
+        Raises:
+            ConfigError: `value` is no `kind`, there is another one, a plugin has asked for it
+                already and has to do without, or the host is closed.
+        """
+        self._runtime.provide(kind, value)
 
     @overload
     def connect(self, service: str, client: None = None, **client_options: Any) -> httpx.Client: ...
@@ -137,12 +142,14 @@ class Host:
 
             client = httpx.AsyncClient
 
-        async def connect() -> Any:
-            connected = self._client(service, client, client_options, asynchronous=True)
-            await self._runtime.channels.get(service, asynchronous=True)
-            return connected
+        return Connecting(
+            self._aconnect(service, client, client_options), f"host.aconnect({service!r})"
+        )
 
-        return Connecting(connect)
+    async def _aconnect(self, service: str, client: type, options: dict[str, Any]) -> Any:
+        connected = self._client(service, client, options, asynchronous=True)
+        await self._runtime.channels.get(service, asynchronous=True)
+        return connected
 
     def _client(
         self, service: str, client: type, options: dict[str, Any], *, asynchronous: bool
@@ -184,8 +191,12 @@ class Host:
         """
         return self._channel(service).find(kind, name)
 
-    async def aresource(self, service: str, kind: type[T], name: str | None = None) -> T:
-        """The resource of this type in the running event loop; opens the connection there."""
+    def aresource(self, service: str, kind: type[T], name: str | None = None) -> Pending[T]:
+        """The resource of this type in the running event loop, to await; opens the connection."""
+        what = f"host.aresource({service!r}, {getattr(kind, '__name__', kind)})"
+        return Pending(self._aresource(service, kind, name), what)
+
+    async def _aresource(self, service: str, kind: type[T], name: str | None) -> T:
         channel = await self._runtime.channels.get(service, asynchronous=True)
         return channel.find(kind, name)
 
@@ -260,21 +271,49 @@ class Host:
         await self.aclose()
 
 
-class Connecting(Generic[A]):
+class Pending(Coroutine[Any, Any, T]):
+    """A coroutine that says so if it is used before it is awaited.
+
+    Args:
+        coroutine: gives the result; Python warns if nobody ever awaits it.
+        what: the call that has to be awaited.
+    """
+
+    __slots__ = ("_coroutine", "_what")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], what: str) -> None:
+        self._coroutine, self._what = coroutine, what
+        coroutine.__qualname__ = what  # type: ignore[attr-defined] # as Python's warning calls it
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    def __repr__(self) -> str:
+        return f"<{self._what}, which has to be awaited>"
+
+    if not TYPE_CHECKING:  # type checkers say the same of every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"no {name!r} there yet: await {self._what} first")
+
+
+class Connecting(Pending[A]):
     """An async client that is about to be connected: `await` it, or enter it."""
 
-    def __init__(self, connect: Callable[[], Any]) -> None:
-        self._connect = connect
-        self._client: Any = None
-
-    def __await__(self) -> Generator[Any, None, A]:
-        waiting: Generator[Any, None, A] = self._connect().__await__()
-        return waiting
+    __slots__ = ("_client",)
 
     async def __aenter__(self) -> A:
-        self._client = await self._connect()
-        client: A = self._client
-        return client
+        self._client = await self
+        return self._client
 
     async def __aexit__(
         self,

@@ -109,19 +109,19 @@ class Mask:
     Args:
         headers: those of the request that was sent.
         source: who answered: the service, or another origin's host.
-
-    Attributes:
         secrets: each has `get_secret_value`.
     """
 
     __slots__ = ("_sent", "secrets", "source")
 
-    def __init__(self, headers: Mapping[str, Any], source: str) -> None:
+    def __init__(
+        self, headers: Mapping[str, Any], source: str, secrets: Iterable[Any] = ()
+    ) -> None:
         from pydantic import SecretStr  # noqa: PLC0415 - `flext-plugins list` does without
 
         # Now: a plugin may take off again what it put on. Wrapped: the response carries this.
         self._sent = tuple(SecretStr(each) for each in _credentials(headers))
-        self.source, self.secrets = source, tuple[Any, ...]()
+        self.source, self.secrets = source, tuple(secrets)
 
     def __call__(self, text: str) -> str:
         return self.snapshot()(text)

@@ -11,9 +11,10 @@ from flext_plugins._composition import Composition, compose
 from flext_plugins._connections.channels import Channels
 from flext_plugins._errors import ConfigError
 from flext_plugins._permits import KeyedPermits
+from flext_plugins._service import Provisions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from flext_plugins._composition.catalog import Catalog
     from flext_plugins._config.models import HostConfig
@@ -28,7 +29,7 @@ class Runtime:
     Args:
         config: what the services are.
         catalog: the plugin classes.
-        provided: the application's objects by type; the host adds to it.
+        provided: the application's objects by type; `provide` adds to it.
 
     Attributes:
         channels: the open connections.
@@ -39,7 +40,7 @@ class Runtime:
         waits: whether plugins wait and refuse; only the kit's `without_waiting` says no.
     """
 
-    def __init__(self, config: HostConfig, catalog: Catalog, provided: Mapping[type, Any]) -> None:
+    def __init__(self, config: HostConfig, catalog: Catalog, provided: dict[type, Any]) -> None:
         self._config, self._catalog, self._provided = config, catalog, provided
         self.waits = True
         self.renew()
@@ -49,11 +50,38 @@ class Runtime:
         self._lock = threading.RLock()
         self._compositions: dict[str, Composition] = {}
         self._shared: dict[type, Any] = {}
+        self._kinds: dict[str, set[type]] = {}  # by service: the types that its plugins asked for
         self.tls: dict[Any, Any] = {}
         self.credentials: dict[str, str] = {}
         self.singleflight = SingleFlight()
         self.permits = KeyedPermits()
         self.channels = Channels(self, closed=closed)
+
+    def provide(self, kind: type, value: Any) -> None:
+        """Add an object of the application's.
+
+        Raises:
+            ConfigError: it is of another type, or it comes too late.
+        """
+        if not isinstance(kind, type):
+            raise ConfigError(f"host.provide takes a type and an instance of it, not {kind!r}")
+        what = f"host.provide({kind.__name__}, ...)"
+        if not _is_one(value, kind):
+            raise ConfigError(f"{what} takes an instance of it, not {_kind_of(value)}")
+        with self._lock:
+            if self.channels.closed:
+                raise ConfigError(f"{what} comes too late: the host is closed")
+            if self._provided.get(kind) is value:
+                return
+            for service, kinds in self._kinds.items():
+                if kind in kinds:
+                    raise ConfigError(
+                        f"{what} comes too late: a plugin of service {service!r} has asked for it. "
+                        "Call it before anything connects or is checked"
+                    )
+            if kind in self._provided:
+                raise ConfigError(f"{what} was called before; a type stands for one object")
+            self._provided[kind] = value
 
     @property
     def default_library(self) -> Library:
@@ -76,9 +104,17 @@ class Runtime:
                 raise ConfigError(f"services would log in at each other for ever: {loop}")
             if (composition := self._compositions.get(name)) is not None:
                 return composition
-            composition = compose(name, self._config, self._catalog, self._provided, self._share)
-            for target in sorted(composition.edges - {name}):
-                self._compose(target, (*path, name))
+            provided, made = Provisions(self._provided), len(self._shared)
+            try:
+                composition = compose(name, self._config, self._catalog, provided, self._share)
+                for target in sorted(composition.edges - {name}):
+                    self._compose(target, (*path, name))
+            except BaseException:
+                if len(self._shared) > made:  # what was made of an answer stays; else all ask anew
+                    self._kinds[name] = provided.kinds
+                raise
+            provided.kinds |= self._kinds.get(name, set())
+            self._kinds[name] = provided.kinds
             for target, who in composition.credentials.items():
                 self.credentials.setdefault(target, who)
             self._compositions[name] = composition
@@ -90,3 +126,15 @@ class Runtime:
                 self._shared[kind] = factory()
             value: T = self._shared[kind]
             return value
+
+
+def _is_one(value: Any, kind: type) -> bool:
+    """Whether `value` is of that type; of a protocol that cannot be asked for, anything is."""
+    try:
+        return isinstance(value, kind)
+    except TypeError:
+        return True
+
+
+def _kind_of(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

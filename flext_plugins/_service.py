@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping  # noqa: TC003 - `typing.get_type_hints` looks here
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, overload
 
@@ -11,6 +11,36 @@ from flext_plugins.hookspecs import Stage  # noqa: TC001 - `typing.get_type_hint
 
 T = TypeVar("T")
 _MISSING: Any = object()
+
+
+class Provisions(Mapping[type, Any]):
+    """The application's objects by type, as the plugins of one service ask for them.
+
+    Args:
+        objects: by type; the host adds to them.
+
+    Attributes:
+        kinds: the types that a plugin has asked for, and has an answer, be it that there is none.
+    """
+
+    def __init__(self, objects: Mapping[type, Any]) -> None:
+        self._objects, self.kinds = objects, set[type]()
+
+    def get(self, kind: type, default: Any = None) -> Any:
+        """The object of that type, else `default`."""
+        found = self._objects.get(kind, default)
+        if found is not _MISSING:
+            self.kinds.add(kind)
+        return found
+
+    def __getitem__(self, kind: type) -> Any:
+        return self._objects[kind]
+
+    def __iter__(self) -> Iterator[type]:
+        return iter(self._objects)
+
+    def __len__(self) -> int:
+        return len(self._objects)
 
 
 class PluginInfo(NamedTuple):

@@ -39,6 +39,12 @@ class Library(Protocol):
 class Messages(Protocol):
     """One service's messages in one client library."""
 
+    def is_request(self, value: Any) -> bool:
+        """Whether `value` is a request as hooks see those of this library."""
+
+    def is_response(self, value: Any) -> bool:
+        """Whether `value` is a response as hooks see those of this library."""
+
     def owns(self, request: Any) -> bool:
         """Whether `request` goes to the service's own origin."""
 
@@ -84,6 +90,8 @@ class Wire(Protocol):
 
     library: Library
     messages: Messages
+    asynchronous: bool
+    """Whether it belongs to an event loop; if not, nothing that it does waits for one."""
 
     def send(self, request: Any, call: Call) -> Awaitable[Any]:
         """Send `request` to the service; the response's body is unread."""

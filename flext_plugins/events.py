@@ -95,7 +95,7 @@ class TokenFetched:
 
 @dataclass(frozen=True, slots=True)
 class PluginFailed:
-    """An observer raised; nobody else noticed."""
+    """A plugin raised where that hurts nobody: as an observer, in `flext_event` or a callback."""
 
     plugin: str
     hook: str

@@ -458,7 +458,7 @@ FINE = BROKEN.replace("requests", "request").replace("Misspelt", "Fine")
 WRONG = {
     "gone": "importing acme_nothing:Gone raised ModuleNotFoundError: No module named 'acme_nothing'",
     "Mis_Spelt": "flext_requests is no hook; did you mean 'flext_request'?",
-    "exits": "importing acme_exits:X raised SystemExit",
+    "exits": "importing acme_exits:X raised SystemExit at acme_exits.py:1: 3",
     "lax": "it does not require flext-plugins: add 'flext-plugins>=1,<2' to acme-lax",
 }
 
@@ -548,6 +548,26 @@ def test_check_of_a_plugin_takes_neither_services_nor_files(cli, broken):
     for more in (["a"], ["-c", "flext.toml"], ["--env", "test"]):
         done = cli("check", "--plugin", "fine", *more, path=(broken,), expect=2)
         assert "takes neither services nor files" in done.stderr
+
+
+def test_check_tells_what_a_plugin_raised_and_where(cli, configure, tmp_path):
+    site = tmp_path / "odd"
+    raises = "raise RuntimeError('no such tenant')"
+    made = f"class Odd:\n    def __init__(self):\n        {raises}\n"
+    hook = (
+        "    from flext_plugins import hookimpl\n    @hookimpl\n    def flext_request(self): ...\n"
+    )
+    modules = {"acme-raises": raises, "acme-made": made + hook, "acme-wrong": "x ="}
+    for name, module in modules.items():
+        target = f"{name.replace('-', '_')}:Odd"
+        install(site, name, plugins={name: target}, module=module)
+    configure("".join(f"[services.{each}.plugins.{each}]\n" for each in modules))
+    made, raised, wrong = sorted(cli("check", path=(site,), expect=1).stderr.splitlines())
+    said = "its constructor raised RuntimeError at acme_made.py:3: no such tenant"
+    assert made == f"acme-made: acme-made: {said}"
+    said = "importing acme_raises:Odd raised RuntimeError at acme_raises.py:1: no such tenant"
+    assert raised.endswith(said)
+    assert wrong.endswith("raised SyntaxError: invalid syntax (acme_wrong.py, line 1)")
 
 
 def test_check_of_one_service_does_not_look_at_the_others(cli, wired):

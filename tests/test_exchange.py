@@ -8,6 +8,7 @@ import copy
 import io
 import json
 import pickle
+import re
 import socket
 import ssl
 import threading
@@ -859,22 +860,22 @@ def test_an_observer_that_raises_hurts_nobody(flext_service, flext_world, when, 
         if when.startswith("small"):
 
             @hookimpl
-            def flext_request(self):
+            def flext_request(self, request):
                 if when == "small before":
-                    raise KeyError(SECRET)
+                    raise KeyError(request.headers["Authorization"])
 
             @hookimpl
-            async def flext_response(self):
+            async def flext_response(self, response):
                 if when == "small after":
-                    raise KeyError(SECRET)
+                    raise KeyError(response.request.headers["Authorization"])
         else:
 
             @hookimpl
             async def flext_exchange(self, request, send):
                 if when == "before":
-                    raise KeyError(SECRET)
+                    raise KeyError(request.headers["Authorization"])
                 await send(request)
-                raise KeyError(SECRET)
+                raise KeyError(request.headers["Authorization"])
 
     class Hears:
         @hookimpl
@@ -884,12 +885,21 @@ def test_an_observer_that_raises_hurts_nobody(flext_service, flext_world, when, 
 
     host = flext_world.serve(flext_service, Observes, Hears)
     for _ in range(3):
-        assert flext_world.get(host).status_code == 200
+        answer = flext_world.get(host, headers={"Authorization": f"Bearer {SECRET}"})
+        assert answer.status_code == 200
 
     assert failed == [("observes", KeyError)] * 3
     assert len(flext_service.received) == 3
     assert [record.levelname for record in caplog.records] == ["WARNING"]  # once a minute
     assert "observes" in caplog.text
+    (message,) = caplog.messages
+    hook = "flext_exchange"
+    if when.startswith("small"):
+        hook = {"small before": "flext_request", "small after": "flext_response"}[when]
+    told = (
+        rf"Observes\.{hook} raised KeyError at test_exchange\.py:\d+: '\*\*\*'; the call goes on  "
+    )
+    assert re.match(told, message)
     assert SECRET not in caplog.text
 
 

@@ -31,10 +31,11 @@ def test_lines_carry_service_plugin_and_call_for_an_applications_own_handlers(
         observer = True
 
         @hookimpl
-        def flext_request(self):
-            raise KeyError(CANARY)
+        def flext_request(self, request):
+            raise KeyError(request.headers["Authorization"])
 
-    response = flext_world.get(flext_world.serve(flext_service, Fails))
+    host = flext_world.serve(flext_service, Fails)
+    response = flext_world.get(host, headers={"Authorization": f"Bearer {CANARY}"})
 
     (record,) = caplog.records
     assert record.name == "flext_plugins"

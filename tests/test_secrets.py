@@ -768,7 +768,8 @@ def test_a_constructor_that_validates_something_does_not_tell_it():
 
     table = {"password": CANARY}
     error = caught(of({"a": {"plugins": {"made": table}}}, made=Constructing).check)
-    assert str(error) == "a: made: its constructor raised ValidationError"
+    said = r"a: made: its constructor raised ValidationError at test_secrets\.py:\d+, in pydantic\.main"
+    assert re.fullmatch(said, str(error))
 
 
 SHAPES = {

@@ -15,12 +15,15 @@ from flext_plugins._chain.layer import (
     arranged,
     blame,
     cause_of,
-    checked,
+    check_request,
     discard,
+    refuse_coroutine,
+    supersede,
 )
 from flext_plugins._chain.small_hooks import ENTER, LEAVE, unrolled
 from flext_plugins._errors import PluginError
 from flext_plugins._logging import text_of
+from flext_plugins._service import Operation
 from flext_plugins.events import Retried
 from flext_plugins.hookspecs import Stage
 
@@ -53,21 +56,24 @@ class Send:
     async def __call__(self, message: Any) -> Any:
         around = self._around
         if self._busy:
-            raise PluginError("send was called again before it had returned", around.name)
+            what = f"{around.way} was called again before it had returned"
+            raise PluginError(what, around.name)
+        if around.observes:
+            message = self._message
+        elif message is not self._message:
+            around.check(message, self._scope)
         if self.sent:
             await self._again(message)
-        elif around.observes:
-            message = self._message
-        self.sent = self._busy = True
         if self._before is not None and message.fields() != self._before:
             message.extensions[IDENTIFIED] = True
+        inward = message
+        if around.clones:  # what is done to the clone stays further in
+            inward = self._scope.wire.messages.clone(message)
+        self.sent = self._busy = True
         try:
+            self.response = response = await around.inner(inward, self._scope)
             if around.clones:
-                clone = self._scope.wire.messages.clone(message)
-                self.response = response = await around.inner(clone, self._scope)
-                response.request = message  # what is done to the clone stays further in
-            else:
-                self.response = response = await around.inner(message, self._scope)
+                response.request = message
             return response
         except BaseException as error:
             self.error = error
@@ -86,7 +92,7 @@ class Send:
             if not wire.messages.sendable(message):
                 raise PluginError("the request's body cannot be replayed", around.name)
             if self.response is not None:
-                await wire.close(self.response)
+                await discard(wire, self.response)
         delay = time.monotonic() - self._ended
         around.receiver.emit(Retried(call, around.layer.name, self._reason(), delay))
         call.attempt += 1
@@ -115,7 +121,7 @@ class Around:
 
     __slots__ = (
         *("_hook", "clones", "closes", "connection"),
-        *("identifies", "inner", "layer", "name", "receiver"),
+        *("identifies", "inner", "layer", "name", "receiver", "way"),
     )
     observes = False
 
@@ -124,7 +130,7 @@ class Around:
     ) -> None:
         first = ("request", "send") if name == "flext_exchange" else ("operation", "proceed")
         self._hook = arranged(layer.hooks[name], (*first, "connection"))
-        self.name, self.inner, self.layer = name, inner, layer
+        self.name, self.inner, self.layer, self.way = name, inner, layer, first[1]
         self.connection, self.receiver = connection, receiver
         self.closes = name == "flext_exchange"
         self.clones = self.closes and layer.stage <= Stage.AUTH
@@ -136,20 +142,46 @@ class Around:
             response = await self._hook(message, send, self.connection)
         except BaseException as error:
             if self.closes:
-                await discard(send.response, error, scope)
+                await discard(scope.wire, send.response, error)
             if send.is_own(error) or not isinstance(error, Exception):
                 raise
             call = scope.call
             raise blame(
                 error, self.layer, self.name, call.service, call, self.receiver
             ) from cause_of(error)
-        if self.closes and response is not send.response:
-            if send.response is not None:
-                await scope.wire.close(send.response)
-            checked(response, message, self.layer, self.name, scope)
+        if response is not send.response or response is None:
+            await self._accept(response, send.response, message, scope)
         if not send.sent:
             scope.call.answered_by = self.layer.name
         return response
+
+    async def _accept(self, result: Any, response: Any, message: Any, scope: Scope) -> None:
+        """Take what the hook returned in place of what its `send` gave.
+
+        Raises:
+            PluginError: it cannot be what came of an exchange or operation.
+        """
+        if self.closes:
+            await supersede(result, response, message, self.layer, self.name, scope)
+            return
+        try:
+            refuse_coroutine(result, self.name)
+        except PluginError as error:
+            raise blame(error, self.layer, self.name, scope.call.service, scope.call) from None
+
+    def check(self, message: Any, scope: Scope) -> None:
+        """See to it that what the hook sends is a message of the kind that it was handed.
+
+        Raises:
+            PluginError: it is not.
+        """
+        if self.closes:
+            check_request(message, self.way, self.name, scope)
+        elif not isinstance(message, Operation):
+            kind = type(message).__name__
+            raise PluginError(
+                f"{self.way} was called with {kind}, expected an operation", self.name
+            )
 
 
 class Observed(Around):
@@ -165,10 +197,10 @@ class Observed(Around):
         except BaseException as error:
             if not isinstance(error, Exception):
                 if self.closes:
-                    await discard(send.response, error, scope)
+                    await discard(scope.wire, send.response, error)
                 raise
             if error is not send.error:
-                self.receiver.report(self.layer, self.name, error)
+                self.receiver.report(self.layer, self.name, error, (message,))
         if not send.sent:
             await send(message)
         if send.error is not None:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flext_plugins._errors import PluginError
+from flext_plugins._errors import (
+    PluginError,
+    line_of,
+    module_of,
+    note_failures,
+    package_of,
+    packages_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -38,7 +45,8 @@ def _unwound(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer]) -> T:
         if layer is not None:
             error.add_context(plugin=layer.name, distribution=layer.distribution)
         if frame in warned:
-            coroutine.close()
+            with note_failures(error, "closing its coroutine"):
+                coroutine.close()
             raise error
         warned.add(frame)
         try:
@@ -49,19 +57,21 @@ def _unwound(coroutine: Coroutine[Any, Any, T], layers: Sequence[Layer]) -> T:
 
 
 def _suspended(coroutine: Any, layers: Sequence[Layer]) -> tuple[Layer | None, int, str]:
-    """The innermost plugin in what `coroutine` awaits, its frame's id, and what it awaits."""
-    culprit, frame, current = None, 0, coroutine
+    """The innermost plugin in what `coroutine` awaits, its frame's id, and what it awaits where."""
+    culprit, frame, current, place = None, 0, coroutine, ""
     while current is not None:
         here = getattr(current, "cr_frame", None)
         for layer in layers:
             if here and here.f_code in _codes(layer) and layer.plugin in here.f_locals.values():
                 culprit, frame = layer, id(here)
+        if here and culprit and package_of(module_of(here)) in packages_of(type(culprit.plugin)):
+            place = line_of(here, here.f_lineno)
         following = getattr(current, "cr_await", None) or getattr(current, "gi_yieldfrom", None)
         if following is None:
             break
         current = following
     name = getattr(current, "__qualname__", None) or type(current).__qualname__
-    return culprit, frame, name
+    return culprit, frame, f"{name}{place}"
 
 
 def _codes(layer: Layer) -> set[Any]:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from traceback import walk_tb
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from flext_plugins._errors import FlextError, PluginError, Refused
-from flext_plugins._logging import text_of
+from flext_plugins._errors import (
+    FlextError,
+    PluginError,
+    Refused,
+    module_of,
+    note_failures,
+    package_of,
+    packages_of,
+    place_of,
+)
+from flext_plugins._logging import log, text_of
+from flext_plugins._messages import Request, Response
 from flext_plugins.events import CallRefused
 from flext_plugins.hookspecs import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import FrameType
 
     from flext_plugins._call import Call, Scope
-    from flext_plugins._messages import Request
+    from flext_plugins._wire import Wire
+
+OURS = package_of(__name__)
+"""The package of the host, which is no plugin's."""
 
 
 class HookShape(NamedTuple):
@@ -58,7 +71,9 @@ class Receiver(Protocol):
     """The receiver of what happens in the chain."""
 
     def emit(self, event: object) -> None: ...
-    def report(self, layer: Layer, hook: str, error: Exception) -> None: ...
+    def report(
+        self, layer: Layer, hook: str, error: Exception, handed: tuple[Any, ...] = ()
+    ) -> None: ...
 
 
 def arranged(hook: Hook, offered: tuple[str, ...]) -> Callable[..., Any]:
@@ -81,8 +96,11 @@ def blame(
     """Turn an `error` that arose in `layer` into a `FlextError` that names the layer."""
     if isinstance(error, FlextError):
         blamed = error
+        if isinstance(error, PluginError) and error.plugin is None:
+            _add_place(error, layer, hook)
     else:
-        blamed = PluginError(f"{hook} raised {type(error).__name__}{_where(error, layer)}", hook)
+        what = f"{hook} raised {type(error).__name__}{_where(error, layer)}"
+        blamed = PluginError(what, hook)
     if blamed.plugin is not None:
         return blamed.add_context(call=call)
     blamed.add_context(
@@ -96,31 +114,25 @@ def blame(
     return blamed
 
 
+def _add_place(error: PluginError, layer: Layer, hook: str) -> None:
+    """Say which line of `layer` made a mistake that the host noticed; what it says itself stays."""
+    error.hook = error.hook or hook
+    frames = [frame for frame, _ in walk_tb(error.__traceback__)]
+    if frames and package_of(module_of(frames[-1])) == OURS:
+        place = place_of(error, packages_of(type(layer.plugin))).partition(",")[0]
+        error.args = (f"{error.args[0]}{place}", *error.args[1:])
+
+
 def _where(error: Exception, layer: Layer) -> str:
-    """The plugin's line, and what may help; the error's own text may hold a secret."""
-    frames = [(frame, number) for frame, number in walk_tb(error.__traceback__)]
-    if not frames:
-        return ""
-    package = _package(type(layer.plugin).__module__)
-    own = [each for each in frames if _package(_module(each[0])) == package]
-    frame, number = (own or frames)[-1]
-    place = f" at {PurePath(frame.f_code.co_filename).name}:{number}"
-    innermost = _module(frames[-1][0])
-    if own and _package(innermost) != package:
-        place += f", in {innermost}"
-    inside_asyncio = innermost.startswith("asyncio.") and not isinstance(error, TimeoutError)
-    if "no running event loop" in text_of(error) or inside_asyncio:
+    """The plugin's line, and what may help; the error's own text may hold data of the request."""
+    place = place_of(error, packages_of(type(layer.plugin)))
+    innermost = [module_of(frame) for frame, _ in walk_tb(error.__traceback__)][-1:]
+    inside_asyncio = any(each.startswith("asyncio.") for each in innermost)
+    if "no running event loop" in text_of(error) or (
+        inside_asyncio and not isinstance(error, TimeoutError)
+    ):
         return f"{place}: it needs an event loop of its own; await what `connection` offers"
     return place
-
-
-def _module(frame: FrameType) -> str:
-    name: str = frame.f_globals.get("__name__", "")
-    return name
-
-
-def _package(module: str) -> str:
-    return module.partition(".")[0]
 
 
 def cause_of(error: Exception) -> BaseException | None:
@@ -134,15 +146,15 @@ def guarded(layer: Layer, hook: Hook, receiver: Receiver) -> Hook:
 
     def observe(*arguments: Any) -> None:
         try:
-            hook.function(*arguments)
+            refuse_coroutine(hook.function(*arguments), name)
         except Exception as error:
-            receiver.report(layer, name, error)
+            receiver.report(layer, name, error, arguments)
 
     async def aobserve(*arguments: Any) -> None:
         try:
             await hook.function(*arguments)
         except Exception as error:
-            receiver.report(layer, name, error)
+            receiver.report(layer, name, error, arguments)
 
     return hook._replace(function=aobserve if hook.shape.asynchronous else observe)
 
@@ -177,15 +189,94 @@ def identifying(hook: Hook) -> Hook:
 
 
 def checked(answer: Any, request: Any, layer: Layer, hook: str, scope: Scope) -> Any:
-    """`answer`, if it is a response; to `request`, as whoever sees it next expects."""
-    if hasattr(answer, "status_code"):
-        answer.request = request
-        return answer
-    error = PluginError(f"{hook} returned {type(answer).__name__}, expected a response", hook)
-    raise blame(error, layer, hook, scope.call.service, scope.call)
+    """`answer`, if it is a response; to `request`, as whoever sees it next expects.
+
+    Raises:
+        PluginError: it is none, or one of another library.
+    """
+    if not scope.wire.messages.is_response(answer):
+        what = f"{hook} returned {_misfit(answer, 'response', scope)}"
+        raise blame(PluginError(what, hook), layer, hook, scope.call.service, scope.call)
+    answer.request = request
+    return answer
 
 
-async def discard(response: Any, error: BaseException, scope: Scope) -> None:
-    """Close what an error leaves behind; a coroutine that is being closed cannot wait."""
-    if response is not None and not isinstance(error, GeneratorExit):
-        await scope.wire.close(response)
+def refuse_coroutine(result: Any, hook: str) -> None:
+    """See to it that a `hook` that is no `async def`, or its `await`, left nothing undone.
+
+    Raises:
+        PluginError: it returned a coroutine, which nobody would run.
+    """
+    if isinstance(result, CoroutineType):
+        result.close()
+        raise PluginError(f"{hook} returned a coroutine; was an `await` left out?", hook)
+
+
+def check_request(message: Any, way: str, hook: str, scope: Scope) -> None:
+    """See to it that what a hook sends is a request.
+
+    Raises:
+        PluginError: it is none, or one of another library.
+    """
+    if not scope.wire.messages.is_request(message):
+        raise PluginError(f"{way} was called with {_misfit(message, 'request', scope)}", hook)
+
+
+def _misfit(value: Any, expected: str, scope: Scope) -> str:
+    """The sentence about a `value` that is no message of this exchange, and how to get one."""
+    library = scope.wire.library.name
+    remedy = {
+        "response": "make it by `connection.respond` in this exchange",
+        "request": "send the one that the hook was handed",
+    }[expected]
+    if isinstance(value, (Request, Response)):
+        other = package_of(type(value.native).__module__)
+        kind = "request" if isinstance(value, Request) else "response"
+        return f"a {kind} of {other}, expected a {expected} of {library}: {remedy}"
+    kind = type(value).__name__
+    if isinstance(value, CoroutineType):
+        value.close()  # or it would be told a second time, as a warning
+        return f"{kind}, expected a {expected}; was an `await` left out?"
+    if hasattr(value, "headers"):
+        name = f"{package_of(type(value).__module__)}.{kind}"
+        return f"{name}, expected a {expected} as the host has it: {remedy}"
+    return f"{kind}, expected a {expected}"
+
+
+async def supersede(
+    answer: Any, response: Any, request: Any, layer: Layer, hook: str, scope: Scope
+) -> Any:
+    """`answer`, which `layer` gave in place of `response`; that is closed.
+
+    Raises:
+        PluginError: `answer` is no response.
+    """
+    try:
+        answer = checked(answer, request, layer, hook, scope)
+    except PluginError as error:
+        await discard(scope.wire, response, error)
+        raise
+    try:
+        await discard(scope.wire, response)
+    except BaseException as error:
+        await discard(scope.wire, answer, error)
+        raise
+    return answer
+
+
+async def discard(wire: Wire, response: Any, error: BaseException | None = None) -> None:
+    """Close a `response` that goes no further, be it because of `error` that is on its way.
+
+    What closing raises changes nothing: it becomes a note to `error`, or a line in the log.
+    """
+    if response is None or (isinstance(error, GeneratorExit) and wire.asynchronous):
+        return  # a coroutine that is being closed cannot wait
+    if error is not None:
+        with note_failures(error, "closing the response that goes no further"):
+            await wire.close(response)
+        return
+    try:
+        await wire.close(response)
+    except Exception as failed:
+        name = type(failed).__name__
+        log(logging.WARNING, "closing the response that goes no further raised {}", name)

@@ -20,6 +20,7 @@ from flext_plugins._chain.layer import (
     discard,
     guarded,
     identifying,
+    supersede,
 )
 
 if TYPE_CHECKING:
@@ -155,17 +156,11 @@ class _Run:
     async def replace(self, after: Any, response: Any, at: int, request: Any, scope: Scope) -> Any:
         """`after`, which a plugin gave in place of `response`."""
         layer = self._layers[self.steps[at].place][0]
-        after = checked(after, request, layer, LEAVE, scope)
-        try:
-            await scope.wire.close(response)
-        except BaseException as error:
-            await discard(after, error, scope)
-            raise
-        return after
+        return await supersede(after, response, request, layer, LEAVE, scope)
 
     async def fail(self, error: BaseException, response: Any, at: int, scope: Scope) -> None:
         """Close what an error leaves behind, and say whose it is, if it is an `Exception`."""
-        await discard(response, error, scope)
+        await discard(scope.wire, response, error)
         if isinstance(error, Exception):
             raise self.blame(error, at, scope) from cause_of(error)
 

@@ -6,6 +6,7 @@ from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins._clients.cancellation import steady
+from flext_plugins._errors import note_failures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from flext_plugins._clients.gate import Permit
     from flext_plugins._messages import BodyEnd, Start
 
+CLOSING = "closing the body that broke"
 NO_LIMIT: Any = nullcontext()
 """For a body that no deadline ends; else a `Limit`."""
 
@@ -149,7 +151,8 @@ class Body(Watched):
             raise
         except BaseException as error:
             self._end(error, self._size)
-            self.close()  # not every client does, and some other call waits for the permit
+            with note_failures(error, CLOSING):
+                self.close()  # not every client does, and some other call waits for the permit
             raise
         self._end(None, self._size)
 
@@ -169,7 +172,8 @@ class Body(Watched):
             raise
         except BaseException as error:
             self._end(error, self._size)
-            await self.aclose()
+            with note_failures(error, CLOSING):
+                await self.aclose()
             raise
 
     async def _chunk(self) -> bytes:

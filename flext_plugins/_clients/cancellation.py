@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyio import CancelScope  # httpx brings it, and httpcore waits by it
 
+from flext_plugins._errors import note_failures
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
 
@@ -114,7 +116,8 @@ def _cancel_again(error: CancelledError) -> None:
 def _landing(result: T, discard: Callable[[T], Awaitable[Any]] | None) -> Generator[Any, Any, None]:
     try:
         yield
-    except CancelledError:
+    except CancelledError as error:
         if discard is not None:
-            yield from steady(discard(result))
+            with note_failures(error, "closing the response that came too late"):
+                yield from steady(discard(result))
         raise

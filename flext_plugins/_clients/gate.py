@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins._call import late, least
+from flext_plugins._chain.layer import discard
 from flext_plugins._config.proxies import carrier, is_for_this_machine
 from flext_plugins._config.service_checks import by_proxy
 from flext_plugins._deadline import Limit
@@ -107,7 +108,7 @@ class GatedWire(Wire):
         asynchronous: bool,
     ) -> None:
         self.library, self.messages = library, messages
-        self._service, self._asynchronous = service, asynchronous
+        self._service, self.asynchronous = service, asynchronous
         self._closed = False
         self._credentials = runtime.credentials
         self._stays = not service.allow_insecure and is_for_this_machine(service.base_url)
@@ -173,7 +174,7 @@ class GatedWire(Wire):
                 waiting_for = f"the answer of {answerer}"
                 left, limit = call.check(waiting_for), Limit(call, waiting_for, timed_out)
                 call.sent = True
-                if self._asynchronous:
+                if self.asynchronous:
                     async with limit:
                         response = await self._dispatch(request, call, left, permit, own=own)
                 else:
@@ -183,11 +184,10 @@ class GatedWire(Wire):
             if response.status_code >= 400:  # what was really sent is known only here
                 response.extensions[MASK] = Mask(request.headers, answerer)
             return response
-        except BaseException:
+        except BaseException as error:
             if response is None:
                 permit.release()
-            else:
-                await self.close(response)
+            await discard(self, response, error)
             raise
 
 

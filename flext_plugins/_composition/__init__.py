@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,15 @@ from flext_plugins._config.service_checks import (
     reference_problems,
 )
 from flext_plugins._config.validation import nearest, report, validated
-from flext_plugins._errors import ConfigError, FlextError, PluginError
+from flext_plugins._errors import (
+    ConfigError,
+    FlextError,
+    PluginError,
+    account_of,
+    packages_of,
+    place_of,
+)
+from flext_plugins._masking import Mask
 from flext_plugins._service import PluginInfo, Service, Timeout
 from flext_plugins.hookspecs import Stage
 from flext_plugins.redaction import is_secret
@@ -64,7 +73,7 @@ def compose(
     settings = config.unnamed(name) if unnamed else config.service(name)
     where = config.where(name)
     tables = list(config.tables(name))
-    drafts, problems = _drafts(tables, config, catalog)
+    drafts, problems = _drafts(tables, settings, config, catalog)
     if unnamed:  # only observers: nobody said that it may have what the others send
         drafts = [each for each in drafts if each.observer]
     credentials = _credentials(name, settings, drafts, config)
@@ -86,7 +95,7 @@ def compose(
     secrets = tuple(_secrets(settings, service, drafts))
     return Composition(
         service,
-        tuple(each.layer(service) for each in drafts),
+        tuple(each.layer(service, Mask({}, name, secrets)) for each in drafts),
         where,
         edges,
         credentials,
@@ -98,11 +107,29 @@ def compose(
 def _secrets(
     settings: ServiceConfig, service: Service, drafts: list[_Draft]
 ) -> Iterator[SecretStr]:
+    yield from _of_addresses(settings)
+    found = [*leaves(service.headers), *(each for draft in drafts for each in draft.values)]
+    yield from (value for _, value in found if isinstance(value, SecretStr))
+
+
+def _of_addresses(settings: ServiceConfig) -> Iterator[SecretStr]:
     for address in (settings.base_url, settings.proxy):
         if address and (pair := address.basic()) is not None:
             yield from (pair, *(each for each in address.split()[1:] if each is not None))
-    found = [*leaves(service.headers), *(each for draft in drafts for each in draft.values)]
-    yield from (value for _, value in found if isinstance(value, SecretStr))
+
+
+def _mask(settings: ServiceConfig, table: Mapping[str, Any]) -> Callable[[str], str]:
+    """A function that masks what may be a secret before a plugin's settings have been validated."""
+
+    def masked(text: str) -> str:
+        texts = [each.written() for each in settings.headers.values()]
+        texts += [value for _, value in leaves(table) if isinstance(value, str)]
+        found: list[SecretStr] = [*map(Secret, texts)]
+        with suppress(FlextError):  # told elsewhere, or a reference leads nowhere
+            found += _of_addresses(settings)
+        return Mask({}, "", found)(text)
+
+    return masked
 
 
 def _together(problems: list[FlextError], service: str) -> FlextError:
@@ -199,8 +226,8 @@ class _Draft(NamedTuple):
         distribution, version = self.plugin_class.distribution, self.plugin_class.version
         return PluginInfo(self.name, distribution, version, self.stage, self.identifies)
 
-    def layer(self, service: Service) -> Layer:
-        plugin = self._instance(service)
+    def layer(self, service: Service, masked: Callable[[str], str]) -> Layer:
+        plugin = self._instance(service, masked)
         hooks = {
             shape.name: Hook(getattr(plugin, shape.name), shape)
             for shape in self.plugin_class.hooks
@@ -219,16 +246,20 @@ class _Draft(NamedTuple):
             {place: self.where.source(place) for place, _ in self.values},
         )
 
-    def _instance(self, service: Service) -> object:
+    def _instance(self, service: Service, masked: Callable[[str], str]) -> object:
         offered = {"settings": self.settings, "service": service}
         failed: FlextError
         try:
             return self.plugin_class.kind(**{key: offered[key] for key in self.plugin_class.takes})
         except FlextError as error:
             failed = error
-        except Exception as error:
-            failed = PluginError(f"its constructor raised {type(error).__name__}")
-            if not isinstance(error, ValidationError):  # which holds what it was given
+        except (Exception, SystemExit) as error:
+            place = place_of(error, packages_of(self.plugin_class.kind))
+            if isinstance(error, ValidationError):  # which holds what it was given
+                failed = PluginError(f"its constructor raised {type(error).__name__}{place}")
+            else:
+                account = account_of(error, place, masked)
+                failed = PluginError(f"its constructor raised {account}")
                 failed.__cause__ = error
         raise failed.add_context(
             service=service.name, plugin=self.name, distribution=self.plugin_class.distribution
@@ -236,25 +267,33 @@ class _Draft(NamedTuple):
 
 
 def _drafts(
-    tables: Iterable[tuple[str, dict[str, Any], Where]], config: HostConfig, catalog: Catalog
+    tables: Iterable[tuple[str, dict[str, Any], Where]],
+    settings: ServiceConfig,
+    config: HostConfig,
+    catalog: Catalog,
 ) -> tuple[list[_Draft], list[FlextError]]:
     """The plugins that can be made, and what is wrong with the others."""
     drafts, problems = list[_Draft](), list[FlextError]()
     for table in tables:
         try:
-            drafts.append(_draft(*table, config, catalog))
+            drafts.append(_draft(*table, config, catalog, _mask(settings, table[1])))
         except FlextError as error:
             problems.append(error)
     return drafts, problems
 
 
 def _draft(
-    name: str, table: dict[str, Any], where: Where, config: HostConfig, catalog: Catalog
+    name: str,
+    table: dict[str, Any],
+    where: Where,
+    config: HostConfig,
+    catalog: Catalog,
+    masked: Callable[[str], str],
 ) -> _Draft:
     """The plugin that a table means, its settings validated."""
     said = _reserved(table, where)
     try:
-        plugin_class = catalog.plugin_class(name, said.use)
+        plugin_class = catalog.plugin_class(name, said.use, masked)
     except FlextError as error:
         error.args = (where.problem((), error.args[0]),)
         if isinstance(error, ConfigError):

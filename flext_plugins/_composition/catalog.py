@@ -14,11 +14,12 @@ from flext_plugins import hookspecs
 from flext_plugins._chain.layer import HookShape
 from flext_plugins._config.validation import nearest
 from flext_plugins._discovery import RESERVED, InstalledPlugin, find, installed, load
-from flext_plugins._errors import PluginConflict, PluginError
+from flext_plugins._errors import PluginConflict, PluginError, account_of, package_of, place_of
 from flext_plugins.hookspecs import GROUP, Stage
+from flext_plugins.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SPECS: dict[str, tuple[str, ...]] = {
     name: tuple(inspect.signature(getattr(hookspecs, name)).parameters)
@@ -85,8 +86,13 @@ class Catalog:
         self._check(kind, name, None)
         self._registered[normalised] = _described(kind)
 
-    def plugin_class(self, name: str, use: str | None) -> PluginClass:
+    def plugin_class(self, name: str, use: str | None, masked: Callable[[str], str]) -> PluginClass:
         """The class that a configuration means by `name`.
+
+        Args:
+            name: the plugin's, as configured.
+            use: the distribution and name to take instead, if the configuration says so.
+            masked: takes the configuration's secrets out of the text of an error.
 
         Raises:
             ConfigError: nobody offers it, several do, or it does not fit.
@@ -97,11 +103,21 @@ class Catalog:
         if (known := self._imported.get(use or name)) is not None:
             return known
         record = find(self._installed, name, use, self._registered)
-        self._imported[use or name] = loaded = self.load(record, use or name)
+        self._imported[use or name] = loaded = self.load(record, use or name, masked)
         return loaded
 
-    def load(self, record: InstalledPlugin, name: str | None = None) -> PluginClass:
+    def load(
+        self,
+        record: InstalledPlugin,
+        name: str | None = None,
+        masked: Callable[[str], str] = redact,
+    ) -> PluginClass:
         """Import the class of an installed plugin, and hold it to the contract.
+
+        Args:
+            record: which.
+            name: the plugin's, as configured.
+            masked: takes secrets out of the text of an error.
 
         Raises:
             PluginError: it cannot be imported, or breaks the contract.
@@ -109,9 +125,9 @@ class Catalog:
         try:
             kind = load(record)
         except (Exception, SystemExit) as error:
-            raise _at(
-                PluginError(f"importing {record.target} raised {_text_of(error)}"), record
-            ) from error
+            place = place_of(error, [package_of(record.target.partition(":")[0])])
+            what = f"importing {record.target} raised {account_of(error, place, masked)}"
+            raise _at(PluginError(what), record) from error
         self._check(kind, name or record.name, record)
         return _described(kind, record.distribution, record.version)
 
@@ -125,12 +141,6 @@ class Catalog:
             self.manager.register(kind, name)
         except (pluggy.PluginValidationError, ValueError) as error:
             raise _at(PluginError(f"pluggy does not take it: {error}"), record, name) from error
-
-
-def _text_of(error: BaseException) -> str:
-    """The error's name; what cannot be imported is no secret and is told too."""
-    name = type(error).__name__
-    return f"{name}: {error}" if isinstance(error, (ImportError, AttributeError)) else name
 
 
 def _at(error: PluginError, record: InstalledPlugin | None, name: str | None = None) -> PluginError:

@@ -13,9 +13,9 @@ from pydantic_core import ErrorDetails, core_schema
 
 from flext_plugins._config.provenance import Place, Where
 from flext_plugins._config.secrets import Secret, leaves
-from flext_plugins._errors import ConfigError
+from flext_plugins._errors import ConfigError, account_of, package_of, place_of
 from flext_plugins._masking import without
-from flext_plugins.redaction import is_secret
+from flext_plugins.redaction import is_secret, redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -139,7 +139,9 @@ def validated(model: type[BaseModel], table: dict[str, Any], where: Where) -> tu
     except ValidationError as error:
         told = problems_of(error, model, table, where)
     except Exception as error:
-        told = [where.problem((), f"validating these settings raised {type(error).__name__}")]
+        place = place_of(error, [package_of(model.__module__)])
+        account = account_of(error, place, lambda text: redact(_without(text, table)))
+        told = [where.problem((), f"validating these settings raised {account}")]
     fields = model.model_fields
     return {
         key: Secret(value)

@@ -9,15 +9,25 @@ import threading
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import partial
+from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flext_plugins._call import Call, Scope, new_call, restore, scope, within
 from flext_plugins._chain import exchange_chain, operation_chain
-from flext_plugins._chain.layer import Layer, arranged, blame, cause_of
+from flext_plugins._chain.layer import Layer, arranged, blame, cause_of, refuse_coroutine
 from flext_plugins._connections.connection import Connection, Resource
-from flext_plugins._errors import ConfigError, DeadlineExceeded, FlextError, PluginError, Refused
+from flext_plugins._errors import (
+    ConfigError,
+    DeadlineExceeded,
+    FlextError,
+    PluginError,
+    Refused,
+    account_of,
+    packages_of,
+    place_of,
+)
 from flext_plugins._logging import harmless, log, text_of
+from flext_plugins._masking import Mask
 from flext_plugins.events import (
     BodyEnded,
     CallFinished,
@@ -189,7 +199,7 @@ class Channel:
         for layer, view, receive in self._receivers:
             if layer is not unless:
                 try:
-                    receive(event, view)
+                    refuse_coroutine(receive(event, view), "flext_event")
                 except Exception as error:
                     is_own = issubclass(type(event), PluginFailed)  # `isinstance` asks the object
                     self.report(layer, "flext_event", error, quiet=is_own)
@@ -200,17 +210,48 @@ class Channel:
             fields |= {"call_id": current.call.id, "correlation_id": current.call.correlation_id}
         log(level, message, *values, **fields)
 
-    def report(self, layer: Layer, hook: str, error: Exception, *, quiet: bool = False) -> None:
-        """Note that an observer raised: the log once a minute, the receivers unless `quiet`."""
+    def report(
+        self,
+        layer: Layer,
+        hook: str,
+        error: Exception,
+        handed: tuple[Any, ...] = (),
+        *,
+        quiet: bool = False,
+    ) -> None:
+        """Tell of an error that hurts nobody: the log once a minute, the receivers unless `quiet`.
+
+        Args:
+            layer: whose error it is: an observer's, or anyone's in `flext_event` or a callback.
+            hook: where it was raised.
+            error: what was raised.
+            handed: what the hook was handed; the credentials in its headers are not shown.
+            quiet: whether it is about such an error itself.
+        """
         now = time.monotonic()
         last = self._reported.get((layer.name, hook))
         if last is None or now - last >= REPORT_SECONDS:
             self._reported[layer.name, hook] = now
-            message = "observer raised {} in {}; the call goes on"
-            self._log(logging.WARNING, message, type(error).__name__, hook, plugin=layer.name)
+            harmless(self._log_failure, layer, hook, error, handed)
         if not quiet:
             unless = layer if hook == "flext_event" else None
             self.emit(PluginFailed(layer.name, hook, error), unless)
+
+    def _log_failure(
+        self, layer: Layer, hook: str, error: Exception, handed: tuple[Any, ...]
+    ) -> None:
+        kind, name = type(layer.plugin), self.service.name
+        secrets = self.runtime.composed(name).secrets
+        messages = [*handed, *(getattr(each, "request", None) for each in handed)]
+        masks = [Mask(each.headers, name) for each in messages if hasattr(each, "headers")]
+        masks.append(Mask({}, name, secrets))
+        text = account_of(
+            error,
+            place_of(error, packages_of(kind)),
+            lambda text: reduce(lambda shown, mask: mask(shown), masks, text),
+        )
+        what = "{}.{} raised {}; the call goes on"
+        self._log(logging.WARNING, what, kind.__name__, hook, text, plugin=layer.name)
 
     def provide(self, resource: Resource) -> None:
         """Keep what a plugin lends.
@@ -304,6 +345,8 @@ class Channel:
             waiting = arranged(hook, ("connection",))(view)
             if hook.shape.asynchronous:
                 await waiting
+            else:
+                refuse_coroutine(waiting, name)
         except Exception as error:
             opens = name == "flext_connect" and isinstance(error, FlextError)
             if layer.observer and not opens:

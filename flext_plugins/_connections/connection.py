@@ -44,6 +44,10 @@ def _builder(
     return lambda messages, method, url: messages.build(method, url, headers, content)
 
 
+def _is_status(value: object) -> bool:
+    return isinstance(value, int) and 100 <= value <= 999
+
+
 class Resource(NamedTuple):
     """Something that a plugin lends to the application."""
 
@@ -273,8 +277,16 @@ class Connection:
             async with self._limit(f"{operation.name} at {operation.system}"):
                 return await function(*args)
 
+        async def own_work() -> Any:
+            try:
+                return await work()
+            except FlextError as error:
+                layer = self._layer
+                error.add_context(plugin=layer.name, distribution=layer.distribution)
+                raise
+
         absent = self._channel.gone | {id(self._layer.plugin)}
-        return await self._channel.operate(operation, work, absent)
+        return await self._channel.operate(operation, own_work, absent)
 
     async def read(self, message: Request | Response) -> bytes:
         """The message's body, decoded; it stays readable for everybody else."""
@@ -287,7 +299,15 @@ class Connection:
     def respond(
         self, status: int, headers: Mapping[str, str] | None = None, content: bytes = b""
     ) -> Response:
-        """An answer made here, in the current exchange's library, else httpx's."""
+        """An answer made here, in the current exchange's library, else httpx's.
+
+        Raises:
+            PluginError: `status` is no number from 100 to 999, or `content` no bytes.
+        """
+        if not _is_status(status):
+            raise PluginError(f"respond takes a status from 100 to 999, not {status!r:.40}")
+        if not isinstance(content, bytes):
+            raise PluginError(f"respond takes content in bytes, not {type(content).__name__}")
         response: Response = self._wire.messages.respond(status, headers, content)
         return response
 
@@ -370,7 +390,7 @@ class Connection:
             try:
                 callback(error, size)
             except Exception as raised:
-                self._channel.report(self._layer, "watch", raised)
+                self._channel.report(self._layer, "watch", raised, (response,))
             finally:
                 restore(scope, token)
 

@@ -10,6 +10,7 @@ HTTPX, HTTPX_WIRE = "_clients/httpx/client.py", "_clients/httpx/wire.py"
 SESSION, REQUESTS_WIRE = "_clients/requests/client.py", "_clients/requests/wire.py"
 RAW, REQUESTS_MESSAGES = "_clients/requests/bodies.py", "_clients/requests/messages.py"
 CHAIN, SMALL_HOOKS = "_chain/__init__.py", "_chain/small_hooks.py"
+LAYER = "_chain/layer.py"
 DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
 CHANNELS = "_connections/channels.py"
@@ -388,9 +389,9 @@ ORDER = [
     ),
     Mutant(
         "superseded-is-closed",
-        f"{CHAIN}::Around.__call__",
-        "if send.response is not None:",
-        "if False:",
+        f"{LAYER}::supersede",
+        "await discard(scope.wire, response)",
+        "pass",
     ),
     Mutant("sending-again", f"{CHAIN}::Send.__call__", "if self._busy:", "if False:", "returned"),
     Mutant(
@@ -422,6 +423,116 @@ FAILURE = [
         "place, shape = self.steps[at]",
         "place, shape = self.steps[0]",
         "among_neighbours",
+    ),
+    Mutant(
+        "plugin-errors-name-the-plugin",
+        f"{LAYER}::blame",
+        "_add_place(error, layer, hook)",
+        "pass",
+        "host_notices",
+    ),
+    Mutant(
+        "nothing-is-no-answer",
+        f"{CHAIN}::Around.__call__",
+        "if response is not send.response or response is None:",
+        "if response is not send.response:",
+        "neither_sends",
+    ),
+    Mutant(
+        "nothing-is-no-answer",
+        f"{LAYER}::refuse_coroutine",
+        "if isinstance(result, CoroutineType):",
+        "if False:",
+        "coroutine",
+    ),
+    Mutant(
+        "only-requests-are-sent",
+        f"{CHAIN}::Send.__call__",
+        "around.check(message, self._scope)",
+        "pass",
+        "line",
+    ),
+    Mutant(
+        "only-requests-are-sent",
+        f"{CHAIN}::Around.check",
+        "not isinstance(message, Operation)",
+        "False",
+        "operation",
+    ),
+    Mutant(
+        "responses-are-of-the-exchange",
+        f"{LAYER}::checked",
+        "not scope.wire.messages.is_response(answer)",
+        "not hasattr(answer, 'status_code')",
+    ),
+    Mutant(
+        "responses-are-of-the-exchange",
+        f"{CONNECTION}::Connection.respond",
+        "if not isinstance(content, bytes):",
+        "if False:",
+        "cannot_be_made",
+    ),
+    Mutant(
+        "responses-are-of-the-exchange",
+        f"{HTTPX_MESSAGES}::HttpxMessages.is_response",
+        "isinstance(value.native, self._lib.Response)",
+        "True",
+        "made_outside",
+    ),
+    Mutant(
+        "closing-replaces-no-error",
+        f"{LAYER}::discard",
+        "if error is not None:",
+        "if False:",
+        "is_a_note",
+    ),
+    Mutant(
+        "closing-replaces-no-error",
+        "_errors.py::note_failures",
+        "error.add_note(f'{doing} raised {type(failed).__name__}')",
+        "raise",
+    ),
+    Mutant(
+        "closing-replaces-no-error",
+        f"{LAYER}::discard",
+        "isinstance(error, GeneratorExit) and wire.asynchronous",
+        "isinstance(error, GeneratorExit)",
+        "again_and_again",
+    ),
+    Mutant(
+        "errors-at-composing-are-told",
+        "_errors.py::account_of",
+        "_line(masked(text_of(error)))",
+        "_line(text_of(error))",
+        "spelling",
+    ),
+    Mutant(
+        "errors-at-composing-are-told",
+        f"{COMPOSITION}::_mask",
+        "texts += [value for _, value in leaves(table) if isinstance(value, str)]",
+        "pass",
+        "spelling",
+    ),
+    Mutant(
+        "errors-at-composing-are-told",
+        "_composition/catalog.py::Catalog.load",
+        "account_of(error, place, masked)",
+        "type(error).__name__",
+        "import",
+    ),
+    Mutant(
+        "errors-at-composing-are-told",
+        "_config/validation.py::validated",
+        "account_of(error, place, lambda text: redact(_without(text, table)))",
+        "account_of(error, place, redact)",
+        "something_odd",
+    ),
+    Mutant(
+        "errors-at-composing-are-told",
+        f"{COMPOSITION}::_Draft._instance",
+        "place_of(error, packages_of(self.plugin_class.kind))",
+        "''",
+        "constructor",
     ),
     Mutant(
         "only-its-own-send-passes",
@@ -634,6 +745,20 @@ OBSERVER = [
         "if last is None or now - last >= REPORT_SECONDS:",
         "if True:",
         "observer_that_raises",
+    ),
+    Mutant(
+        "observer-hurts-nobody",
+        f"{CHANNEL}::Channel._log_failure",
+        "masks.append(Mask({}, name, secrets))",
+        "pass",
+        "masked",
+    ),
+    Mutant(
+        "observer-hurts-nobody",
+        f"{CHANNEL}::Channel._log_failure",
+        "hasattr(each, 'headers')",
+        "False",
+        "masked",
     ),
     Mutant(
         "telling-is-harmless",
@@ -860,7 +985,7 @@ DEADLINE = [
     Mutant(
         "deadline-frees",
         f"{GATE}::GatedWire._admitted",
-        "await self.close(response)",
+        "await discard(self, response, error)",
         "pass",
         "trickles_in",
     ),
@@ -1075,6 +1200,55 @@ OPENING = [
 ]
 
 LIFETIMES = [
+    Mutant(
+        "await-comes-first",
+        f"{HOST}::Pending",
+        "raise AttributeError(f'no {name!r} there yet: await {self._what} first')",
+        "raise AttributeError(name)",
+        "says_so",
+    ),
+    Mutant(
+        "await-comes-first",
+        f"{HOST}::Pending.__init__",
+        "coroutine.__qualname__ = what",
+        "pass",
+        "warning",
+    ),
+    Mutant(
+        "provided-before-it-is-asked-for",
+        f"{RUNTIME}::Runtime.provide",
+        "if kind in kinds:",
+        "if False:",
+        "too_late",
+    ),
+    Mutant(
+        "provided-before-it-is-asked-for",
+        f"{RUNTIME}::Runtime._compose",
+        "if len(self._shared) > made:",
+        "if True:",
+        "asks_anew",
+    ),
+    Mutant(
+        "provided-before-it-is-asked-for",
+        f"{RUNTIME}::Runtime._compose",
+        "if len(self._shared) > made:",
+        "if False:",
+        "all_services_share",
+    ),
+    Mutant(
+        "provided-once-and-fitting",
+        f"{RUNTIME}::Runtime.provide",
+        "if kind in self._provided:",
+        "if False:",
+        "stands_for_one",
+    ),
+    Mutant(
+        "provided-once-and-fitting",
+        f"{RUNTIME}::Runtime.provide",
+        "if not _is_one(value, kind):",
+        "if False:",
+        "is_an_instance",
+    ),
     Mutant(
         "connections-end-with-their-loop",
         f"{CHANNELS}::Channels.get",
@@ -1412,6 +1586,33 @@ CALL = [
         "headers[CORRELATION] = call.correlation_id",
         "pass",
         "id_of_its_own",
+    ),
+    Mutant(
+        "operation-names-its-plugin",
+        f"{CONNECTION}::Connection.perform",
+        "error.add_context(plugin=layer.name, distribution=layer.distribution)",
+        "pass",
+    ),
+    Mutant(
+        "options-are-checked",
+        "_call.py::_seconds",
+        "isinstance(deadline, bool) or not isinstance(deadline, Real)",
+        "not isinstance(deadline, Real)",
+        "no_number",
+    ),
+    Mutant(
+        "options-are-checked",
+        "_call.py::_seconds",
+        "0 < seconds <= threading.TIMEOUT_MAX",
+        "0 < seconds",
+        "nothing_can_end",
+    ),
+    Mutant(
+        "options-are-checked",
+        "_call.py::options",
+        "not isinstance(value, str)",
+        "False",
+        "no_text",
     ),
     Mutant(
         "correlation-id-is-checked",

@@ -133,6 +133,10 @@ async def not_what_was_given(host: Host) -> None:
     host.connect("a", requests.Session())  # error
     three: httpx2.AsyncClient = await host.aconnect("a", httpx.AsyncClient)  # error
     print(host.aconnect("a").get("/"))  # error
+    print(host.aconnect("a").headers)  # error
+    host.aconnect("a").headers = {}  # error
+    print(host.aresource("a", requests.Session).get("/"))  # error
+    six: requests.Session = host.aresource("a", requests.Session)  # error
     four: httpx.BaseTransport = host.transport("a", httpx.AsyncBaseTransport)  # error
     five: str = host.resource("a", int)  # error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, assert_type
 
@@ -272,6 +273,10 @@ async def the_same_for_async_clients(host: Host) -> None:
     async with host.aconnect("a", httpx2.AsyncClient, trust_env=False) as client2:
         assert_type(client2, httpx2.AsyncClient)
     assert_type(await host.aresource("a", Session), Session)
+    tasks = [asyncio.create_task(host.aresource("a", Session))]
+    assert_type(await asyncio.gather(*tasks), list[Session])
+    both = await asyncio.gather(host.aconnect("a"), host.aresource("a", Session))
+    assert_type(both, tuple[httpx.AsyncClient, Session])
 
 
 def what_is_provided_has_its_type(host: Host, connection: Connection) -> None:

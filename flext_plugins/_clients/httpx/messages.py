@@ -72,6 +72,12 @@ class HttpxMessages(ServiceMessages):
         base = self._base = self._lib.URL(service.base_url or "")
         self._origin = (base.raw_scheme, base.raw_host, base.port) if service.base_url else None
 
+    def is_request(self, value: Any) -> bool:
+        return isinstance(value, HttpxRequest) and isinstance(value.native, self._lib.Request)
+
+    def is_response(self, value: Any) -> bool:
+        return isinstance(value, HttpxResponse) and isinstance(value.native, self._lib.Response)
+
     def owns(self, request: Any) -> bool:
         url = request.native.url
         return (url.raw_scheme, url.raw_host, url.port) == self._origin or self._is_own(url)

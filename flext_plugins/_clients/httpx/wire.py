@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from flext_plugins._call import least
+from flext_plugins._chain.layer import discard
 from flext_plugins._clients.bodies import NO_LIMIT
 from flext_plugins._clients.cancellation import shielded
 from flext_plugins._clients.gate import GatedWire
@@ -70,7 +71,7 @@ class HttpxWire(GatedWire):
             body, timed_out = f"the body of {call.service}'s answer", self.library.timed_out
             limit = Limit(call, body, timed_out, shorten, base=timed_out)
         try:
-            if self._asynchronous:
+            if self.asynchronous:
                 response = await shielded(pool.handle_async_request(native), _discard)
             else:
                 response = pool.handle_request(native)
@@ -88,7 +89,7 @@ class HttpxWire(GatedWire):
         pool = self._pools.get(key := (proxy, own, secure))
         if pool is None:
             size = self._service.max_connections
-            kind = self._lib.AsyncHTTPTransport if self._asynchronous else self._lib.HTTPTransport
+            kind = self._lib.AsyncHTTPTransport if self.asynchronous else self._lib.HTTPTransport
             pool = kind(
                 verify=self._context(own=own) if secure or proxy else _NO_TLS,
                 trust_env=False,
@@ -125,13 +126,16 @@ class HttpxWire(GatedWire):
             raise self._lib.StreamConsumed
         native = message.native
         try:
-            if self._asynchronous:
+            if self.asynchronous:
                 raw = b"".join([chunk async for chunk in native.stream])
             else:
                 raw = b"".join(native.stream)
-        finally:
+        except BaseException as error:
             if is_response:
-                await self.close(message)
+                await discard(self, message, error)
+            raise
+        if is_response:
+            await self.close(message)
         native.stream = self._lib.ByteStream(raw)
         if not is_response:
             return raw
@@ -140,7 +144,7 @@ class HttpxWire(GatedWire):
         return content
 
     async def close(self, response: Any) -> None:
-        if self._asynchronous:
+        if self.asynchronous:
             await response.native.stream.aclose()
         else:
             response.native.stream.close()
@@ -153,7 +157,7 @@ class HttpxWire(GatedWire):
         await self._gate.close_dropped()
         pools, self._pools, self._own = self._pools, {}, None
         for pool in pools.values():
-            if self._asynchronous:
+            if self.asynchronous:
                 await pool.aclose()
             else:
                 pool.close()

@@ -90,6 +90,12 @@ class RequestsMessages(ServiceMessages):
         self._beginning = beginning(base) if base else ()
         self._host = _host(base) if base else ""
 
+    def is_request(self, value: Any) -> bool:
+        return isinstance(value, RequestsRequest)
+
+    def is_response(self, value: Any) -> bool:
+        return isinstance(value, RequestsResponse)
+
     def owns(self, request: Any) -> bool:
         return request.native.url.startswith(self._beginning) or self._is_own(request.native.url)
 

@@ -15,7 +15,7 @@ from urllib3 import exceptions
 from urllib3.util import Timeout as Seconds
 
 from flext_plugins._call import least
-from flext_plugins._clients.bodies import NO_LIMIT
+from flext_plugins._clients.bodies import CLOSING, NO_LIMIT
 from flext_plugins._clients.gate import GatedWire
 from flext_plugins._clients.requests.bodies import translated, watched, whole
 from flext_plugins._clients.requests.failures import PoolTimeout
@@ -27,6 +27,7 @@ from flext_plugins._clients.requests.messages import (
     seekable,
 )
 from flext_plugins._deadline import Limit
+from flext_plugins._errors import note_failures
 from flext_plugins._messages import Request
 
 if TYPE_CHECKING:
@@ -122,10 +123,13 @@ class RequestsWire(GatedWire):
         raw = native.raw
         try:
             data = b"".join(raw.stream(decode_content=False))
-        except exceptions.HTTPError as error:
-            raise translated(error) from error
-        finally:
-            raw.close()
+        except BaseException as error:
+            with note_failures(error, CLOSING):
+                raw.close()
+            if isinstance(error, exceptions.HTTPError):
+                raise translated(error) from error
+            raise
+        raw.close()
         native.raw = raw.replayed(data)
         return whole(data, message.headers).read(decode_content=True)
 
