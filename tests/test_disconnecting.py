@@ -457,10 +457,13 @@ def test_what_was_connecting_while_the_host_closed_disconnects(flext_service, fl
 @pytest.mark.contract("connections-end-with-their-loop")
 def test_plugins_disconnect_as_their_loop_ends_and_may_still_send(flext_service, flext_async_world):
     """Both of the asking services and the asked one end together with the loop."""
+    told = []
     host = Host(logging_out(flext_service, a="b", b="b", c="b"))
     host.register(Session, "session")
 
     async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: told.append(context))
         for name in ("b", "a", "c"):
             async with flext_async_world.aconnect(host, name) as client:
                 await client.get(f"/{name}")
@@ -476,6 +479,7 @@ def test_plugins_disconnect_as_their_loop_ends_and_may_still_send(flext_service,
     host.close()
 
     assert len(flext_service.received) == 12
+    assert told == []
 
 
 @pytest.mark.contract("disconnect-failures-are-told")
