@@ -50,6 +50,13 @@ STEPS = (
 )
 
 
+ADDRESSES = tuple(
+    Step(f"the address {path!r}", Answer(), path=path)
+    for path in ("/a%2Fb;c=d", "//a/../b c?d e=?&f=%20#g", "/ä?ö", "/no-query")
+)
+"""Addresses that plugins have been seen to stumble over; each library sends them alike."""
+
+
 class Subject(NamedTuple):
     """A plugin, and what its author says of it; without one, nothing is between both sides."""
 

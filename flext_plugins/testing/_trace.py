@@ -29,10 +29,10 @@ def plain(world: str, steps: Sequence[Step]) -> dict[str, dict[str, str]]:
     return found
 
 
-def traced(rig: Rig, plain: Mapping[str, Mapping[str, str]]) -> Trace:
+def traced(rig: Rig, steps: Sequence[Step], plain: Mapping[str, Mapping[str, str]]) -> Trace:
     """Yield the outcome of each step: for the caller, hooks, receivers of events, services."""
     trace: Trace = {}
-    for step in rig.subject.steps:
+    for step in steps:
         trace.update(_seen_in(rig, step, plain[step.name]))
     trace.update(_exercised(rig))
     for name, work in (("an operation", bool), ("an operation that fails", _unreachable)):

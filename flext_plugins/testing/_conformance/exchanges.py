@@ -16,6 +16,7 @@ from flext_plugins.testing._conformance.rules import (
 )
 from flext_plugins.testing._rig import Interrupted, Rig, kind_of
 from flext_plugins.testing._service import Answer
+from flext_plugins.testing._subject import ADDRESSES
 from flext_plugins.testing._trace import difference, plain, traced
 from flext_plugins.testing._world import WORLDS
 
@@ -41,6 +42,10 @@ class Exchanges(Rules):
             came = rig.send()
             if isinstance(came.error, PluginError):
                 self._breaks(rule, WORLDS[0], f"an ordinary request came out as {came}")
+            for step in ADDRESSES:
+                came = rig.step(step)
+                if isinstance(came.error, PluginError):
+                    self._breaks(rule, WORLDS[0], f"{step.name} came out as {came}")
             if (raised := rig.exercise().error) is not None:
                 seen = f"its exercise raised {raised!r}{self._where(raised)}"
                 self._breaks(rule, WORLDS[0], seen)
@@ -67,9 +72,10 @@ class Exchanges(Rules):
                 self._breaks(rule, f"{world}, compared with {first}", seen)
 
     def _traced(self, world: str) -> Trace:
-        bare = plain(world, self._subject.steps)
+        steps = (*self._subject.steps, *ADDRESSES)
+        bare = plain(world, steps)
         with self._rig(world) as rig:
-            return traced(rig, bare)
+            return traced(rig, steps, bare)
 
     @in_each_world
     def test_it_keeps_to_the_services_origin(self, world: str) -> None:
