@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from contextlib import nullcontext
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from flext_plugins._call import Call, new_call, restore, scope
 from flext_plugins._chain.drive import drive
-from flext_plugins._chain.layer import IDENTIFIED
+from flext_plugins._chain.layer import IDENTIFIED, blame
 from flext_plugins._chain.transformation import Blamed
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
@@ -20,7 +20,6 @@ from flext_plugins._permits import Permit, hold, hold_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
-    from contextlib import AbstractAsyncContextManager
 
     from flext_plugins._chain.layer import Layer
     from flext_plugins._connections.channel import Channel
@@ -117,9 +116,37 @@ class Connection:
         call = self.call
         return call.check(f"{self._layer.name}'s {waiting_for}") if call else None
 
-    def _limit(self, waiting_for: str) -> AbstractAsyncContextManager[None]:
-        call = self.call
-        return Limit(call, f"{self._layer.name}'s {waiting_for}") if call else nullcontext()
+    async def _in_time(self, waiting_for: str, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of `work()`, which ends with the call's deadline.
+
+        What it raises after the deadline is taken for a consequence of that: in a sync connection,
+        where nothing can interrupt it, as in an async one.
+        """
+        call, what = self.call, f"{self._layer.name}'s {waiting_for}"
+        if call is None:
+            return await work()
+        limit = Limit(call, what, Exception)
+        if self.asynchronous:
+            async with limit:
+                result = await work()
+        else:
+            with limit:
+                result = await work()
+        call.check(what)
+        return result
+
+    async def _apply(self, function: Callable[..., T], args: tuple[Any, ...]) -> T:
+        """`function(*args)`: in place, or in a worker thread."""
+        if self.asynchronous:
+            return await asyncio.to_thread(function, *args)
+        return function(*args)
+
+    async def _apply_any(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """`function(*args)`, awaited if it can be."""
+        if inspect.iscoroutinefunction(function):
+            return await function(*args)
+        result = await self._apply(function, args)
+        return await result if inspect.isawaitable(result) else result
 
     async def sleep(self, seconds: float) -> None:
         """Wait, or only let others run where nothing `waits`.
@@ -142,15 +169,10 @@ class Connection:
 
         Raises:
             DeadlineExceeded: the call's deadline passed first. What runs in a thread goes on there;
-                in place, the function ends before this is raised.
+                in place, the function ends before this is raised, from its own error if it raised
+                one.
         """
-        if self.asynchronous:
-            async with self._limit("blocking work"):
-                return await asyncio.to_thread(function, *args)
-        self._time_left("blocking work")
-        result = function(*args)
-        self._time_left("blocking work")
-        return result
+        return await self._in_time("blocking work", lambda: self._apply(function, args))
 
     async def once(
         self, key: Hashable, work: Callable[[], Awaitable[T]], *, shared: bool = False
@@ -259,34 +281,46 @@ class Connection:
         response: Response = await channel.exchange(message, wire, call, absent)
         return response
 
+    @overload
+    async def perform(
+        self, operation: Operation, function: Callable[..., Awaitable[T]], *args: Any
+    ) -> T: ...
+    @overload
+    async def perform(self, operation: Operation, function: Callable[..., T], *args: Any) -> T: ...
     async def perform(self, operation: Operation, function: Callable[..., Any], *args: Any) -> Any:
         """`function(*args)` as an operation, inside the service's plugins for operations.
 
-        A plain `function` runs as in `run`, an `async def` is awaited. Outside a call the operation
-        gets a `Call` of its own.
+        A plain `function` runs as in `run`, an `async def` is awaited, and so is an awaitable that
+        a plain one returns. Outside a call the operation gets a `Call` of its own. What `function`
+        raises keeps its class: a `FlextError` gets this plugin and the service, any other error a
+        note of them.
 
         Raises:
             DeadlineExceeded: as `run` does.
         """
 
         async def work() -> Any:
-            if not inspect.iscoroutinefunction(function):
-                return await self.run(function, *args)
-            if not self.asynchronous:
-                return await function(*args)
-            async with self._limit(f"{operation.name} at {operation.system}"):
-                return await function(*args)
-
-        async def own_work() -> Any:
+            what = f"{operation.name} at {operation.system}"
             try:
-                return await work()
-            except FlextError as error:
-                layer = self._layer
-                error.add_context(plugin=layer.name, distribution=layer.distribution)
+                return await self._in_time(what, lambda: self._apply_any(function, args))
+            except Exception as error:
+                self._attribute(error, operation)
                 raise
 
         absent = self._channel.gone | {id(self._layer.plugin)}
-        return await self._channel.operate(operation, own_work, absent)
+        return await self._channel.operate(operation, work, absent)
+
+    def _attribute(self, error: Exception, operation: Operation) -> None:
+        """Say in `error` whose operation it arose in."""
+        layer, service = self._layer, self._channel.service.name
+        if isinstance(error, FlextError):
+            blame(error, layer, "perform", service, self.call, self._channel)
+            return
+        what = f"{operation.name!r} at {operation.system}"
+        note = f"in the operation {what}, by plugin {layer.name!r} of service {service!r}"
+        if note not in getattr(error, "__notes__", ()):
+            with suppress(Exception):  # a frozen error takes no notes
+                error.add_note(note)
 
     async def read(self, message: Request | Response) -> bytes:
         """The message's body, decoded; it stays readable for everybody else."""

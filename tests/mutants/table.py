@@ -1575,6 +1575,58 @@ OTHER_SERVICES = [
     Mutant("no-login-loops", f"{RUNTIME}::Runtime._compose", "if name in path:", "if False:"),
 ]
 
+OPERATIONS = [
+    Mutant(
+        "operation-work",
+        f"{CONNECTION}::Connection._apply_any",
+        "await result if inspect.isawaitable(result) else result",
+        "result",
+        "awaited_if_it_can_be",
+    ),
+    Mutant(
+        "operation-deadline",
+        f"{CONNECTION}::Connection._in_time",
+        "Limit(call, what, Exception)",
+        "Limit(call, what)",
+        "is_the_cause",
+    ),
+    Mutant(
+        "operation-deadline",
+        f"{CONNECTION}::Connection._in_time",
+        "call.check(what)",
+        "pass",
+        "whatever_came_of_it",
+    ),
+    Mutant(
+        "operation-deadline",
+        "_deadline.py::Limit.__exit__",
+        "isinstance(error, DeadlineExceeded)",
+        "False",
+        "is_believed",
+    ),
+    Mutant(
+        "operation-names-its-plugin",
+        f"{CONNECTION}::Connection._attribute",
+        "blame(error, layer, 'perform', service, self.call, self._channel)",
+        "pass",
+        "names_the_plugin|told_as_a_refusal",
+    ),
+    Mutant(
+        "operation-names-its-plugin",
+        f"{CONNECTION}::Connection._attribute",
+        "error.add_note(note)",
+        "pass",
+        "by_a_note",
+    ),
+    Mutant(
+        "operation-names-its-plugin",
+        f"{CONNECTION}::Connection._attribute",
+        "with suppress(Exception):",
+        "if True:",
+        "takes_no_notes",
+    ),
+]
+
 CALL = [
     Mutant("call-on-everything", f"{HOP}::hop", "response.extensions[CALL] = call", "pass"),
     Mutant(
@@ -1586,12 +1638,6 @@ CALL = [
         "headers[CORRELATION] = call.correlation_id",
         "pass",
         "id_of_its_own",
-    ),
-    Mutant(
-        "operation-names-its-plugin",
-        f"{CONNECTION}::Connection.perform",
-        "error.add_context(plugin=layer.name, distribution=layer.distribution)",
-        "pass",
     ),
     Mutant(
         "options-are-checked",
@@ -1679,4 +1725,5 @@ WAITING = [
 MUTANTS = [
     *(*REQUEST, *PREPARED_REQUESTS, *ORDER, *FAILURE, *REFUSAL, *OBSERVER, *CANCELLATIONS),
     *(*DEADLINE, *BODY, *OPENING, *LIFETIMES, *ONCE, *PERMITS, *OTHER_SERVICES, *CALL, *WAITING),
+    *OPERATIONS,
 ]

@@ -127,6 +127,16 @@ def a_decorated_hook_keeps_its_type(plugin: SuperfluousAsync, host: Host) -> Non
     OneHookUnderAnotherName().flext_request(host)  # error
 
 
+async def an_operation_gives_what_its_function_gives(connection: Connection) -> None:
+    async def count() -> int:
+        return 1
+
+    operation = Operation("sqlite", "query", "orders")
+    one: str = await connection.perform(operation, count)  # error
+    two: str = await connection.perform(operation, lambda: 1)  # error
+    three: int = connection.perform(operation, count)  # error
+
+
 async def not_what_was_given(host: Host) -> None:
     one: httpx2.Client = host.connect("a")  # error
     two: httpx.Client = host.connect("a", requests.Session)  # error

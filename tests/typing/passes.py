@@ -242,6 +242,20 @@ def a_compressor_is_a_transformation(one: Request, connection: Connection) -> No
     connection.transform(one, Deflates)
 
 
+async def an_operation_gives_what_its_function_gives(connection: Connection) -> None:
+    def rows(query: str) -> list[str]:
+        return [query]
+
+    async def count(query: str) -> int:
+        return len(query)
+
+    operation = Operation("sqlite", "query", "orders")
+    assert_type(await connection.perform(operation, rows, "select 1"), list[str])
+    assert_type(await connection.perform(operation, count, "select 1"), int)
+    assert_type(await connection.perform(operation, lambda: count("select 1")), int)
+    assert_type(connection.drive(connection.perform(operation, count, "select 1")), int)
+
+
 class Session(requests.Session): ...
 
 
