@@ -8,11 +8,18 @@ import httpx
 import httpx2
 import requests
 
-from flext_plugins import Connection, Host, Operation, Request, Response, events, hookimpl
+from flext_plugins import (
+    Connection,
+    Host,
+    Operation,
+    Proceed,
+    Request,
+    Response,
+    Send,
+    events,
+    hookimpl,
+)
 from flext_plugins.hookspecs.typing import EventHook, ExchangeHook, RequestHook
-
-Send = Callable[[Request], Awaitable[Response]]
-Proceed = Callable[[Operation], Awaitable[object]]
 
 
 class WrongArgumentType:

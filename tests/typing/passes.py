@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, assert_type
 
 import httpx
@@ -16,9 +15,11 @@ from flext_plugins import (
     Host,
     Operation,
     Permit,
+    Proceed,
     Refused,
     Request,
     Response,
+    Send,
     events,
     hookimpl,
     raise_for_status,
@@ -33,9 +34,6 @@ from flext_plugins.hookspecs.typing import (
     ResponseHook,
 )
 from flext_plugins.http import URL
-
-Send = Callable[[Request], Awaitable[Response]]
-Proceed = Callable[[Operation], Awaitable[object]]
 
 
 class Full:
