@@ -228,3 +228,112 @@ def test_an_error_of_an_operation_in_a_hook_is_the_hooks_as_any_other(flext_serv
     with pytest.raises(PluginError, match="hooks: flext_request raised KeyError") as caught:
         flext_world.get(flext_world.serve(flext_service, Hooks))
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+# What resources are written with
+
+
+class Numbers:
+    """What a plugin lends: pages of numbers, by one body of logic."""
+
+    def __init__(self, connection):
+        self.connection, self.ended = connection, []
+        self.generators = []  # kept, so that Python does not close them
+
+    async def apages(self, most):
+        try:
+            for number in range(most):
+                yield await self.connection.perform(SEARCH, lambda: number)  # noqa: B023
+            raise KeyError(most)
+        finally:
+            await self.connection.sleep(0)
+            self.ended.append(most)
+
+    def pages(self, most):
+        self.generators.append(self.apages(most))
+        return self.connection.iterate(self.generators[-1])
+
+
+class LendsNumbers:
+    @hookimpl
+    def flext_connect(self, connection):
+        connection.provide(Numbers, Numbers(connection))
+
+
+@pytest.mark.contract("sync-resources-are-driven")
+def test_a_sync_iterator_runs_an_async_generator_page_by_page(
+    flext_service, flext_sync_world, flext_record
+):
+    host = flext_sync_world.serve(flext_service, LendsNumbers, flext_record.of())
+    numbers = flext_sync_world.resource(host, Numbers)
+    pages = numbers.pages(3)
+    assert next(pages) == 0
+    assert len(flext_record.hooks("flext_operation")) == 1
+    assert next(pages) == 1
+    assert numbers.ended == []
+    pages.close()
+    assert numbers.ended == [3]
+
+
+@pytest.mark.contract("sync-resources-are-driven")
+def test_an_error_of_the_generator_leaves_the_iterator(flext_service, flext_sync_world):
+    numbers = flext_sync_world.resource(
+        flext_sync_world.serve(flext_service, LendsNumbers), Numbers
+    )
+    with pytest.raises(KeyError):
+        list(numbers.pages(3))
+    assert numbers.ended == [3]
+
+
+@pytest.mark.contract("sync-resources-are-driven")
+def test_in_an_event_loop_nothing_is_driven(flext_service, flext_async_world):
+    host = flext_async_world.serve(flext_service, LendsNumbers)
+    numbers = flext_async_world.resource(host, Numbers)
+    with pytest.raises(PluginError, match="drive belongs to sync connections"):
+        next(numbers.pages(3))
+
+
+def test_a_time_out_ends_no_later_than_the_deadline(flext_service, flext_world):
+    seconds = []
+
+    class Asks:
+        @hookimpl
+        def flext_request(self, connection):
+            seconds.extend(connection.timeout(each) for each in (9.0, 0.1, None))
+
+    host = flext_world.serve(flext_service, Asks)
+    flext_world.get(host)
+    assert seconds == [9, 0.1, None]
+    seconds.clear()
+    with options(deadline=5):
+        flext_world.get(host)
+    assert 4 < seconds[0] < 5
+    assert seconds[1] == 0.1
+    assert 4 < seconds[2] < 5
+
+
+def test_a_time_out_after_the_deadline_is_none(flext_service, flext_world):
+    def work(connection):
+        time.sleep(0.2)
+        connection.timeout(9)
+
+    class Asks:
+        @hookimpl
+        async def flext_request(self, connection):
+            await connection.run(work, connection)
+
+    host = flext_world.serve(flext_service, Asks)
+    with options(deadline=0.1), pytest.raises(DeadlineExceeded):
+        flext_world.get(host)
+
+
+def test_a_resource_says_of_an_error_outside_of_operations_whose_it_is(flext_service, flext_world):
+    class Unknown(FlextError):
+        """Nobody has that name."""
+
+    host = flext_world.serve(flext_service, LendsNumbers)
+    numbers = flext_world.resource(host, Numbers)
+    error = Unknown("no such number")
+    assert numbers.connection.add_context(error) is error
+    assert str(error) == "service: lendsnumbers: no such number"
+    assert (error.plugin, error.service, error.call) == ("lendsnumbers", "service", None)

@@ -7,9 +7,9 @@ import inspect
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
-from flext_plugins._call import Call, new_call, restore, scope
+from flext_plugins._call import Call, least, new_call, restore, scope
 from flext_plugins._chain.drive import drive
 from flext_plugins._chain.layer import IDENTIFIED, blame
 from flext_plugins._chain.transformation import Blamed
@@ -19,7 +19,15 @@ from flext_plugins._messages import Failure, Sent
 from flext_plugins._permits import Permit, hold, hold_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Hashable,
+        Iterator,
+        Mapping,
+    )
 
     from flext_plugins._chain.layer import Layer
     from flext_plugins._connections.channel import Channel
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
     from flext_plugins._wire import Messages, Wire
 
 T = TypeVar("T")
+E = TypeVar("E", bound=FlextError)
 
 
 def _builder(
@@ -430,6 +439,33 @@ class Connection:
 
         self._wire.watch(response, ended)
 
+    @overload
+    def timeout(self, seconds: float) -> float: ...
+    @overload
+    def timeout(self, seconds: float | None) -> float | None: ...
+    def timeout(self, seconds: float | None) -> float | None:
+        """`seconds`, or those until the call's deadline if they are fewer; `None` is for ever.
+
+        For a time-out of a library that the plugin uses.
+
+        Raises:
+            DeadlineExceeded: none are left.
+        """
+        return least(seconds, self._time_left("work"))
+
+    def add_context(self, error: E) -> E:
+        """Say in `error` that it is this plugin's, unless it names others; return it.
+
+        For what a resource raises outside of operations: `perform` does it inside.
+        """
+        layer = self._layer
+        return error.add_context(
+            service=self._channel.service.name,
+            plugin=layer.name,
+            distribution=layer.distribution,
+            call=self.call,
+        )
+
     def emit(self, event: object) -> None:
         """Hand a record to every `flext_event` of this service."""
         self._channel.emit(event)
@@ -457,3 +493,19 @@ class Connection:
             coroutine.close()
             raise PluginError("drive belongs to sync connections; await the coroutine")
         return drive(coroutine, self._channel.layers)
+
+    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """Yield what an async generator yields, for a sync resource's method; see `drive`.
+
+        Whoever leaves the iterator, or lets it be collected, closes the generator.
+        """
+
+        async def following() -> T | None:
+            return await anext(items, end)
+
+        end: Any = object()
+        try:
+            while (item := self.drive(following())) is not end:
+                yield cast("T", item)
+        finally:
+            self.drive(items.aclose())

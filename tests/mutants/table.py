@@ -1577,6 +1577,20 @@ OTHER_SERVICES = [
 
 OPERATIONS = [
     Mutant(
+        "sync-resources-are-driven",
+        f"{CONNECTION}::Connection.iterate",
+        "self.drive(items.aclose())",
+        "pass",
+        "page_by_page",
+    ),
+    Mutant(
+        "sync-resources-are-driven",
+        f"{CONNECTION}::Connection.drive",
+        "if self.asynchronous:",
+        "if False:",
+        "event_loop",
+    ),
+    Mutant(
         "operation-work",
         f"{CONNECTION}::Connection._apply_any",
         "await result if inspect.isawaitable(result) else result",
