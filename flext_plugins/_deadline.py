@@ -19,7 +19,7 @@ class Limit:
     """Ends what stands inside it with the call's deadline; entered again for each chunk of a body.
 
     The wait for an answer enters one in `_clients/gate.py`, a body in `_clients/bodies.py` and
-    `_clients/requests/bodies.py`, what plugins wait for in `_connections/connection.py`.
+    `_clients/requests/bodies.py`, what plugins wait for in `_connections/work.py`.
 
     `async with` ends it at that moment. `with` cannot: it says beforehand how long the library may
     wait, and takes a time-out of the library's after the deadline for what it is.

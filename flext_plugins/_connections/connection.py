@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from contextlib import suppress
 from functools import partial
@@ -13,7 +12,7 @@ from flext_plugins._call import Call, least, new_call, restore, scope
 from flext_plugins._chain.drive import drive
 from flext_plugins._chain.layer import IDENTIFIED, blame
 from flext_plugins._chain.transformation import Blamed
-from flext_plugins._deadline import Limit
+from flext_plugins._connections.work import apply, apply_any, in_time
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
 from flext_plugins._messages import Failure, Sent
 from flext_plugins._permits import Permit, hold, hold_nothing
@@ -125,37 +124,11 @@ class Connection:
         call = self.call
         return call.check(f"{self._layer.name}'s {waiting_for}") if call else None
 
-    async def _in_time(self, waiting_for: str, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of `work()`, which ends with the call's deadline.
-
-        What it raises after the deadline is taken for a consequence of that: in a sync connection,
-        where nothing can interrupt it, as in an async one.
-        """
-        call, what = self.call, f"{self._layer.name}'s {waiting_for}"
-        if call is None:
-            return await work()
-        limit = Limit(call, what, Exception)
-        if self.asynchronous:
-            async with limit:
-                result = await work()
-        else:
-            with limit:
-                result = await work()
-        call.check(what)
-        return result
-
-    async def _apply(self, function: Callable[..., T], args: tuple[Any, ...]) -> T:
-        """`function(*args)`: in place, or in a worker thread."""
-        if self.asynchronous:
-            return await asyncio.to_thread(function, *args)
-        return function(*args)
-
-    async def _apply_any(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """`function(*args)`, awaited if it can be."""
-        if inspect.iscoroutinefunction(function):
-            return await function(*args)
-        result = await self._apply(function, args)
-        return await result if inspect.isawaitable(result) else result
+    async def _in_time(self, waiting_for: str, apply: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """The result of `apply(*args)`, which ends with the call's deadline."""
+        asynchronous, what = self.asynchronous, f"{self._layer.name}'s {waiting_for}"
+        work = partial(apply, *args, asynchronous=asynchronous)
+        return await in_time(self.call, what, work, asynchronous=asynchronous)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, or only let others run where nothing `waits`.
@@ -181,7 +154,7 @@ class Connection:
                 in place, the function ends before this is raised, from its own error if it raised
                 one.
         """
-        return await self._in_time("blocking work", lambda: self._apply(function, args))
+        return await self._in_time("blocking work", apply, function, args)
 
     async def once(
         self, key: Hashable, work: Callable[[], Awaitable[T]], *, shared: bool = False
@@ -311,7 +284,7 @@ class Connection:
         async def work() -> Any:
             what = f"{operation.name} at {operation.system}"
             try:
-                return await self._in_time(what, lambda: self._apply_any(function, args))
+                return await self._in_time(what, apply_any, function, args)
             except Exception as error:
                 self._attribute(error, operation)
                 raise

@@ -13,6 +13,7 @@ CHAIN, SMALL_HOOKS = "_chain/__init__.py", "_chain/small_hooks.py"
 LAYER = "_chain/layer.py"
 DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
+WORK = "_connections/work.py"
 CHANNELS = "_connections/channels.py"
 COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
 CHANNELS, PERMITS_OF, WAITING = "_connections/channels.py", "_permits.py", "_waiting.py"
@@ -1592,22 +1593,22 @@ OPERATIONS = [
     ),
     Mutant(
         "operation-work",
-        f"{CONNECTION}::Connection._apply_any",
+        f"{WORK}::apply_any",
         "await result if inspect.isawaitable(result) else result",
         "result",
         "awaited_if_it_can_be",
     ),
     Mutant(
         "operation-deadline",
-        f"{CONNECTION}::Connection._in_time",
-        "Limit(call, what, Exception)",
-        "Limit(call, what)",
+        f"{WORK}::in_time",
+        "Limit(call, waiting_for, Exception)",
+        "Limit(call, waiting_for)",
         "is_the_cause",
     ),
     Mutant(
         "operation-deadline",
-        f"{CONNECTION}::Connection._in_time",
-        "call.check(what)",
+        f"{WORK}::in_time",
+        "call.check(waiting_for)",
         "pass",
         "whatever_came_of_it",
     ),
