@@ -202,3 +202,19 @@ class TestSqlite(PluginConformance):
         kind = AsyncDatabase if trial.world.asynchronous else Database
         database = await trial.resource(kind)
         assert await trial.call(database.query, IDS) == [(7,)]
+
+
+class TestSqliteThatCannotBeOpened(PluginConformance):
+    """Its errors are failures; the kit would say so if they were not."""
+
+    plugin = Sqlite
+
+    @pytest.fixture(autouse=True)
+    def _nowhere(self, path):
+        self.settings = {"path": f"{path}/nowhere", "timeout": 0.02}
+
+    async def exercise(self, trial):
+        kind = AsyncDatabase if trial.world.asynchronous else Database
+        database = await trial.resource(kind)
+        with pytest.raises(DatabaseUnavailable):
+            await trial.call(database.query, IDS)

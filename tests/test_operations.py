@@ -19,6 +19,7 @@ from flext_plugins import (
     hookimpl,
     options,
 )
+from flext_plugins.testing import PluginConformance
 
 SEARCH = Operation("ldap", "search", "dir:389", idempotent=True)
 
@@ -228,6 +229,87 @@ def test_an_error_of_an_operation_in_a_hook_is_the_hooks_as_any_other(flext_serv
     with pytest.raises(PluginError, match="hooks: flext_request raised KeyError") as caught:
         flext_world.get(flext_world.serve(flext_service, Hooks))
     assert isinstance(caught.value.__cause__, KeyError)
+
+
+# Failures
+
+
+@pytest.mark.contract("operation-failures")
+@pytest.mark.parametrize("error", [OSError("down"), ConnectionResetError(), TimeoutError()])
+def test_an_error_whose_class_says_nothing_is_no_failure(flext_service, flext_world, error):
+    host = flext_world.serve(flext_service, Lends, Judges)
+    with pytest.raises(type(error)):
+        search(flext_world, host, after, 0, error)
+    assert Judges.latest.failures == [(type(error).__name__, None)]
+
+
+class BrokerTimeout(Exception):
+    """A driver's own."""
+
+
+class OperationalError(Exception):
+    """As DB-API has it."""
+
+
+class QueueUnreachable(FlextError):
+    """A plugin's own, without a failure."""
+
+
+class Rejected(FlextError):
+    """The system works, and said no."""
+
+
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+LIKE_THE_WIRES = {
+    "OSError": OSError("down"),
+    "ConnectionResetError": ConnectionResetError(),
+    "TimeoutError": TimeoutError(),
+    "BrokerTimeout": BrokerTimeout(),
+    "OperationalError": OperationalError(),
+    "QueueUnreachable": QueueUnreachable("down"),
+    "wrapped": caused(Rejected("no"), TimeoutError()),
+}
+NOT_LIKE_THE_WIRES = {
+    "with a failure": caused(Down("down"), OSError("down")),
+    "a rejection": caused(Rejected("no"), KeyError("no")),
+    "a driver's, made a rejection": caused(Rejected("no"), OperationalError("no such table")),
+    "ValueError": ValueError("no"),
+    "DeadlineExceeded": caused(DeadlineExceeded("late"), TimeoutError()),
+    "Refused": Refused("closed"),
+}
+
+
+def judged(error, world):
+    """Hold a plugin to the rule whose operation raises `error`."""
+
+    class TestLends(PluginConformance):
+        plugin = Lends
+
+        async def exercise(self, trial):
+            searcher = await trial.resource(Searcher)
+            with pytest.raises(type(error)):
+                await trial.call(searcher.search, after, 0, error)
+
+    TestLends().test_an_error_of_the_wire_is_told_as_one(world)
+
+
+@pytest.mark.once
+@pytest.mark.contract("operation-failures")
+@pytest.mark.parametrize("what", LIKE_THE_WIRES)
+def test_the_kit_tells_of_an_error_that_looks_like_the_wires_and_says_nothing(what):
+    with pytest.raises(pytest.fail.Exception, match="search at ldap raised .* no `failure`"):
+        judged(LIKE_THE_WIRES[what], "httpx sync")
+
+
+@pytest.mark.once
+@pytest.mark.contract("operation-failures")
+@pytest.mark.parametrize("what", NOT_LIKE_THE_WIRES)
+def test_the_kit_leaves_other_errors_of_operations_alone(what):
+    judged(NOT_LIKE_THE_WIRES[what], "httpx async")
 
 
 # What resources are written with

@@ -1578,6 +1578,20 @@ OTHER_SERVICES = [
 
 OPERATIONS = [
     Mutant(
+        "operation-failures",
+        f"{CONNECTION}::Connection.failure",
+        "None if isinstance(error, FlextError) else self._wire.messages.failure(error)",
+        "Failure.READ if isinstance(error, OSError) else None",
+        "class_says_nothing",
+    ),
+    Mutant(
+        "operation-failures",
+        "testing/_conformance/exchanges.py::_sign_of_the_wire",
+        "each is OSError or OF_THE_WIRE.search(each.__name__)",
+        "each is OSError",
+        "looks_like_the_wires",
+    ),
+    Mutant(
         "sync-resources-are-driven",
         f"{CONNECTION}::Connection.iterate",
         "self.drive(items.aclose())",
