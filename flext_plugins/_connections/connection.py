@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 E = TypeVar("E", bound=FlextError)
+ROUNDING = 0.002
+"""Seconds that a library's time-out may come early, so that it never comes before the deadline."""
 
 
 def _builder(
@@ -424,7 +426,8 @@ class Connection:
         Raises:
             DeadlineExceeded: none are left.
         """
-        return least(seconds, self._time_left("work"))
+        left = self._time_left("work")
+        return least(seconds, None if left is None else left + ROUNDING)
 
     def add_context(self, error: E) -> E:
         """Say in `error` that it is this plugin's, unless it names others; return it.
