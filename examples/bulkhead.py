@@ -14,8 +14,7 @@ from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, PositiveInt
 from flext_plugins import Stage, hookimpl
 
 if TYPE_CHECKING:
-    from flext_plugins import Connection, Operation, Permit, Request, Response
-    from flext_plugins.hookspecs.typing import Proceed, Send
+    from flext_plugins import Connection, Operation, Permit, Proceed, Request, Response, Send
 
 
 class BulkheadSettings(BaseModel):

@@ -19,8 +19,7 @@ from flext_plugins import Stage, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from flext_plugins import Connection, Request, Response
-    from flext_plugins.hookspecs.typing import Send
+    from flext_plugins import Connection, Request, Response, Send
 
 
 class Kept(NamedTuple):

@@ -50,9 +50,9 @@ if TYPE_CHECKING:
         ServiceError,
     )
     from ._host import Host
-    from ._messages import Failure, Request, Response
+    from ._messages import Failure, Request, Response, Send
     from ._permits import Permit
-    from ._service import Operation, Service
+    from ._service import Operation, Proceed, Service
     from ._service_errors import raise_for_status
 
 _HOMES = {
@@ -66,9 +66,9 @@ _HOMES = {
         *("PluginIncompatible", "PluginNotFound", "Refused", "ServiceError"),
     ),
     "_host": ("Host",),
-    "_messages": ("Failure", "Request", "Response"),
+    "_messages": ("Failure", "Request", "Response", "Send"),
     "_permits": ("Permit",),
-    "_service": ("Operation", "Service"),
+    "_service": ("Operation", "Proceed", "Service"),
     "_service_errors": ("raise_for_status",),
 }
 _LAZY = {name: home for home, names in _HOMES.items() for name in names}
@@ -89,10 +89,12 @@ __all__ = [
     "PluginError",
     "PluginIncompatible",
     "PluginNotFound",
+    "Proceed",
     "Refused",
     "Request",
     "Response",
     "Secret",
+    "Send",
     "Service",
     "ServiceConfig",
     "ServiceError",

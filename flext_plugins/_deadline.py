@@ -19,7 +19,7 @@ class Limit:
     """Ends what stands inside it with the call's deadline; entered again for each chunk of a body.
 
     The wait for an answer enters one in `_clients/gate.py`, a body in `_clients/bodies.py` and
-    `_clients/requests/bodies.py`, what plugins wait for in `_connections/connection.py`.
+    `_clients/requests/bodies.py`, what plugins wait for in `_connections/work.py`.
 
     `async with` ends it at that moment. `with` cannot: it says beforehand how long the library may
     wait, and takes a time-out of the library's after the deadline for what it is.
@@ -27,7 +27,7 @@ class Limit:
     Args:
         call: whose deadline; one without is not limited.
         waiting_for: what the error says was waited for.
-        timed_out: the library's time-outs.
+        timed_out: the library's time-outs; `Exception` for all that a function may make of one.
         shorten: told the seconds left before each wait.
         base: what the error has to be as well, where it reaches the application from here.
     """
@@ -70,6 +70,8 @@ class Limit:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, DeadlineExceeded):  # it says better what was waited for
+            return
         if isinstance(error, self._timed_out) and self._passed:
             raise self._late() from error
 

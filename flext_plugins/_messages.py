@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, cast
 
@@ -11,7 +12,7 @@ from flext_plugins._errors import PluginError
 from flext_plugins.http import URL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import MutableMapping
     from typing import Self
 
     from flext_plugins.http import Origin
@@ -140,6 +141,10 @@ class Response:
         return headers
 
     stream = property(None, _refuse_stream)
+
+
+Send: TypeAlias = Callable[[Request], Awaitable[Response]]
+"""The way inward for a request, which a `flext_exchange` awaits."""
 
 
 class Sent(NamedTuple):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 from flext_plugins._errors import ConfigError
 from flext_plugins.hookspecs import Stage  # noqa: TC001 - `typing.get_type_hints` looks here
@@ -125,3 +125,7 @@ class Operation:
     """The one that answers, `host:port` or a name; breakers keep one state for each."""
     idempotent: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+Proceed: TypeAlias = Callable[[Operation], Awaitable[object]]
+"""The way inward for an operation, which a `flext_operation` awaits."""

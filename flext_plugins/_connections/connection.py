@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
-from contextlib import nullcontext
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
-from flext_plugins._call import Call, new_call, restore, scope
+from flext_plugins._call import Call, least, new_call, restore, scope
 from flext_plugins._chain.drive import drive
-from flext_plugins._chain.layer import IDENTIFIED
+from flext_plugins._chain.layer import IDENTIFIED, blame
 from flext_plugins._chain.transformation import Blamed
-from flext_plugins._deadline import Limit
+from flext_plugins._connections.work import apply, apply_any, in_time
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
 from flext_plugins._messages import Failure, Sent
 from flext_plugins._permits import Permit, hold, hold_nothing
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Hashable,
+        Iterator,
+        Mapping,
+    )
 
     from flext_plugins._chain.layer import Layer
     from flext_plugins._connections.channel import Channel
@@ -29,6 +35,9 @@ if TYPE_CHECKING:
     from flext_plugins._wire import Messages, Wire
 
 T = TypeVar("T")
+E = TypeVar("E", bound=FlextError)
+ROUNDING = 0.002
+"""Seconds that a library's time-out may come early, so that it never comes before the deadline."""
 
 
 def _builder(
@@ -117,9 +126,11 @@ class Connection:
         call = self.call
         return call.check(f"{self._layer.name}'s {waiting_for}") if call else None
 
-    def _limit(self, waiting_for: str) -> AbstractAsyncContextManager[None]:
-        call = self.call
-        return Limit(call, f"{self._layer.name}'s {waiting_for}") if call else nullcontext()
+    async def _in_time(self, waiting_for: str, apply: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """The result of `apply(*args)`, which ends with the call's deadline."""
+        asynchronous, what = self.asynchronous, f"{self._layer.name}'s {waiting_for}"
+        work = partial(apply, *args, asynchronous=asynchronous)
+        return await in_time(self.call, what, work, asynchronous=asynchronous)
 
     async def sleep(self, seconds: float) -> None:
         """Wait, or only let others run where nothing `waits`.
@@ -142,15 +153,10 @@ class Connection:
 
         Raises:
             DeadlineExceeded: the call's deadline passed first. What runs in a thread goes on there;
-                in place, the function ends before this is raised.
+                in place, the function ends before this is raised, from its own error if it raised
+                one.
         """
-        if self.asynchronous:
-            async with self._limit("blocking work"):
-                return await asyncio.to_thread(function, *args)
-        self._time_left("blocking work")
-        result = function(*args)
-        self._time_left("blocking work")
-        return result
+        return await self._in_time("blocking work", apply, function, args)
 
     async def once(
         self, key: Hashable, work: Callable[[], Awaitable[T]], *, shared: bool = False
@@ -259,34 +265,46 @@ class Connection:
         response: Response = await channel.exchange(message, wire, call, absent)
         return response
 
+    @overload
+    async def perform(
+        self, operation: Operation, function: Callable[..., Awaitable[T]], *args: Any
+    ) -> T: ...
+    @overload
+    async def perform(self, operation: Operation, function: Callable[..., T], *args: Any) -> T: ...
     async def perform(self, operation: Operation, function: Callable[..., Any], *args: Any) -> Any:
         """`function(*args)` as an operation, inside the service's plugins for operations.
 
-        A plain `function` runs as in `run`, an `async def` is awaited. Outside a call the operation
-        gets a `Call` of its own.
+        A plain `function` runs as in `run`, an `async def` is awaited, and so is an awaitable that
+        a plain one returns. Outside a call the operation gets a `Call` of its own. What `function`
+        raises keeps its class: a `FlextError` gets this plugin and the service, any other error a
+        note of them.
 
         Raises:
             DeadlineExceeded: as `run` does.
         """
 
         async def work() -> Any:
-            if not inspect.iscoroutinefunction(function):
-                return await self.run(function, *args)
-            if not self.asynchronous:
-                return await function(*args)
-            async with self._limit(f"{operation.name} at {operation.system}"):
-                return await function(*args)
-
-        async def own_work() -> Any:
+            what = f"{operation.name} at {operation.system}"
             try:
-                return await work()
-            except FlextError as error:
-                layer = self._layer
-                error.add_context(plugin=layer.name, distribution=layer.distribution)
+                return await self._in_time(what, apply_any, function, args)
+            except Exception as error:
+                self._attribute(error, operation)
                 raise
 
         absent = self._channel.gone | {id(self._layer.plugin)}
-        return await self._channel.operate(operation, own_work, absent)
+        return await self._channel.operate(operation, work, absent)
+
+    def _attribute(self, error: Exception, operation: Operation) -> None:
+        """Say in `error` whose operation it arose in."""
+        layer, service = self._layer, self._channel.service.name
+        if isinstance(error, FlextError):
+            blame(error, layer, "perform", service, self.call, self._channel)
+            return
+        what = f"{operation.name!r} at {operation.system}"
+        note = f"in the operation {what}, by plugin {layer.name!r} of service {service!r}"
+        if note not in getattr(error, "__notes__", ()):
+            with suppress(Exception):  # a frozen error takes no notes
+                error.add_note(note)
 
     async def read(self, message: Request | Response) -> bytes:
         """The message's body, decoded; it stays readable for everybody else."""
@@ -396,6 +414,34 @@ class Connection:
 
         self._wire.watch(response, ended)
 
+    @overload
+    def timeout(self, seconds: float) -> float: ...
+    @overload
+    def timeout(self, seconds: float | None) -> float | None: ...
+    def timeout(self, seconds: float | None) -> float | None:
+        """`seconds`, or those until the call's deadline if they are fewer; `None` is for ever.
+
+        For a time-out of a library that the plugin uses.
+
+        Raises:
+            DeadlineExceeded: none are left.
+        """
+        left = self._time_left("work")
+        return least(seconds, None if left is None else left + ROUNDING)
+
+    def add_context(self, error: E) -> E:
+        """Say in `error` that it is this plugin's, unless it names others; return it.
+
+        For what a resource raises outside of operations: `perform` does it inside.
+        """
+        layer = self._layer
+        return error.add_context(
+            service=self._channel.service.name,
+            plugin=layer.name,
+            distribution=layer.distribution,
+            call=self.call,
+        )
+
     def emit(self, event: object) -> None:
         """Hand a record to every `flext_event` of this service."""
         self._channel.emit(event)
@@ -423,3 +469,19 @@ class Connection:
             coroutine.close()
             raise PluginError("drive belongs to sync connections; await the coroutine")
         return drive(coroutine, self._channel.layers)
+
+    def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
+        """Yield what an async generator yields, for a sync resource's method; see `drive`.
+
+        Whoever leaves the iterator, or lets it be collected, closes the generator.
+        """
+
+        async def following() -> T | None:
+            return await anext(items, end)
+
+        end: Any = object()
+        try:
+            while (item := self.drive(following())) is not end:
+                yield cast("T", item)
+        finally:
+            self.drive(items.aclose())

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from flext_plugins._connections.connection import Connection
-    from flext_plugins._messages import Request, Response
-    from flext_plugins._service import Operation
+    from flext_plugins._messages import Request, Response, Send
+    from flext_plugins._service import Operation, Proceed
     from flext_plugins.events import Event
     from flext_plugins.hookspecs.typing import Marker
 
@@ -101,7 +101,7 @@ def flext_response(
 @hookspec
 async def flext_exchange(
     request: Request,
-    send: Callable[[Request], Awaitable[Response]],
+    send: Send,
     connection: Connection,
 ) -> Response:
     """Stand around one exchange; return the response.
@@ -117,7 +117,7 @@ async def flext_exchange(
 @hookspec
 async def flext_operation(
     operation: Operation,
-    proceed: Callable[[Operation], Awaitable[object]],
+    proceed: Proceed,
     connection: Connection,
 ) -> object:
     """Stand around one operation; return its result.

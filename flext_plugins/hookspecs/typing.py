@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Coroutine
 
     from flext_plugins._connections.connection import Connection
-    from flext_plugins._messages import Request, Response
-    from flext_plugins._service import Operation
+    from flext_plugins._messages import Request, Response, Send
+    from flext_plugins._service import Operation, Proceed
     from flext_plugins.events import Event
 
 R_co = TypeVar("R_co", covariant=True)
@@ -24,8 +24,6 @@ Prepared: TypeAlias = "Awaitable[None] | None"
 Answer: TypeAlias = "Awaitable[Response | None] | Response | None"
 Sent: TypeAlias = "Coroutine[Any, Any, Response]"
 Result: TypeAlias = "Coroutine[Any, Any, object]"
-Send: TypeAlias = "Callable[[Request], Awaitable[Response]]"
-Proceed: TypeAlias = "Callable[[Operation], Awaitable[object]]"
 
 
 class _Nothing(Protocol[R_co]):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from flext_plugins._connections.connection import Connection, Resource
     from flext_plugins._host import Host
     from flext_plugins._messages import Request, Response
+    from flext_plugins._service import Proceed
     from flext_plugins.testing._subject import Step
     from flext_plugins.testing._world import World
 
@@ -86,6 +87,7 @@ class Rig:
         record: what its hooks saw.
         events: what was emitted, as text.
         failures: what was emitted of observers that raised.
+        uncounted: operations and their errors that are no failures of the system.
         lent: what it lends, per connection that was opened.
         interrupting: whether exchanges end with `Interrupted`, from inside.
         interrupted: how many did.
@@ -108,6 +110,7 @@ class Rig:
         self.subject = subject or Subject()
         self.lent: list[Resource] = []
         self.failures: list[PluginFailed] = []
+        self.uncounted: list[tuple[Operation, Exception]] = []
         self.interrupting, self.interrupted = False, 0
         self.hangs = False
         self.pauses: Pauses | None = None
@@ -178,6 +181,17 @@ class Rig:
                     rig.interrupted += 1
                     raise Interrupted
                 return await send(request)
+
+            @hookimpl
+            async def flext_operation(
+                self, operation: Operation, proceed: Proceed, connection: Connection
+            ) -> object:
+                try:
+                    return await proceed(operation)
+                except Exception as error:
+                    if connection.failure(error) is None:
+                        rig.uncounted.append((operation, error))
+                    raise
 
             @hookimpl
             def flext_event(self, event: object) -> None:

@@ -13,6 +13,7 @@ CHAIN, SMALL_HOOKS = "_chain/__init__.py", "_chain/small_hooks.py"
 LAYER = "_chain/layer.py"
 DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
+WORK = "_connections/work.py"
 CHANNELS = "_connections/channels.py"
 COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
 CHANNELS, PERMITS_OF, WAITING = "_connections/channels.py", "_permits.py", "_waiting.py"
@@ -1575,6 +1576,86 @@ OTHER_SERVICES = [
     Mutant("no-login-loops", f"{RUNTIME}::Runtime._compose", "if name in path:", "if False:"),
 ]
 
+OPERATIONS = [
+    Mutant(
+        "operation-failures",
+        f"{CONNECTION}::Connection.failure",
+        "None if isinstance(error, FlextError) else self._wire.messages.failure(error)",
+        "Failure.READ if isinstance(error, OSError) else None",
+        "class_says_nothing",
+    ),
+    Mutant(
+        "operation-failures",
+        "testing/_conformance/exchanges.py::_sign_of_the_wire",
+        "each is OSError or OF_THE_WIRE.search(each.__name__)",
+        "each is OSError",
+        "looks_like_the_wires",
+    ),
+    Mutant(
+        "sync-resources-are-driven",
+        f"{CONNECTION}::Connection.iterate",
+        "self.drive(items.aclose())",
+        "pass",
+        "page_by_page",
+    ),
+    Mutant(
+        "sync-resources-are-driven",
+        f"{CONNECTION}::Connection.drive",
+        "if self.asynchronous:",
+        "if False:",
+        "event_loop",
+    ),
+    Mutant(
+        "operation-work",
+        f"{WORK}::apply_any",
+        "await result if inspect.isawaitable(result) else result",
+        "result",
+        "awaited_if_it_can_be",
+    ),
+    Mutant(
+        "operation-deadline",
+        f"{WORK}::in_time",
+        "Limit(call, waiting_for, Exception)",
+        "Limit(call, waiting_for)",
+        "is_the_cause",
+    ),
+    Mutant(
+        "operation-deadline",
+        f"{WORK}::in_time",
+        "call.check(waiting_for)",
+        "pass",
+        "whatever_came_of_it",
+    ),
+    Mutant(
+        "operation-deadline",
+        "_deadline.py::Limit.__exit__",
+        "isinstance(error, DeadlineExceeded)",
+        "False",
+        "is_believed",
+    ),
+    Mutant(
+        "operation-names-its-plugin",
+        f"{CONNECTION}::Connection._attribute",
+        "blame(error, layer, 'perform', service, self.call, self._channel)",
+        "pass",
+        "names_the_plugin|told_as_a_refusal",
+    ),
+    Mutant(
+        "operation-names-its-plugin",
+        f"{CONNECTION}::Connection._attribute",
+        "error.add_note(note)",
+        "pass",
+        "by_a_note",
+    ),
+    Mutant(
+        "operation-names-its-plugin",
+        f"{CONNECTION}::Connection._attribute",
+        "with suppress(Exception):",
+        "if True:",
+        "takes_no_notes",
+    ),
+]
+
 CALL = [
     Mutant("call-on-everything", f"{HOP}::hop", "response.extensions[CALL] = call", "pass"),
     Mutant(
@@ -1586,12 +1667,6 @@ CALL = [
         "headers[CORRELATION] = call.correlation_id",
         "pass",
         "id_of_its_own",
-    ),
-    Mutant(
-        "operation-names-its-plugin",
-        f"{CONNECTION}::Connection.perform",
-        "error.add_context(plugin=layer.name, distribution=layer.distribution)",
-        "pass",
     ),
     Mutant(
         "options-are-checked",
@@ -1679,4 +1754,5 @@ WAITING = [
 MUTANTS = [
     *(*REQUEST, *PREPARED_REQUESTS, *ORDER, *FAILURE, *REFUSAL, *OBSERVER, *CANCELLATIONS),
     *(*DEADLINE, *BODY, *OPENING, *LIFETIMES, *ONCE, *PERMITS, *OTHER_SERVICES, *CALL, *WAITING),
+    *OPERATIONS,
 ]

@@ -8,11 +8,18 @@ import httpx
 import httpx2
 import requests
 
-from flext_plugins import Connection, Host, Operation, Request, Response, events, hookimpl
+from flext_plugins import (
+    Connection,
+    Host,
+    Operation,
+    Proceed,
+    Request,
+    Response,
+    Send,
+    events,
+    hookimpl,
+)
 from flext_plugins.hookspecs.typing import EventHook, ExchangeHook, RequestHook
-
-Send = Callable[[Request], Awaitable[Response]]
-Proceed = Callable[[Operation], Awaitable[object]]
 
 
 class WrongArgumentType:
@@ -125,6 +132,16 @@ def a_message_has_what_every_library_has(request: Request, response: Response) -
 
 def a_decorated_hook_keeps_its_type(plugin: SuperfluousAsync, host: Host) -> None:
     OneHookUnderAnotherName().flext_request(host)  # error
+
+
+async def an_operation_gives_what_its_function_gives(connection: Connection) -> None:
+    async def count() -> int:
+        return 1
+
+    operation = Operation("sqlite", "query", "orders")
+    one: str = await connection.perform(operation, count)  # error
+    two: str = await connection.perform(operation, lambda: 1)  # error
+    three: int = connection.perform(operation, count)  # error
 
 
 async def not_what_was_given(host: Host) -> None:

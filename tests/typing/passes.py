@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, assert_type
 
 import httpx
@@ -16,9 +15,11 @@ from flext_plugins import (
     Host,
     Operation,
     Permit,
+    Proceed,
     Refused,
     Request,
     Response,
+    Send,
     events,
     hookimpl,
     raise_for_status,
@@ -33,9 +34,6 @@ from flext_plugins.hookspecs.typing import (
     ResponseHook,
 )
 from flext_plugins.http import URL
-
-Send = Callable[[Request], Awaitable[Response]]
-Proceed = Callable[[Operation], Awaitable[object]]
 
 
 class Full:
@@ -240,6 +238,20 @@ def a_compressor_is_a_transformation(one: Request, connection: Connection) -> No
             return b""
 
     connection.transform(one, Deflates)
+
+
+async def an_operation_gives_what_its_function_gives(connection: Connection) -> None:
+    def rows(query: str) -> list[str]:
+        return [query]
+
+    async def count(query: str) -> int:
+        return len(query)
+
+    operation = Operation("sqlite", "query", "orders")
+    assert_type(await connection.perform(operation, rows, "select 1"), list[str])
+    assert_type(await connection.perform(operation, count, "select 1"), int)
+    assert_type(await connection.perform(operation, lambda: count("select 1")), int)
+    assert_type(connection.drive(connection.perform(operation, count, "select 1")), int)
 
 
 class Session(requests.Session): ...

@@ -24,10 +24,9 @@ from .oauth2 import OAuth2
 from .settings import AuthSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from contextlib import AbstractContextManager
 
-    from flext_plugins import Call, Connection, Request, Response, Service
+    from flext_plugins import Call, Connection, Request, Response, Send, Service
 
     from .token import Grant, Token
 
@@ -64,7 +63,7 @@ class Auth:
     async def flext_exchange(
         self,
         request: Request,
-        send: Callable[[Request], Awaitable[Response]],
+        send: Send,
         connection: Connection,
     ) -> Response:
         """Send with the credential; after a 401, fetch another token and send once more."""
@@ -91,7 +90,7 @@ class Auth:
     async def _send_with(
         self,
         request: Request,
-        send: Callable[[Request], Awaitable[Response]],
+        send: Send,
         credential: Credential,
     ) -> Response:
         header, headers = self._header, request.headers

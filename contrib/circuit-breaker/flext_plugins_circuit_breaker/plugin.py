@@ -15,7 +15,7 @@ from .verdict import NEUTRAL, SUCCESS, Judge, Verdict
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from flext_plugins import Connection, Operation, Request, Response, Service
+    from flext_plugins import Connection, Operation, Proceed, Request, Response, Send, Service
 
     M = TypeVar("M")
 
@@ -92,7 +92,7 @@ class CircuitBreaker(Circuit):
     async def flext_exchange(
         self,
         request: Request,
-        send: Callable[[Request], Awaitable[Response]],
+        send: Send,
         connection: Connection,
     ) -> Response:
         """Send, unless the circuit of the service's origin is open."""
@@ -119,7 +119,7 @@ class CircuitBreaker(Circuit):
     async def flext_operation(
         self,
         operation: Operation,
-        proceed: Callable[[Operation], Awaitable[object]],
+        proceed: Proceed,
         connection: Connection,
     ) -> object:
         """Proceed, unless the circuit of the operation's target is open."""

@@ -21,7 +21,7 @@ from .entry import (
     is_text,
     values_of,
 )
-from .errors import DirectoryError, InvalidCredentials, UserNotFound, with_context
+from .errors import DirectoryError, InvalidCredentials, UserNotFound
 from .failover import Failover, Job, SharedDeadline
 from .naming import Naming
 from .pool import Reader
@@ -79,7 +79,7 @@ class AsyncDirectory:
         is_possible = bool(password) and is_text(password)
         del password  # nobody who renders locals shall see it here
         if not is_possible:
-            raise with_context(InvalidCredentials(), self._connection)
+            raise self._connection.add_context(InvalidCredentials())
         matches = await self._matches(username, self._settings.attributes, deadline)
         is_known = len(matches) == 1
         # For an unknown name a DN that nobody has, so that the answer takes as long.
@@ -90,7 +90,7 @@ class AsyncDirectory:
 
         await self._failover.run(Job("bind", work, dn, deadline=deadline))
         if not is_known:
-            raise with_context(InvalidCredentials(), self._connection)
+            raise self._connection.add_context(InvalidCredentials())
         return matches[0]
 
     async def user(self, username: str, attributes: Sequence[str] | None = None) -> User:
@@ -237,7 +237,7 @@ class AsyncDirectory:
     ) -> User:
         matches = await self._matches(username, attributes, deadline)
         if len(matches) != 1:
-            raise with_context(UserNotFound(), self._connection)
+            raise self._connection.add_context(UserNotFound())
         return matches[0]
 
     async def _matches(
@@ -313,7 +313,7 @@ class AsyncDirectory:
         try:
             return fill(template, values or {}, escape)
         except DirectoryError as error:
-            raise with_context(error, self._connection) from None
+            raise self._connection.add_context(error) from None
 
 
 def _in_session(work: Callable[[Session, str], T]) -> Callable[[Pool, Timeouts, str], T]:

@@ -15,14 +15,7 @@ If the directory does not accept the settings, it is a `ConfigError`, as everywh
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
-
 from flext_plugins import Failure, FlextError
-
-if TYPE_CHECKING:
-    from flext_plugins import Connection
-
-E = TypeVar("E", bound=FlextError)
 
 
 class DirectoryError(FlextError):
@@ -113,10 +106,3 @@ class AccountLocked(AuthenticationFailed):
 
 class AccountExpired(AuthenticationFailed):
     """The password is right, and has to be changed before anything else."""
-
-
-def with_context(error: E, connection: Connection) -> E:
-    """Add the service and this plugin to `error`, unless it names others already; return it."""
-    return error.add_context(
-        service=connection.service.name, plugin="ldap", distribution="flext-plugins-ldap"
-    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flext_plugins import DeadlineExceeded, Failure, FlextError, Operation, Refused, options
 
-from .errors import DirectoryUnavailable, Exhausted, Late, Referral, Unreachable, with_context
+from .errors import DirectoryUnavailable, Referral
 from .pool import Timeouts
 
 if TYPE_CHECKING:
@@ -113,37 +113,28 @@ class Failover:
             operation = Operation(SYSTEM, job.name, server.target, job.idempotent, attributes)
             try:
                 with job.deadline.limit():
-                    result: T = await self._connection.perform(
-                        operation, self._run_at, server, job, dn
-                    )
-                return result
+                    return await self._connection.perform(operation, self._run_at, server, job, dn)
             except FlextError as error:
                 if not left or not _may_move_on(error, job):
-                    with_context(error, self._connection)
-                    raise error from error.__cause__
+                    raise self._connection.add_context(error) from error.__cause__
         raise AssertionError  # the last one returned or raised
 
     async def _run_at(self, server: Server, job: Job[T], dn: str) -> T:
         call, reader = self._connection.call, job.reader
         assert call is not None  # noqa: S101 - operations have one
         job.deadline.end = call.deadline
-        call.check(f"the directory at {server.target}")
         timeouts = self._timeouts._replace(deadline=call.deadline)
+        if reader is None or reader.server is None:
+            await server.enter(timeouts)
+        if reader is not None:
+            reader.server = server
         try:
-            if reader is None or reader.server is None:
-                await server.enter(timeouts)
-            if reader is not None:
-                reader.server = server
-            try:
-                return await server.run(lambda pool: job.work(pool, timeouts, dn))
-            finally:
-                if reader is None:
-                    server.leave()
-                elif reader.is_over:
-                    reader.leave()
-        except (Late, Exhausted, Unreachable):
-            call.check(f"the directory at {server.target}")  # it was the deadline that came
-            raise
+            return await server.run(lambda pool: job.work(pool, timeouts, dn))
+        finally:
+            if reader is None:
+                server.leave()
+            elif reader.is_over:
+                reader.leave()
 
 
 def _may_move_on(error: FlextError, job: Job[Any]) -> bool:

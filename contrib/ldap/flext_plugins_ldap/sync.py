@@ -51,15 +51,8 @@ class Directory:
     ) -> Iterator[Entry]:
         """See `AsyncDirectory.search`."""
         pages = self._directory.pages(ldap_filter, values, base=base, attributes=attributes)
-
-        async def following() -> list[Entry] | None:
-            return await anext(pages, None)
-
-        try:
-            while (page := self._drive(following())) is not None:
-                yield from page
-        finally:
-            self._drive(pages.aclose())
+        for page in self._connection.iterate(pages):
+            yield from page
 
     def add(
         self,

@@ -17,11 +17,11 @@ from .events import EventCounter, kind_of
 from .exemplar import Exemplars
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from prometheus_client import Gauge, Histogram
 
-    from flext_plugins import Connection, Operation, Request, Response, Service
+    from flext_plugins import Connection, Operation, Proceed, Request, Response, Send, Service
 
 METHODS = IDEMPOTENT | {"CONNECT", "PATCH", "POST", "QUERY"}
 """RFC 9110's, PATCH and QUERY; OpenTelemetry calls any other `_OTHER`."""
@@ -73,7 +73,7 @@ class Metrics:
     async def flext_exchange(
         self,
         request: Request,
-        send: Callable[[Request], Awaitable[Response]],
+        send: Send,
         connection: Connection,
     ) -> Response:
         """Measure an attempt, unless another plugin answers or refuses in the service's place."""
@@ -118,7 +118,7 @@ class Metrics:
     async def flext_operation(
         self,
         operation: Operation,
-        proceed: Callable[[Operation], Awaitable[object]],
+        proceed: Proceed,
         connection: Connection,
     ) -> object:
         """Measure an operation."""

@@ -21,9 +21,9 @@ from .settings import RetrySettings
 from .wait import backoff
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from flext_plugins import Call, Connection, Operation, Request, Response
+    from flext_plugins import Call, Connection, Operation, Proceed, Request, Response, Send
 
 KEY = "Idempotency-Key"
 RETRIED = frozenset(
@@ -57,7 +57,7 @@ class Retry:
     async def flext_exchange(
         self,
         request: Request,
-        send: Callable[[Request], Awaitable[Response]],
+        send: Send,
         connection: Connection,
     ) -> Response:
         """Send until the answer is good or another attempt cannot help."""
@@ -94,7 +94,7 @@ class Retry:
     async def flext_operation(
         self,
         operation: Operation,
-        proceed: Callable[[Operation], Awaitable[object]],
+        proceed: Proceed,
         connection: Connection,
     ) -> object:
         """Do the operation, and repeat it after a failure on the wire if it is idempotent."""

@@ -608,7 +608,10 @@ def test_an_operation_that_keeps_failing_is_tried_so_often_and_not_once_more_for
         flext_world.get(serve(Directory))
     assert (Directory.tried, len(flext_service.received)) == (3, 0)
     assert caught.value.__cause__ is not None
-    assert notes(caught.value.__cause__) == ["retry: attempt 3 of 3, after connect, connect"]
+    assert notes(caught.value.__cause__) == [
+        "in the operation 'search' at ldap, by plugin 'directory' of service 'service'",
+        "retry: attempt 3 of 3, after connect, connect",
+    ]
 
 
 class Closes:

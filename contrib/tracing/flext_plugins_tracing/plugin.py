@@ -18,9 +18,7 @@ from .span import Current, is_traced, note_status, of_operation, of_request, ser
 from .span_events import span_event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from flext_plugins import Connection, Operation, Request, Response, Service
+    from flext_plugins import Connection, Operation, Proceed, Request, Response, Send, Service
 
 VERSION = "1.0.0"
 _trace_context, _baggage = TraceContextTextMapPropagator(), W3CBaggagePropagator()
@@ -70,7 +68,7 @@ class Tracing:
     async def flext_exchange(
         self,
         request: Request,
-        send: Callable[[Request], Awaitable[Response]],
+        send: Send,
         connection: Connection,
     ) -> Response:
         """Send inside a span, which ends at the headers."""
@@ -89,7 +87,7 @@ class Tracing:
     async def flext_operation(
         self,
         operation: Operation,
-        proceed: Callable[[Operation], Awaitable[object]],
+        proceed: Proceed,
         connection: Connection,
     ) -> object:
         """Proceed inside a span."""

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING
 
-from flext_plugins._errors import FlextError, PluginError
+from flext_plugins._errors import (
+    ConfigError,
+    DeadlineExceeded,
+    FlextError,
+    PluginError,
+    Refused,
+)
 from flext_plugins.testing._conformance.rules import (
     ANY,
     ASYNC,
@@ -26,6 +33,13 @@ if TYPE_CHECKING:
 
 PAUSE = 1.0
 """Seconds between two chunks of an answer."""
+OF_THE_WIRE = re.compile(
+    r"(Time(d)?[Oo]ut|Timeout(Error|Exception)|Connect(ion)?Error|OperationalError"
+    r"|Disconnected|Unavailable|Unreachable)$"
+)
+"""How classes are named that stand for a system that cannot be reached or does not answer."""
+OTHERWISE = (ConfigError, DeadlineExceeded, PluginError, Refused)
+"""Errors of ours that say themselves that no system has failed."""
 
 
 class Exchanges(Rules):
@@ -142,6 +156,21 @@ class Exchanges(Rules):
                 self._breaks(rule, world, seen)
 
     @in_each_world
+    def test_an_error_of_the_wire_is_told_as_one(self, world: str) -> None:
+        """An operation's error that looks like the wire's has a `failure`: others count nowhere."""
+        with self._rig(world) as rig:
+            rig.send()
+            rig.exercise()
+            for operation, error in rig.uncounted:
+                if sign := _sign_of_the_wire(error):
+                    seen = (
+                        f"{operation.name} at {operation.system} raised {error!r}"
+                        f"{self._where(error)}, which looks like the wire's ({sign}) and has no "
+                        "`failure`: circuit-breaker and retry do nothing"
+                    )
+                    self._breaks("an error of the wire is told as one", world, seen)
+
+    @in_each_world
     def test_a_stream_is_never_sent_again(self, world: str) -> None:
         """A body that can be read once is sent once, whatever the answer."""
         rule = "a body that cannot be replayed is never sent again"
@@ -175,3 +204,14 @@ class Exchanges(Rules):
             f"after {passed:.1f} s: it was read to its end on the way"
         )
         self._breaks("an answer streams through a plugin", world, seen)
+
+
+def _sign_of_the_wire(error: BaseException) -> str:
+    """The class that makes `error` look like the wire's, or that of its cause; empty if none."""
+    if isinstance(error, OTHERWISE):
+        return ""
+    for each in type(error).__mro__:
+        if each is OSError or OF_THE_WIRE.search(each.__name__):
+            return each.__name__
+    cause = error.__cause__
+    return type(cause).__name__ if isinstance(cause, (ConnectionError, TimeoutError)) else ""

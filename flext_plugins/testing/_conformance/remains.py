@@ -165,7 +165,7 @@ class Remains(Rules):
             rig.world.run(send)
             for _ in range(EXERCISES if rig.subject.exercise else 0):
                 rig.exercise()
-            for each in (rig.record.seen, rig.events, rig.failures, rig.lent):
+            for each in (rig.record.seen, rig.events, rig.failures, rig.lent, rig.uncounted):
                 each.clear()
             for service in (rig.service, *rig.others.values()):
                 service.received.clear()

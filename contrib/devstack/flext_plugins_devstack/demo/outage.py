@@ -3,12 +3,22 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 import httpx
 
-from flext_plugins import Connection, Host, Refused, Request, Response, Service, Stage, hookimpl
+from flext_plugins import (
+    Connection,
+    Host,
+    Refused,
+    Request,
+    Response,
+    Send,
+    Service,
+    Stage,
+    hookimpl,
+)
 from flext_plugins.events import StateChanged
 from flext_plugins_devstack.stack import Devstack
 
@@ -45,7 +55,7 @@ class Watch:
     async def flext_exchange(
         self,
         request: Request,
-        send: Callable[[Request], Awaitable[Response]],
+        send: Send,
         connection: Connection,
     ) -> Response:
         """Send, and hold the answer until all callers have one, if they are to meet."""
