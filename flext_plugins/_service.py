@@ -1,15 +1,16 @@
-"""A service as plugins see it, and an operation on one that does not speak HTTP."""
+"""A service as plugins see it, an operation on one that is not HTTP, and what a plugin reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
 from flext_plugins._errors import ConfigError
 from flext_plugins.hookspecs import Stage  # noqa: TC001 - `typing.get_type_hints` looks here
 
 T = TypeVar("T")
+JSON: TypeAlias = bool | int | float | str | Sequence[Any] | Mapping[str, Any] | None
 _MISSING: Any = object()
 
 
@@ -125,3 +126,13 @@ class Operation:
     """The one that answers, `host:port` or a name; breakers keep one state for each."""
     idempotent: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of a plugin at one connection, as somebody looks in from outside."""
+
+    facts: Mapping[str, JSON] = field(default_factory=dict)
+    """JSON, without anything secret."""
+    actions: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    """Functions that do something about it, by name; to be called from any thread."""

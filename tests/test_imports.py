@@ -74,6 +74,7 @@ PUBLIC = [
     "ServiceName",
     "ServiceURL",
     "Stage",
+    "Status",
     "events",
     "hookimpl",
     "installed",

@@ -8,7 +8,7 @@ import httpx
 import httpx2
 import requests
 
-from flext_plugins import Connection, Host, Operation, Request, Response, events, hookimpl
+from flext_plugins import Connection, Host, Operation, Request, Response, Status, events, hookimpl
 from flext_plugins.hookspecs.typing import EventHook, ExchangeHook, RequestHook
 
 Send = Callable[[Request], Awaitable[Response]]
@@ -61,6 +61,10 @@ class WrongReturnType:
     def flext_event(self, event: events.Event) -> bool:
         return True
 
+    @hookimpl  # error
+    def flext_status(self) -> dict[str, bool]:
+        return {"open": True}
+
 
 class NoResponse:
     @hookimpl  # error
@@ -80,6 +84,10 @@ class MissingAsync:
 class SuperfluousAsync:
     @hookimpl  # error
     async def flext_event(self, event: events.Event) -> None: ...
+
+    @hookimpl  # error
+    async def flext_status(self, connection: Connection) -> Status:
+        return Status()
 
 
 class UnknownArgument:
