@@ -53,14 +53,11 @@ def test_a_plugin_reports_its_state_to_any_thread_and_is_told_what_to_do(
     assert status_of(host) == {}
     flext_world.get(host)
     flext_world.get(host)
-    ((service, connections),) = status_of(host).items()
-    (states,) = connections
-    assert service == "service"
-    (state,) = states.values()
+    assert [*status_of(host)] == ["service"]
+    state = flext_world.status(host)["counter"]
     assert state.facts == {"seen": 2, "asynchronous": flext_world.asynchronous}
     state.actions["forget"]()
-    (states,) = status_of(host)["service"]
-    assert [each.facts["seen"] for each in states.values()] == [0]
+    assert [each.facts["seen"] for each in flext_world.status(host).values()] == [0]
 
 
 @pytest.mark.contract("status-from-any-thread")
@@ -131,10 +128,8 @@ def test_a_plugin_that_cannot_report_hurts_nobody_and_is_reported_itself(
 ):
     host = flext_world.serve(flext_service, plugin, Counter, flext_record.of())
     flext_world.get(host)
-    (states,) = status_of(host)["service"]
-    assert {"seen": 1, "asynchronous": flext_world.asynchronous} in [
-        each.facts for each in states.values()
-    ]
+    facts = {"seen": 1, "asynchronous": flext_world.asynchronous}
+    assert facts in [each.facts for each in flext_world.status(host).values()]
     (failed,) = flext_record.events(events.PluginFailed)
     assert failed.hook == "flext_status"
     assert type(failed.error) is kind
