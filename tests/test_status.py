@@ -143,3 +143,18 @@ def test_a_status_is_a_plain_function(flext_world, flext_service):
 
     with pytest.raises(PluginError, match="flext_status must not be async def"):
         flext_world.get(flext_world.serve(flext_service, Waits))
+
+
+def test_a_plugin_can_ask_whether_anybody_would_hear_of_an_event(
+    flext_world, flext_service, flext_record
+):
+    found = []
+
+    class Asks:
+        @hookimpl
+        def flext_connect(self, connection):
+            found.append(connection.has_receivers)
+
+    flext_world.get(flext_world.serve(flext_service, Asks))
+    flext_world.get(flext_world.serve(flext_service, Asks, flext_record.of()))
+    assert found == [False, True]

@@ -254,6 +254,11 @@ class Channel:
         what = "{}.{} raised {}; the call goes on"
         self._log(logging.WARNING, what, kind.__name__, hook, text, plugin=layer.name)
 
+    @property
+    def has_receivers(self) -> bool:
+        """Whether anybody receives events."""
+        return bool(self._receivers)
+
     def status(self) -> dict[str, Status]:
         """The state of each plugin that reports one, by name; from any thread."""
         states = {}
