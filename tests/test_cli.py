@@ -1089,7 +1089,7 @@ def test_what_goes_wrong_in_a_command_is_told_in_a_line(cli, bring):
     assert done.stderr.splitlines() == ["imported", "not today: http://***@a.example"]
 
 
-BROKEN = {
+BROKEN_COMMANDS = {
     "no such module": ("acme_nothing:app", "", "importing acme_nothing:app raised ModuleNotFound"),
     "no such name": ("acme_greets:gone", "", "importing acme_greets:gone raised AttributeError: "),
     "an error": ("acme_greets:app", "raise ValueError('canary-token-4711')", "raised ValueError"),
@@ -1099,7 +1099,9 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("target", "module", "said"), BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize(
+    ("target", "module", "said"), BROKEN_COMMANDS.values(), ids=BROKEN_COMMANDS
+)
 def test_a_broken_command_costs_a_line_that_names_its_distribution(
     cli, bring, installed, target, module, said
 ):
