@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from ._host import Host
     from ._messages import Failure, Request, Response, Send
     from ._permits import Permit
-    from ._service import Operation, Proceed, Service
+    from ._service import Operation, Proceed, Service, Status
     from ._service_errors import raise_for_status
 
 _HOMES = {
@@ -68,7 +68,7 @@ _HOMES = {
     "_host": ("Host",),
     "_messages": ("Failure", "Request", "Response", "Send"),
     "_permits": ("Permit",),
-    "_service": ("Operation", "Proceed", "Service"),
+    "_service": ("Operation", "Proceed", "Service", "Status"),
     "_service_errors": ("raise_for_status",),
 }
 _LAZY = {name: home for home, names in _HOMES.items() for name in names}
@@ -101,6 +101,7 @@ __all__ = [
     "ServiceName",
     "ServiceURL",
     "Stage",
+    "Status",
     "events",
     "hookimpl",
     "installed",

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 OURS = "flext-plugins"
+COMMANDS = f"{GROUP}.commands"
+"""The entry-point group of commands."""
 RESERVED = {
     name: f"{OURS}-{name}"
     for name in (
@@ -34,7 +36,7 @@ Status: TypeAlias = Literal["ready", "incompatible", "conflict", "corrupt", "bro
 
 @dataclass(frozen=True, slots=True)
 class InstalledPlugin:
-    """One entry point of the group `flext_plugins`, or one distribution that cannot be read."""
+    """One plugin or command that is offered, or one distribution that cannot be read."""
 
     name: str
     distribution: str
@@ -52,10 +54,20 @@ def installed() -> list[InstalledPlugin]:
     A distribution that cannot be read costs one record of status `corrupt`; of several copies on
     `sys.path` only the first counts, and what a broken uninstall left (`~name`) is passed over.
     """
-    found = [record for folder, each in _distributions() for record in _records(folder, each)]
+    return _offered(GROUP, 'say use = "{distribution}:{name}" to mean this one')
+
+
+def commands() -> list[InstalledPlugin]:
+    """Every command that installed distributions offer, by name; imports none."""
+    offered = _offered(COMMANDS, "uninstall {distribution} or the other one")
+    return [each for each in offered if each.status != "corrupt"]
+
+
+def _offered(group: str, remedy: str) -> list[InstalledPlugin]:
+    found = [each for place in _distributions() for each in _records(*place, group)]
     counts = Counter(canonicalize_name(each.name) for each in found if each.status != "corrupt")
     return sorted(
-        (_judged(record, counts) for record in found),
+        (_judged(record, counts, remedy) for record in found),
         key=lambda record: (record.name, record.distribution),
     )
 
@@ -82,7 +94,7 @@ def _folder(distribution: Distribution) -> str:
         return "unknown"
 
 
-def _records(folder: str, distribution: Distribution) -> Iterator[InstalledPlugin]:
+def _records(folder: str, distribution: Distribution, group: str) -> Iterator[InstalledPlugin]:
     corrupt = InstalledPlugin("", folder, "", "", "corrupt")
     try:
         text = distribution.read_text("entry_points.txt")
@@ -90,10 +102,10 @@ def _records(folder: str, distribution: Distribution) -> Iterator[InstalledPlugi
         problem = f"entry_points.txt cannot be read ({type(error).__name__}): reinstall it"
         yield replace(corrupt, problem=problem)
         return
-    if text is None or GROUP not in text:
+    if text is None or group not in text:
         return
     try:
-        points = list(distribution.entry_points.select(group=GROUP))
+        points = list(distribution.entry_points.select(group=group))
     except Exception:
         yield replace(corrupt, problem="entry_points.txt is malformed: reinstall it")
         return
@@ -124,7 +136,9 @@ def _requirement(distribution: Distribution, name: str) -> tuple[Status, str]:
     return "ready", "" if requires else f"it does not require {OURS}: add {range_!r} to {name}"
 
 
-def _judged(record: InstalledPlugin, counts: Mapping[NormalizedName, int]) -> InstalledPlugin:
+def _judged(
+    record: InstalledPlugin, counts: Mapping[NormalizedName, int], remedy: str
+) -> InstalledPlugin:
     """`record`, in conflict if another distribution offers its name or owns it."""
     name = canonicalize_name(record.name)
     owner = RESERVED.get(name)
@@ -136,7 +150,7 @@ def _judged(record: InstalledPlugin, counts: Mapping[NormalizedName, int]) -> In
         if owner
         else f"another distribution offers {record.name!r} too"
     )
-    chosen = f'say use = "{record.distribution}:{record.name}" to mean this one'
+    chosen = remedy.format(distribution=record.distribution, name=record.name)
     return replace(record, status="conflict", problem=f"{problem}: {chosen}")
 
 

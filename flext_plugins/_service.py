@@ -1,8 +1,8 @@
-"""A service as plugins see it, and an operation on one that does not speak HTTP."""
+"""A service as plugins see it, an operation on one that is not HTTP, and what a plugin reports."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar, overload
 
@@ -10,6 +10,7 @@ from flext_plugins._errors import ConfigError
 from flext_plugins.hookspecs import Stage  # noqa: TC001 - `typing.get_type_hints` looks here
 
 T = TypeVar("T")
+JSON: TypeAlias = bool | int | float | str | Sequence[Any] | Mapping[str, Any] | None
 _MISSING: Any = object()
 
 
@@ -129,3 +130,13 @@ class Operation:
 
 Proceed: TypeAlias = Callable[[Operation], Awaitable[object]]
 """The way inward for an operation, which a `flext_operation` awaits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The state of a plugin at one connection, as somebody looks in from outside."""
+
+    facts: Mapping[str, JSON] = field(default_factory=dict)
+    """JSON, without anything secret."""
+    actions: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    """Functions that do something about it, by name; to be called from any thread."""

@@ -111,6 +111,35 @@ class BodyEnded:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Long work has come so far."""
+
+    what: str
+    """What is being done, in words few enough to count: `import`, not a file's name."""
+    done: float
+    total: float | None
+    """`None` if nobody knows."""
+    unit: str
+    """Of `done` and `total`: `records`, `bytes`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolChanged:
+    """A pool of connections of a plugin's own has changed; a closed one is told with nothing."""
+
+    system: str
+    """The operations' system, such as `ldap`."""
+    target: str
+    """The operations' target, such as `host:port`."""
+    in_use: int
+    idle: int
+    limit: int
+    """The most connections, those in use and idle ones together."""
+    waiting: int
+    """Callers that wait for a connection."""
+
+
 __all__ = [
     "BodyEnded",
     "CallFinished",
@@ -119,6 +148,8 @@ __all__ = [
     "HopFinished",
     "Outcome",
     "PluginFailed",
+    "PoolChanged",
+    "Progress",
     "Retried",
     "StateChanged",
     "TokenFetched",

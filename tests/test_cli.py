@@ -1030,3 +1030,128 @@ def test_a_terminal_gets_the_same_tree(cli, wired):
     assert "\x1b[" in drawn
     lines = [each[1:3] for each in tree(piped)[1]]
     assert [each[1:3] for each in tree(re.sub(r"\x1b\[[0-9;]*m", "", drawn))[1]] == lines
+
+
+# commands that plugins bring
+
+GREETS = """
+import sys
+import typer
+
+app = typer.Typer()
+print("imported", file=sys.stderr)
+
+
+@app.command()
+def greet(name: str, times: int = 1) -> None:
+    print("hello " * times + name)
+
+
+@app.command()
+def fails() -> None:
+    from flext_plugins import Refused
+
+    raise Refused("not today: http://me:canary-token-4711@a.example")
+"""
+
+
+@pytest.fixture
+def bring(tmp_path):
+    """Installs a distribution that brings commands; gives the folder that it is in."""
+
+    def bring(name="acme-greets", commands=None, module=GREETS):
+        commands = {"greet": "acme_greets:app"} if commands is None else commands
+        install(tmp_path / "brought", name, commands=commands, module=module)
+        return tmp_path / "brought"
+
+    return bring
+
+
+def test_help_lists_the_commands_that_plugins_bring_and_imports_none(cli, bring):
+    done = cli("--help", path=(bring(),))
+    assert re.search(r"^  greet +By acme-greets 1\.0\.0\.$", done.stdout, re.MULTILINE)
+    assert done.stderr == ""
+
+
+def test_a_command_is_imported_when_it_is_called(cli, bring):
+    done = cli("greet", "greet", "ana", "--times", "2", path=(bring(),))
+    assert (done.stdout, done.stderr) == ("hello hello ana\n", "imported\n")
+    assert "--times" in cli("greet", "greet", "--help", path=(bring("acme-other", {}),)).stdout
+    assert cli("list", path=(bring("acme-third", {}),)).stderr == ""
+
+
+def test_an_option_that_makes_no_sense_is_refused_as_anywhere(cli, bring):
+    assert "--tims" in cli("greet", "greet", "ana", "--tims", path=(bring(),), expect=2).stderr
+
+
+def test_what_goes_wrong_in_a_command_is_told_in_a_line(cli, bring):
+    done = cli("greet", "fails", path=(bring(),), expect=1)
+    assert done.stderr.splitlines() == ["imported", "not today: http://***@a.example"]
+
+
+BROKEN_COMMANDS = {
+    "no such module": ("acme_nothing:app", "", "importing acme_nothing:app raised ModuleNotFound"),
+    "no such name": ("acme_greets:gone", "", "importing acme_greets:gone raised AttributeError: "),
+    "an error": ("acme_greets:app", "raise ValueError('canary-token-4711')", "raised ValueError"),
+    "an exit": ("acme_greets:app", "import sys; sys.exit(0)", "raised SystemExit"),
+    "no app": ("acme_greets:app", "app = 5", "acme_greets:app is no typer.Typer, but int"),
+    "an empty app": ("acme_greets:app", "import typer\napp = typer.Typer()", "raised RuntimeError"),
+}
+
+
+@pytest.mark.parametrize(
+    ("target", "module", "said"), BROKEN_COMMANDS.values(), ids=BROKEN_COMMANDS
+)
+def test_a_broken_command_costs_a_line_that_names_its_distribution(
+    cli, bring, installed, target, module, said
+):
+    site = bring("acme-greets", {"greet": target, "works": "acme_works:app"}, module)
+    (site / "acme_works.py").write_text(GREETS)
+    done = cli("greet", "ana", path=(site,), expect=1)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("no command 'greet' of acme-greets 1.0.0: ")
+    assert said in line
+    assert cli("works", "greet", "ana", path=(site,)).stdout == "hello ana\n"
+    assert "greet" in cli("--help", path=(site, installed)).stdout
+    cli("list", path=(site,))
+
+
+@pytest.mark.parametrize("name", ["list", "check", "explain", "request"])
+def test_our_own_names_are_ours(cli, bring, name):
+    site = bring(commands={name: "acme_greets:app"})
+    said = f"no command '{name}' of acme-greets 1.0.0: the name is flext-plugins' own"
+    done = cli("--help", path=(site,))
+    assert done.stdout.splitlines()[-1] == said
+    assert len(re.findall(rf"^  {name} ", done.stdout, re.MULTILINE)) == 1
+    assert cli("list", path=(site,)).stderr.splitlines() == [said]
+    assert "imported" not in cli(name, "--help", path=(site,)).stderr
+
+
+def test_a_name_that_two_offer_is_nobodys_and_that_of_our_plugin_is_its_own(cli, bring):
+    bring("acme-greets", {"greet": "acme_greets:app", "oracle": "acme_greets:app"})
+    site = bring("acme-other", {"greet": "acme_other:app"})
+    two = "another distribution offers 'greet' too: uninstall"
+    ours = "the name 'oracle' belongs to flext-plugins-oracle: uninstall"
+    assert cli("list", path=(site,)).stderr.splitlines() == [
+        f"no command 'greet' of acme-greets 1.0.0: {two} acme-greets or the other one",
+        f"no command 'greet' of acme-other 1.0.0: {two} acme-other or the other one",
+        f"no command 'oracle' of acme-greets 1.0.0: {ours} acme-greets or the other one",
+    ]
+    assert "No such command 'greet'" in cli("greet", path=(site,), expect=2).stderr
+
+
+def test_a_distribution_that_needs_another_version_of_us_brings_no_command(cli, tmp_path):
+    site = tmp_path / "site"
+    commands = {"old": "acme_old:app"}
+    install(site, "acme-old", commands=commands, requires=("flext-plugins>=7",))
+    assert "no command 'old' of acme-old 1.0.0: asks for flext-plugins>=7" in (
+        cli("list", path=(site,)).stderr
+    )
+
+
+def test_a_name_that_would_steer_the_terminal_is_no_command(cli, bring):
+    site = bring(commands={"\x1b[2Jgreet": "acme_greets:app"})
+    for arguments in (("--help",), ("list",)):
+        done = cli(*arguments, path=(site,))
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "a name has letters, digits and `-`" in done.stdout + done.stderr

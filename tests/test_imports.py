@@ -76,6 +76,7 @@ PUBLIC = [
     "ServiceName",
     "ServiceURL",
     "Stage",
+    "Status",
     "events",
     "hookimpl",
     "installed",

@@ -26,7 +26,12 @@ SPECS: dict[str, tuple[str, ...]] = {
     for name in hookspecs.__all__
     if name.startswith("flext_")
 }
-ASYNC = {"flext_exchange": True, "flext_operation": True, "flext_event": False}
+ASYNC = {
+    "flext_exchange": True,
+    "flext_operation": True,
+    "flext_event": False,
+    "flext_status": False,
+}
 """Hooks that have to be `async def`, or must not be; the others may be either."""
 
 

@@ -28,6 +28,7 @@ from flext_plugins._errors import (
 )
 from flext_plugins._logging import harmless, log, text_of
 from flext_plugins._masking import Mask
+from flext_plugins._service import Status
 from flext_plugins.events import (
     BodyEnded,
     CallFinished,
@@ -253,6 +254,22 @@ class Channel:
         what = "{}.{} raised {}; the call goes on"
         self._log(logging.WARNING, what, kind.__name__, hook, text, plugin=layer.name)
 
+    @property
+    def has_receivers(self) -> bool:
+        """Whether anybody receives events."""
+        return bool(self._receivers)
+
+    def status(self) -> dict[str, Status]:
+        """The state of each plugin that reports one, by name; from any thread."""
+        states = {}
+        for layer, view in self._views:
+            if hook := layer.hooks.get("flext_status"):
+                try:
+                    states[layer.name] = _status(arranged(hook, ("connection",))(view))
+                except Exception as error:
+                    self.report(layer, "flext_status", error)
+        return states
+
     def provide(self, resource: Resource) -> None:
         """Keep what a plugin lends.
 
@@ -437,6 +454,12 @@ def with_notes(error: E, failures: list[Exception]) -> E:
     for each in failures:
         error.add_note(f"while undoing the opening: {text_of(each, repr)}")
     return error
+
+
+def _status(value: object) -> Status:
+    if not isinstance(value, Status):
+        raise PluginError(f"flext_status returned {type(value).__name__}, expected a Status")
+    return value
 
 
 def _outcome(error: BaseException | None, wire: Wire) -> Outcome:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from flext_plugins._runtime import Runtime
+    from flext_plugins._service import Status
 
 LOOP_SECONDS = 5.0
 """How long `close` waits, for each connection of an event loop in another thread, to be closed."""
@@ -153,6 +154,20 @@ class Channels:
                     await channel.close_dropped()
                 elif loop.is_running():
                     asyncio.run_coroutine_threadsafe(channel.close_dropped(), loop)
+
+    def status(self) -> dict[str, list[dict[str, Status]]]:
+        """The states that plugins report, by name, for each open connection of each service.
+
+        That for sync code is first. May be called from any thread.
+        """
+        with self._lock:
+            loops = [each for loop, each in self._loops.items() if not loop.is_closed()]
+            channels = [each for world in (self._sync, *loops) for each in [*world.values()]]
+        states: dict[str, list[dict[str, Status]]] = {}
+        for channel in channels:
+            if channel.is_open:
+                states.setdefault(channel.service.name, []).append(channel.status())
+        return states
 
     def _close_sync(self) -> list[Exception]:
         return drive(self._sync.close(HOST_CLOSED))

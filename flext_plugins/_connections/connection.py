@@ -89,6 +89,11 @@ class Connection:
         return self._channel.asynchronous
 
     @property
+    def has_receivers(self) -> bool:
+        """Whether a plugin of the service has `flext_event`: if not, no event need be made."""
+        return self._channel.has_receivers
+
+    @property
     def service(self) -> Service:
         """The service at the other end."""
         return self._channel.service

@@ -16,8 +16,11 @@ import flext_plugins
 from flext_plugins._discovery import find
 from flext_plugins._errors import ConfigError, FlextError
 from flext_plugins.cli import _display as display
+from flext_plugins.cli._plugin_commands import offered, refused
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from flext_plugins import InstalledPlugin
     from flext_plugins.cli._spans import Spans
     from flext_plugins.cli._timeline import RecordingHost
@@ -37,7 +40,20 @@ class _Command(_Light, TyperCommand):
 
 
 class _Group(_Light, TyperGroup):
-    pass
+    """Our own commands, then those that plugins bring."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's
+        return [*self.commands, *offered(self.commands)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 - typer's
+        own = self.commands.get(cmd_name)
+        return own if own is not None else offered(self.commands).get(cmd_name)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Say which commands cannot be had, a line each."""
+        super().format_epilog(ctx, formatter)
+        for line in refused(self.commands):
+            formatter.write(f"\n{line}\n")
 
 
 app = typer.Typer(
@@ -94,7 +110,9 @@ Import = typer.Option("--import", help="Import each that is ready, to see whethe
 
 
 @app.command("list", cls=_Command)
-def list_installed(*, as_json: AsJson = False, imports: Annotated[bool, Import] = False) -> None:
+def list_installed(
+    ctx: typer.Context, *, as_json: AsJson = False, imports: Annotated[bool, Import] = False
+) -> None:
     """List the installed plugins; import none unless told to."""
     records = flext_plugins.installed()
     if imports:
@@ -106,6 +124,15 @@ def list_installed(*, as_json: AsJson = False, imports: Annotated[bool, Import] 
         display.table(["name", "distribution", "version", "status", "problem"], rows)
     else:
         display.say("no plugins are installed; for ours: pip install 'flext-plugins[standard]'")
+    for line in refused(_own(ctx)):
+        display.complain(line)
+
+
+def _own(ctx: typer.Context) -> Container[str]:
+    """The names of our own commands, which nobody else's can have."""
+    group: Any = ctx.find_root().command
+    commands: Container[str] = group.commands
+    return commands
 
 
 def _imported(record: InstalledPlugin) -> InstalledPlugin:

@@ -1,8 +1,8 @@
 """The whole contract between the host and its plugins.
 
-A plugin is a class with one or more of the seven functions below, marked with `hookimpl`. Each
+A plugin is a class with one or more of the eight functions below, marked with `hookimpl`. Each
 takes only the arguments that it names. `flext_exchange` and `flext_operation` are `async def`,
-`flext_event` is not, the others may be either.
+`flext_event` and `flext_status` are not, the others may be either.
 
 Looking at or changing one message: `flext_request` and `flext_response`. Timing, guarding,
 resending, waiting, recovering: `flext_exchange`. A plugin has the small hooks or `flext_exchange`,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from flext_plugins._connections.connection import Connection
     from flext_plugins._messages import Request, Response, Send
-    from flext_plugins._service import Operation, Proceed
+    from flext_plugins._service import Operation, Proceed, Status
     from flext_plugins.events import Event
     from flext_plugins.hookspecs.typing import Marker
 
@@ -134,6 +134,17 @@ def flext_event(event: Event, connection: Connection) -> None:
     """
 
 
+@hookspec
+def flext_status(connection: Connection) -> Status:
+    """Report this plugin's state to somebody who looks in from outside, such as an operator.
+
+    It may be called at any time while the connection is open, from any thread, and returns at once:
+    it looks at what is known and asks nobody. The facts are JSON and hold no secret. What it raises
+    is reported and hurts nobody.
+    """
+    raise NotImplementedError
+
+
 __all__ = [
     "GROUP",
     "Stage",
@@ -144,6 +155,7 @@ __all__ = [
     "flext_operation",
     "flext_request",
     "flext_response",
+    "flext_status",
     "hookimpl",
     "hookspec",
 ]

@@ -2,7 +2,7 @@
 
 A hook is called with the arguments that it names, so each protocol stands for one choice of them;
 who names `send` or `proceed` names what to hand it. `hookimpl` takes a function that fits any of
-the seven hooks, for it cannot see the function's name. An assignment can:
+the eight hooks, for it cannot see the function's name. An assignment can:
 `hook: RequestHook = Tenant.flext_request`.
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from flext_plugins._connections.connection import Connection
     from flext_plugins._messages import Request, Response, Send
-    from flext_plugins._service import Operation, Proceed
+    from flext_plugins._service import Operation, Proceed, Status
     from flext_plugins.events import Event
 
 R_co = TypeVar("R_co", covariant=True)
@@ -118,8 +118,9 @@ ExchangeHook: TypeAlias = (
 )
 OperationHook: TypeAlias = _Nothing[Result] | _Connection[Result] | _Performing
 EventHook: TypeAlias = _Nothing[None] | _Connection[None] | _Noting
+StatusHook: TypeAlias = _Nothing["Status"] | _Connection["Status"]
 
-AnyHook = TypeVar("AnyHook", bound=ResponseHook | _Sending | _Performing | _Noting)
+AnyHook = TypeVar("AnyHook", bound=ResponseHook | _Sending | _Performing | _Noting | StatusHook)
 
 
 class Marker(Protocol):

@@ -16,7 +16,8 @@ def install(
     name: str,
     version: str = "1.0.0",
     *,
-    plugins: Mapping[str, type | str],
+    plugins: Mapping[str, type | str] | None = None,
+    commands: Mapping[str, str] | None = None,
     requires: tuple[str, ...] = ("flext-plugins>=1,<2",),
     module: str = "",
 ) -> Path:
@@ -28,6 +29,7 @@ def install(
         version: the distribution's.
         plugins: by the name that a configuration says: a class, which this process then imports
             from the distribution's module, or a target such as `acme_tenant:Tenant`.
+        commands: by the name on the command line: a target such as `acme_tenant:app`.
         requires: what it asks for, as in `pyproject.toml`.
         module: the source text of its module.
 
@@ -40,9 +42,13 @@ def install(
     wanted = "".join(f"Requires-Dist: {each}\n" for each in requires)
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{wanted}"
     (folder / "METADATA").write_text(metadata)
-    targets = {key: _target(package, each) for key, each in plugins.items()}
-    lines = "".join(f"{key} = {target}\n" for key, target in targets.items())
-    (folder / "entry_points.txt").write_text(f"[flext_plugins]\n{lines}")
+    targets = {key: _target(package, each) for key, each in (plugins or {}).items()}
+    groups = {"flext_plugins": targets, "flext_plugins.commands": commands or {}}
+    text = "".join(
+        f"[{group}]\n" + "".join(f"{key} = {target}\n" for key, target in points.items())
+        for group, points in groups.items()
+    )
+    (folder / "entry_points.txt").write_text(text)
     (site / f"{package}.py").write_text(module)
     return folder
 

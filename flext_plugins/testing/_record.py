@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flext_plugins._call import scope
 from flext_plugins._composition.catalog import SPECS, arguments_of
-from flext_plugins._service import Operation  # noqa: TC001 - `typing.get_type_hints` looks here
+from flext_plugins._service import Operation, Status
 from flext_plugins.hookspecs import Stage, hookimpl
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ class Witness:
 
     @hookimpl
     def flext_event(self, event: object) -> None: ...
+
+    @hookimpl
+    def flext_status(self) -> Status:
+        return Status()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from flext_plugins._connections.connection import Connection, Resource
     from flext_plugins._host import Host
     from flext_plugins._messages import Request, Response
-    from flext_plugins._service import Proceed
+    from flext_plugins._service import Proceed, Status
     from flext_plugins.testing._subject import Step
     from flext_plugins.testing._world import World
 
@@ -37,6 +38,8 @@ HURRY = 0.05
 """Seconds after which callers who wait give up."""
 OF_ANOTHER = "-of-another"
 """Ends the names of the services that the settings of a second service name."""
+SHORTEST = 4
+"""Letters of a secret that is looked for; fewer may stand anywhere by chance."""
 
 
 class Interrupted(BaseException):
@@ -280,6 +283,19 @@ class Rig:
         except (Exception, Interrupted) as error:
             return Outcome(error=error)
         return Outcome(status=0)
+
+    def look_in(self) -> tuple[Status | None, float]:
+        """The plugin's status as another thread gets it, and the seconds that it took."""
+        started = time.perf_counter()
+        states = self.world.status(self.host)
+        seconds = time.perf_counter() - started
+        return next(iter(states.values()), None), seconds
+
+    def secrets(self) -> list[str]:
+        """The secrets in the settings, but for those of a few letters."""
+        composition = self.host._runtime.composed("service")  # noqa: SLF001 - of the same package
+        values = [each.get_secret_value() for each in composition.secrets]
+        return [each for each in values if len(each) >= SHORTEST]
 
     def cancelled(self) -> Outcome | None:
         """A request whose task is cancelled while it is answered; `None` if it ended before."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from typing import Self
 
+    from flext_plugins._service import Status
     from flext_plugins.testing._service import LoopbackService
 
 T = TypeVar("T")
@@ -233,6 +234,22 @@ class World:
                 yield chunk
 
         return stream() if self.asynchronous else iter(chunks)
+
+    def status(self, host: Host, service: str = "service") -> dict[str, Status]:
+        """The status of each plugin that reports one, by name, at the newest open connection.
+
+        They are asked in a thread that has no part in the connection, as they may be.
+        """
+        found: list[dict[str, Status]] = []
+
+        def look() -> None:
+            channels = host._runtime.channels  # noqa: SLF001 - of the same package
+            found.extend(channels.status().get(service, ()))
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        return found[-1] if found else {}
 
     def resource(self, host: Host, kind: type, name: str | None = None) -> Any:
         """The resource that a plugin of `service` lends."""

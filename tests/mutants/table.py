@@ -871,6 +871,31 @@ OBSERVER = [
         "pass",
         "send_twice",
     ),
+    Mutant(
+        "status-from-any-thread",
+        f"{CHANNELS}::Channels.status",
+        "(self._sync, *loops)",
+        "(self._sync,)",
+    ),
+    Mutant(
+        "status-from-any-thread",
+        f"{CHANNELS}::Channels.status",
+        "if channel.is_open:",
+        "if True:",
+        "being_opened",
+    ),
+    Mutant(
+        "status-is-an-observer",
+        f"{CHANNEL}::Channel.status",
+        'self.report(layer, "flext_status", error)',
+        "raise",
+    ),
+    Mutant(
+        "status-is-an-observer",
+        f"{CHANNEL}::_status",
+        "if not isinstance(value, Status):",
+        "if False:",
+    ),
 ]
 
 CANCELLATIONS = [

@@ -16,6 +16,7 @@ from flext_plugins import (
     Request,
     Response,
     Send,
+    Status,
     events,
     hookimpl,
 )
@@ -68,6 +69,10 @@ class WrongReturnType:
     def flext_event(self, event: events.Event) -> bool:
         return True
 
+    @hookimpl  # error
+    def flext_status(self) -> dict[str, bool]:
+        return {"open": True}
+
 
 class NoResponse:
     @hookimpl  # error
@@ -87,6 +92,10 @@ class MissingAsync:
 class SuperfluousAsync:
     @hookimpl  # error
     async def flext_event(self, event: events.Event) -> None: ...
+
+    @hookimpl  # error
+    async def flext_status(self, connection: Connection) -> Status:
+        return Status()
 
 
 class UnknownArgument:

@@ -20,6 +20,7 @@ from flext_plugins import (
     Request,
     Response,
     Send,
+    Status,
     events,
     hookimpl,
     raise_for_status,
@@ -32,6 +33,7 @@ from flext_plugins.hookspecs.typing import (
     OperationHook,
     RequestHook,
     ResponseHook,
+    StatusHook,
 )
 from flext_plugins.http import URL
 
@@ -66,6 +68,10 @@ class Full:
 
     @hookimpl
     def flext_event(self, event: events.Event, connection: Connection) -> None: ...
+
+    @hookimpl
+    def flext_status(self, connection: Connection) -> Status:
+        return Status({"open": 2, "names": ["ana"], "by_name": {"ana": 1}}, {"reset": lambda: None})
 
 
 class Around:
@@ -133,6 +139,10 @@ class Fewer:
 
     @hookimpl
     def flext_event(self, event: object) -> None: ...
+
+    @hookimpl
+    def flext_status(self) -> Status:
+        return Status({"open": True})
 
 
 class Least:
@@ -216,6 +226,9 @@ event_hooks: list[EventHook] = [
     Least.flext_event,
     Loose.flext_event,
 ]
+
+
+status_hooks: list[StatusHook] = [Full.flext_status, Fewer.flext_status]
 
 
 async def a_decorated_hook_keeps_its_type(request: Request, send: Send) -> None:

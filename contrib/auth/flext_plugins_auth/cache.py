@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -69,6 +70,14 @@ class TokenCache:
         """The token, if it has not expired."""
         token = self._token
         return token if token is not None and time.monotonic() < token.expires else None
+
+    def facts(self) -> dict[str, float | None] | None:
+        """The age of the token and its time to live, in seconds; never its value."""
+        if (token := self.valid()) is None:
+            return None
+        now = time.monotonic()
+        life = None if math.isinf(token.life) else round(token.expires - now, 3)
+        return {"age": round(now - token.fetched_at, 3), "expires_in": life}
 
     def keep(self, token: Token) -> None:
         """Use `token` from now on."""

@@ -12,9 +12,18 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flext_plugins import ConfigError, DeadlineExceeded, Refused, Stage, events, hookimpl, options
+from flext_plugins import (
+    ConfigError,
+    DeadlineExceeded,
+    Refused,
+    Stage,
+    Status,
+    events,
+    hookimpl,
+    options,
+)
 
 from .cache import Backoff, TokenCaches
 from .credential import Credential, static_credential
@@ -87,6 +96,12 @@ class Auth:
         self._tokens.note_resend(response.status_code)
         return response
 
+    @hookimpl
+    def flext_status(self) -> Status:
+        """Report the scheme, and how old the token is."""
+        facts = self._tokens.facts() if self._tokens else {}
+        return Status({"scheme": self._settings.scheme, **facts})
+
     async def _send_with(
         self,
         request: Request,
@@ -142,6 +157,10 @@ class ServiceTokens:
             return token
         finally:
             cache.end_renewal()
+
+    def facts(self) -> dict[str, Any]:
+        """Facts about the token; never its value."""
+        return {"issuer": str(self._grant.service), "token": self._cache.facts()}
 
     async def _fetch(self, connection: Connection, old: Token | None) -> Token:
         cache, issuer = self._cache, self._grant.service

@@ -498,3 +498,33 @@ def test_a_leeway_is_at_most_half_of_a_tokens_life() -> None:
     assert Token("x", now - 60, 100).is_due(300)
     assert not Token("x", now - 40, 100).is_due(300)
     assert not Token("x", now).is_due(300)
+
+
+# Seen from outside
+
+
+@both
+def test_the_age_of_a_token_is_seen_and_never_its_value(
+    flext_world: World, api: Api, auth: dict[str, Any]
+) -> None:
+    host = flext_world.host(api.services(auth))
+    flext_world.get(host, service="api")
+    age(host, auth, 30)
+    facts = dict(flext_world.status(host, "api")["auth"].facts)
+    token: Any = facts.pop("token")
+    assert facts == {"scheme": auth["scheme"], "issuer": "tokens"}
+    assert 30 <= token["age"] < 40
+    assert token["age"] + token["expires_in"] == pytest.approx(100)
+    age(host, auth, 100)
+    assert flext_world.status(host, "api")["auth"].facts["token"] is None
+    assert "token-1" not in str(flext_world.status(host, "api"))
+
+
+def test_a_credential_in_the_settings_has_no_age(
+    flext_world: World, flext_service: LoopbackService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_TOKEN", "canary")
+    plugins = {"auth": {"scheme": "bearer", "token": "env:API_TOKEN"}}
+    host = flext_world.serve(flext_service, plugins=plugins)
+    flext_world.get(host)
+    assert flext_world.status(host)["auth"].facts == {"scheme": "bearer"}

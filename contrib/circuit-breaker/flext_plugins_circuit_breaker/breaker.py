@@ -67,8 +67,11 @@ class Change(NamedTuple):
 class Phase:
     """One stay in a state: the calls that it admits are a generation, which it counts."""
 
-    def __init__(self, state: State, now: float, seconds: float, window: int | str) -> None:
+    def __init__(
+        self, state: State, now: float, seconds: float, window: int | str, reason: str = ""
+    ) -> None:
         self.state, self.seconds, self.until = state, seconds, now + seconds
+        self.reason, self.since = reason, time.time()
         self.admits = state in {State.CLOSED, State.DISABLED}
         self.window = window_of(window)
         self.failures = self.successes = 0  # consecutive ones
@@ -126,6 +129,16 @@ class Breaker:
     def state(self) -> State:
         """The present state; an open circuit changes when the next call comes, not by itself."""
         return self._phase.state
+
+    @property
+    def since(self) -> float:
+        """The time of the clock on the wall, in seconds, at which it entered its state."""
+        return self._phase.since
+
+    @property
+    def reason(self) -> str:
+        """The reason for its latest change of state, or an empty text."""
+        return self._phase.reason
 
     @property
     def counts(self) -> Counts:
@@ -247,7 +260,7 @@ class Breaker:
             seconds = self._open_seconds(old.retry_at - now)
         elif state is not State.HALF_OPEN:
             self._span = 0.0
-        self._phase = Phase(state, now, seconds, self._settings.window)
+        self._phase = Phase(state, now, seconds, self._settings.window, reason)
         return Change(old.state, state, reason)
 
     def _open_seconds(self, wish: float) -> float:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flext_plugins import Stage, events, hookimpl
+from flext_plugins import Stage, Status, events, hookimpl
 from flext_plugins.http import Origin
 
 from .breaker import Breaker, Change, Counts, Permit, State
@@ -78,6 +79,33 @@ class CircuitBreaker(Circuit):
         self._connection = connection  # the latest one tells what is done by hand
         connection.provide(CircuitBreaker, self)
 
+    @hookimpl
+    def flext_status(self) -> Status:
+        """Report each circuit; the actions are for all of them."""
+        facts = [
+            {
+                "target": each.target,
+                "state": each.state.value,
+                "since": datetime.fromtimestamp(each.since, UTC).isoformat(timespec="seconds"),
+                "reason": each.reason,
+            }
+            for each in self._breakers()
+        ]
+
+        def trip() -> None:
+            for each in self._breakers():
+                self._tell(each, each.trip())
+
+        def reset() -> None:
+            for each in self._breakers():
+                self._tell(each, each.reset())
+
+        return Status({"circuits": facts}, {"trip": trip, "reset": reset})
+
+    def _breakers(self) -> list[Breaker]:
+        with self._lock:
+            return [self._breaker, *self._operations.values()]
+
     def circuit(self, system: str, target: str) -> Circuit:
         """The circuit of an operation's `system` and `target`; it is made if there is none."""
         return Circuit(self._of(system, target), self._tell)
@@ -85,8 +113,7 @@ class CircuitBreaker(Circuit):
     @property
     def circuits(self) -> tuple[Circuit, ...]:
         """All circuits: the origin's, then those of operations."""
-        with self._lock:
-            return (self, *[Circuit(each, self._tell) for each in self._operations.values()])
+        return (self, *[Circuit(each, self._tell) for each in self._breakers()[1:]])
 
     @hookimpl
     async def flext_exchange(

@@ -1,6 +1,7 @@
 """What the application gets of a circuit, and does with it."""
 
 import asyncio
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -173,3 +174,40 @@ def test_a_target_is_an_origin(base_url: str, target: str) -> None:
 def test_a_service_that_only_lends_is_called_by_its_name() -> None:
     with Host({"services": {"oracle": {"plugins": {"circuit-breaker": {}}}}}) as host:
         assert host.resource("oracle", CircuitBreaker).target == "oracle"
+
+
+def test_from_outside_each_circuit_is_seen_with_its_state_and_why_it_is_in_it(
+    flext_world: World, flext_service: LoopbackService
+) -> None:
+    host = served(flext_world, flext_service.url, failure_threshold=1)
+    before = datetime.now(UTC).replace(microsecond=0)
+    flext_world.get(host, headers={"X-Ask": "directory:389"})
+    flext_service.answer = Answer(503)
+    flext_world.get(host)
+    first, second = circuits(flext_world, host)
+    assert (first["target"], second["target"]) == (flext_service.url, "directory:389")
+    assert (first["state"], second["state"]) == ("open", "closed")
+    assert first["reason"] == "consecutive failures: 1, the last one: status 503"
+    assert second["reason"] == ""
+    assert before <= datetime.fromisoformat(first["since"]) <= datetime.now(UTC)
+
+
+def test_from_outside_all_circuits_are_tripped_and_reset(
+    flext_world: World, flext_service: LoopbackService
+) -> None:
+    host = served(flext_world, flext_service.url)
+    flext_world.get(host, headers={"X-Ask": "directory:389"})
+    actions = flext_world.status(host)["circuit-breaker"].actions
+    actions["trip"]()
+    with pytest.raises(CircuitOpen):
+        flext_world.get(host)
+    assert [each["state"] for each in circuits(flext_world, host)] == ["forced-open"] * 2
+    actions["reset"]()
+    assert flext_world.get(host).status_code == 200
+    assert [each["state"] for each in circuits(flext_world, host)] == ["closed"] * 2
+    assert [each["reason"] for each in circuits(flext_world, host)] == ["reset by hand"] * 2
+    assert [each.new for each in Heard.told] == ["forced-open"] * 2 + ["closed"] * 2
+
+
+def circuits(world: World, host: Host) -> Any:
+    return world.status(host)["circuit-breaker"].facts["circuits"]

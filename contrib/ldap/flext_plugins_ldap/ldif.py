@@ -153,6 +153,15 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Callable[[Record], None]]:
 
 
 def _put(file: IO[bytes], record: Record) -> None:
+    file.write(encode(record).encode("ascii"))
+
+
+def encode(record: Record) -> str:
+    """The text of `record`, in ASCII, with the empty line that ends it.
+
+    Raises:
+        ValueError: what is no name of an attribute was to be written as one.
+    """
     # ldap3 knows how lines are folded and values encoded, and trusts attributes' names.
     if isinstance(record, Entry):
         attributes = {_valid_name(name): _bytes(all_) for name, all_ in record.attributes.items()}
@@ -170,7 +179,7 @@ def _put(file: IO[bytes], record: Record) -> None:
         lines = operation_to_ldif("modifyRequest", request)
     else:
         lines = operation_to_ldif("delRequest", {"entry": record.dn, "controls": None})
-    file.write("\n".join(lines).rstrip("\n").encode("ascii") + b"\n\n")
+    return "\n".join(lines).rstrip("\n") + "\n\n"
 
 
 def _valid_name(name: str) -> str:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
-from flext_plugins import Stage, hookimpl
+from flext_plugins import Stage, Status, events, hookimpl
 
 from .directory import AsyncDirectory
+from .failover import SYSTEM
 from .identity import Identity
+from .pool import NOTHING
 from .server import Servers, tls
 from .settings import LdapSettings
 from .sync import Directory
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from flext_plugins import Connection, Request
 
+    from .pool import Pool
     from .settings import DirectorySettings
 
 
@@ -41,8 +46,10 @@ class Ldap:
     @hookimpl
     def flext_connect(self, connection: Connection) -> None:
         """Provide the directories; nothing is sent before somebody uses one."""
+        report = _reporter(connection) if connection.has_receivers else None
         for name, settings, context in self._directories:
-            servers = Servers(settings, context, asynchronous=connection.asynchronous)
+            servers = Servers(settings, context, report, asynchronous=connection.asynchronous)
+            connection.state.setdefault("servers", []).append(servers)
             directory = AsyncDirectory(settings, servers, connection)
             if name is None:
                 connection.state["unnamed"] = directory
@@ -52,6 +59,31 @@ class Ldap:
                 connection.provide(Directory, Directory(directory, connection), name, servers.close)
 
     @hookimpl
+    def flext_status(self, connection: Connection) -> Status:
+        """Report the pool of connections to each server."""
+        pools = _pools(connection)
+        facts = [{"target": each.address.target, **each.usage._asdict()} for each in pools]
+        return Status({"pools": facts})
+
+    @hookimpl
     async def flext_request(self, request: Request, connection: Connection) -> None:
         """Name the call's user on the request."""
         await self._identity.mark(request, connection, connection.state.get("unnamed"))
+
+
+def _pools(connection: Connection) -> list[Pool]:
+    servers: list[Servers] = connection.state.get("servers", [])
+    return [pool for each in servers for pool in each.pools]
+
+
+def _reporter(connection: Connection) -> Callable[[str], None]:
+    """A function that emits the usage of all pools to a target, of several directories too."""
+    lock = threading.RLock()
+
+    def report(target: str) -> None:
+        with lock:  # so that the latest event has the latest numbers
+            pools = [each for each in _pools(connection) if each.address.target == target]
+            numbers = zip(NOTHING, *(each.usage for each in pools), strict=True)
+            connection.emit(events.PoolChanged(SYSTEM, target, *map(sum, numbers)))
+
+    return report

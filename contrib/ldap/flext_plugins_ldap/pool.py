@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from flext_plugins import Refused
@@ -14,7 +15,7 @@ from .schema import Schema
 from .session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pydantic import SecretStr
 
@@ -41,6 +42,20 @@ class Timeouts(NamedTuple):
         return end if self.deadline is None else min(end, self.deadline)
 
 
+class Usage(NamedTuple):
+    """The use that is made of a pool."""
+
+    in_use: int
+    idle: int
+    limit: int
+    """The most connections; 0 if the pool is closed."""
+    waiting: int
+    """Callers that wait for a connection."""
+
+
+NOTHING = Usage(0, 0, 0, 0)
+
+
 class Pool:
     """Opens connections when they are needed, at most `size` at a time.
 
@@ -48,16 +63,24 @@ class Pool:
         address: the server's.
         size: the most connections, including idle ones and those of users who log in.
         enter: binds a new session to the configured account.
+        report: called each time that the usage may have changed, with the server's address.
     """
 
-    def __init__(self, address: Address, size: int, enter: Callable[[Session], None]) -> None:
+    def __init__(
+        self,
+        address: Address,
+        size: int,
+        enter: Callable[[Session], None],
+        report: Callable[[str], None] | None = None,
+    ) -> None:
         self.address = address
         self._size, self._enter = size, enter
         self._schema = Schema()
         self._idle: list[Session] = []
-        self._count = 0
+        self._count = self._waiting = 0
         self._condition = threading.Condition()
         self._is_closed = False
+        self._report = report
 
     def run(self, work: Callable[[Session], T], timeouts: Timeouts) -> T:
         """Call `work` with a session of the configured account; its result.
@@ -103,12 +126,15 @@ class Pool:
     def give(self, session: Session) -> None:
         """Take back a session that can be used again."""
         with self._condition:
-            if not self._is_closed:
+            is_kept = not self._is_closed
+            if is_kept:
                 session.idle_since = time.monotonic()
                 self._idle.append(session)
                 self._condition.notify()
-                return
-        self.drop(session)
+        if is_kept:
+            self._changed()
+        else:
+            self.drop(session)
 
     def drop(self, session: Session | None) -> None:
         """Take back a session that cannot be used again, or the place of one."""
@@ -117,6 +143,7 @@ class Pool:
         with self._condition:
             self._count -= 1
             self._condition.notify()
+        self._changed()
 
     def back(self, session: Session, error: BaseException) -> None:
         """Take back a session after `error`, which the server's own answer does not break."""
@@ -145,24 +172,65 @@ class Pool:
             self._is_closed = True
             idle, self._idle = self._idle, []
             self._condition.notify_all()
+            self._count -= len(idle)
         for session in idle:
-            self.drop(session)
+            session.close()
+        self._changed()
+
+    @property
+    def usage(self) -> Usage:
+        """The use that is made of it now."""
+        with self._condition:
+            idle, limit = len(self._idle), 0 if self._is_closed else self._size
+            return Usage(self._count - idle, idle, limit, self._waiting)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the caller among those that wait, as long as a `with` lasts."""
+        with self._condition:
+            self._waiting += 1
+        self._changed()
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._waiting -= 1
+            self._changed()
+
+    def _changed(self) -> None:
+        if self._report is not None:
+            self._report(self.address.target)
 
     def _slot(self, timeouts: Timeouts, *, another: bool = False) -> Session | None:
         """The idle session used last, or `None` with the right to open another."""
-        until = timeouts.until(timeouts.pool)
+        with self._condition:
+            is_free, session = self._free(another=another)
+        if not is_free:
+            with self.waiting():
+                session = self._awaited(timeouts.until(timeouts.pool), another=another)
+        self._changed()
+        return session
+
+    def _awaited(self, until: float, *, another: bool) -> Session | None:
         with self._condition:
             while True:
-                self.check_open()
-                if self._idle and not (another and self._count < self._size):
-                    return self._idle.pop()
-                if self._count < self._size:
-                    self._count += 1
-                    return None
+                is_free, session = self._free(another=another)
+                if is_free:
+                    return session
                 left = until - time.monotonic()
                 if left <= 0:
                     raise self.exhausted()
                 self._condition.wait(None if left == math.inf else left)
+
+    def _free(self, *, another: bool) -> tuple[bool, Session | None]:
+        """Whether there is a place, which is taken, and the session in it."""
+        self.check_open()
+        if self._idle and not (another and self._count < self._size):
+            return True, self._idle.pop()
+        if self._count < self._size:
+            self._count += 1
+            return True, None
+        return False, None
 
     def _open(self, timeouts: Timeouts, *, own: bool) -> Session:
         session = None

@@ -7,7 +7,7 @@ import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 from flext_plugins import ConfigError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .settings import DirectorySettings
 
 T = TypeVar("T")
+Report: TypeAlias = "Callable[[str], None] | None"
 
 
 class Server:
@@ -34,10 +35,11 @@ class Server:
     """
 
     def __init__(
-        self, address: Address, settings: DirectorySettings, *, asynchronous: bool
+        self, address: Address, settings: DirectorySettings, report: Report, *, asynchronous: bool
     ) -> None:
         self.target = address.target
-        self.pool = Pool(address, settings.pool_size, partial(_enter, settings, address.target))
+        enter = partial(_enter, settings, address.target)
+        self.pool = Pool(address, settings.pool_size, enter, report)
         self._threads: ThreadPoolExecutor | None = None
         self._places = asyncio.Semaphore(settings.pool_size)
         if asynchronous:
@@ -51,9 +53,13 @@ class Server:
         """
         if self._threads is None:  # the pool makes the thread wait
             return
+        if not self._places.locked():
+            await self._places.acquire()
+            return
         try:
-            async with asyncio.timeout(timeouts.pool):
-                await self._places.acquire()
+            with self.pool.waiting():
+                async with asyncio.timeout(timeouts.pool):
+                    await self._places.acquire()
         except TimeoutError:
             raise self.pool.exhausted() from None
 
@@ -80,9 +86,15 @@ class Servers:
     """The servers of a directory: its own in order, and those that they refer to."""
 
     def __init__(
-        self, settings: DirectorySettings, tls: ssl.SSLContext | None, *, asynchronous: bool
+        self,
+        settings: DirectorySettings,
+        tls: ssl.SSLContext | None,
+        report: Report = None,
+        *,
+        asynchronous: bool,
     ) -> None:
         self._settings, self._tls, self._asynchronous = settings, tls, asynchronous
+        self._report = report
         self._by_origin: dict[Origin, Server] = {}
         self._lock = threading.Lock()
         self.own = tuple(self._of(url) for url in settings.url)
@@ -101,6 +113,12 @@ class Servers:
                 servers.append((self._of(url), _dn(urlsplit(url).path)))
         return tuple(servers)
 
+    @property
+    def pools(self) -> list[Pool]:
+        """The pools of connections to each of them."""
+        with self._lock:
+            return [each.pool for each in self._by_origin.values()]
+
     def close(self) -> None:
         """Close all servers."""
         for server in self._by_origin.values():
@@ -114,8 +132,9 @@ class Servers:
         address = Address(origin.host, port, self._tls if encrypted else None, at_once)
         with self._lock:
             if origin not in self._by_origin:
-                server = Server(address, self._settings, asynchronous=self._asynchronous)
-                self._by_origin[origin] = server
+                self._by_origin[origin] = Server(
+                    address, self._settings, self._report, asynchronous=self._asynchronous
+                )
             return self._by_origin[origin]
 
 

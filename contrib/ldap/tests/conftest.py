@@ -243,7 +243,8 @@ def ask(world: World, slapd: Slapd) -> Ask:
     """A host's directory at `slapd`, or at another server.
 
     Settings are those that work there, and what is given besides; `service` is more of the
-    service's configuration, `plugins` are other plugins' tables.
+    service's configuration, `plugins` are other plugins' tables, `register` plugins without settings,
+    and `name` that of the directory.
     """
 
     def ask(
@@ -251,12 +252,16 @@ def ask(world: World, slapd: Slapd) -> Ask:
         service: dict[str, Any] | None = None,
         plugins: dict[str, Any] | None = None,
         provide: dict[type, Any] | None = None,
+        register: dict[str, type] | None = None,
+        name: str | None = None,
         **settings: Any,
     ) -> Asked:
         tables = {"ldap": server.settings(**settings), **(plugins or {})}
-        host = world.host({"services": {"service": {"plugins": tables, **(service or {})}}})
+        tables |= {each: {} for each in register or {}}
+        config = {"services": {"service": {"plugins": tables, **(service or {})}}}
+        host = world.host(config, **(register or {}))
         for kind, value in (provide or {}).items():
             host.provide(kind, value)
-        return Asked(world, host)
+        return Asked(world, host, name)
 
     return ask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ class EventCounter:
         self._durations = metrics.histogram(names.CALL_DURATION, service)
         self._calls: dict[str, Counter] = {}
         self._label_values: defaultdict[str, LabelValues] = defaultdict(LabelValues)
+        self._pools: dict[tuple[Connection, str, str], events.PoolChanged] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, event: object, connection: Connection) -> None:
         service, count = self._service, self._metrics.counter
@@ -49,11 +52,37 @@ class EventCounter:
                 count(names.TOKENS, service, outcome).inc()
             case events.PluginFailed(plugin=plugin, hook=hook):
                 count(names.PLUGIN_ERRORS, service, plugin, hook).inc()
+            case events.PoolChanged():
+                self._count_connections(event, connection)
+            case events.Progress():
+                self._set_progress(event)
 
     def _set_state(self, event: events.StateChanged) -> None:
         origin = self._label_values["origin"](event.target)
         self._metrics.gauge(names.BREAKER, self._service, origin, event.old).set(0)
         self._metrics.gauge(names.BREAKER, self._service, origin, event.new).set(1)
+
+    def _count_connections(self, event: events.PoolChanged, connection: Connection) -> None:
+        """Add up the pools to one target: each of the service's connections has its own."""
+        key = connection, event.system, event.target
+        with self._lock:
+            old = self._pools.pop(key, events.PoolChanged(event.system, event.target, 0, 0, 0, 0))
+            if event.limit or event.in_use:
+                self._pools[key] = event
+        values = self._label_values
+        labels = self._service, values["system"](event.system), values["pool"](event.target)
+        gauge = self._metrics.gauge
+        gauge(names.CONNECTIONS, *labels, "used").inc(event.in_use - old.in_use)
+        gauge(names.CONNECTIONS, *labels, "idle").inc(event.idle - old.idle)
+        gauge(names.CONNECTIONS_MAX, *labels).inc(event.limit - old.limit)
+        gauge(names.CONNECTIONS_PENDING, *labels).inc(event.waiting - old.waiting)
+
+    def _set_progress(self, event: events.Progress) -> None:
+        what, unit = self._label_values["what"](event.what), self._label_values["unit"](event.unit)
+        self._metrics.gauge(names.PROGRESS_DONE, self._service, what, unit).set(event.done)
+        if event.total is not None:
+            total = self._metrics.gauge(names.PROGRESS_EXPECTED, self._service, what, unit)
+            total.set(event.total)
 
 
 def kind_of(error: BaseException, connection: Connection) -> str:

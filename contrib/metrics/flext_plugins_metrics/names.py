@@ -65,6 +65,28 @@ OPERATION = Name(
     "Operations that are not HTTP, such as a search in a directory.",
     OPERATION_SECONDS,
 )
+_POOL = ("service", "db_system_name", "db_client_connection_pool_name")
+CONNECTIONS = Name(
+    "db_client_connection_count",
+    Gauge,
+    (*_POOL, "db_client_connection_state"),
+    "Connections in plugins' own pools that are `used` or `idle`.",
+    processes="livesum",
+)
+CONNECTIONS_MAX = Name(
+    "db_client_connection_max",
+    Gauge,
+    _POOL,
+    "Connections that plugins' own pools may have.",
+    processes="livesum",
+)
+CONNECTIONS_PENDING = Name(
+    "db_client_connection_pending_requests",
+    Gauge,
+    _POOL,
+    "Callers that wait for a connection of such a pool.",
+    processes="livesum",
+)
 CALLS = Name(
     "flext_calls_total", Counter, ("service", "outcome"), "Calls by what the application got."
 )
@@ -116,7 +138,23 @@ PLUGIN_INFO = Name(
     "1 for each plugin of a service that has been connected to.",
     processes="livemax",
 )
+_PROGRESS = ("service", "what", "unit")
+PROGRESS_DONE = Name(
+    "flext_progress_done",
+    Gauge,
+    _PROGRESS,
+    "How much of long work is done, in its unit.",
+    processes="livemax",
+)
+PROGRESS_EXPECTED = Name(
+    "flext_progress_expected",
+    Gauge,
+    _PROGRESS,
+    "How much of it there is, where that is known.",
+    processes="livemax",
+)
 NAMES = (
     *(DURATION, ACTIVE, REQUEST_SIZE, RESPONSE_SIZE, OPERATION, CALLS, CALL_DURATION, REFUSALS),
     *(RETRIES, TOKENS, BREAKER, BODY_ERRORS, PLUGIN_ERRORS, PLUGIN_INFO),
+    *(CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_PENDING, PROGRESS_DONE, PROGRESS_EXPECTED),
 )

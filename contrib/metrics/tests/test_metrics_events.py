@@ -1,5 +1,6 @@
 """What is counted that happens outside the attempts."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -20,6 +21,12 @@ class Emits:
             connection.emit(events.Retried(connection.call, "retry", f"reason {number}", 0))
         for outcome in request.headers.get("X-Tokens", "").split():
             connection.emit(events.TokenFetched("issuer", outcome, 0.1))
+        for text in request.headers.get("X-Pools", "").split():
+            system, target, *numbers = text.split(",")
+            connection.emit(events.PoolChanged(system, target, *map(int, numbers)))
+        for text in request.headers.get("X-Progress", "").split():
+            what, done, total, unit = text.split(",")
+            connection.emit(events.Progress(what, float(done), float(total) or None, unit))
         connection.emit(object())
 
 
@@ -156,3 +163,53 @@ def test_without_a_registry_of_the_applications_it_is_prometheus_clients_own(
 
 def test_no_configuration_makes_it_more_than_an_observer() -> None:
     assert Metrics.observer
+
+
+def test_a_pool_of_any_system_is_shown_as_it_is_now(
+    flext_world: World, serve: Any, registry: Any
+) -> None:
+    pools = "ldap,one:389,2,1,4,3 oracle,two:1521,0,5,5,0 ldap,one:389,1,2,4,0"
+    flext_world.get(serve(Emits), headers={"X-Pools": pools})
+    assert registry.all("db_client_connection_count") == {
+        ("one:389", "used", "ldap"): 1,
+        ("one:389", "idle", "ldap"): 2,
+        ("two:1521", "used", "oracle"): 0,
+        ("two:1521", "idle", "oracle"): 5,
+    }
+    at_most = {("one:389", "ldap"): 4, ("two:1521", "oracle"): 5}
+    assert registry.all("db_client_connection_max") == at_most
+    waiting = registry.all("db_client_connection_pending_requests")
+    assert waiting == {("one:389", "ldap"): 0, ("two:1521", "oracle"): 0}
+
+
+def test_pools_of_a_service_to_one_target_are_added_up(
+    flext_service: LoopbackService, registry: Any
+) -> None:
+    """One belongs to its sync connection, another to an event loop."""
+    plugins: dict[str, Any] = {"metrics": {}, "emits": {}}
+    service = {"base_url": flext_service.url, "plugins": plugins}
+    with Host({"services": {"service": service}}) as host:
+        host.provide(CollectorRegistry, registry)
+        host.register(Emits, "emits")
+
+        async def emit() -> None:
+            async with host.aconnect("service") as client:
+                await client.get("/", headers={"X-Pools": "ldap,one:389,2,1,4,1"})
+
+        host.connect("service").get("/", headers={"X-Pools": "ldap,one:389,1,0,4,0"})
+        asyncio.run(emit())
+        assert registry.all("db_client_connection_count", db_client_connection_state="used") == {
+            ("one:389", "ldap"): 3
+        }
+        assert registry.total("db_client_connection_max") == 8
+        host.connect("service").get("/", headers={"X-Pools": "ldap,one:389,0,0,0,0"})
+        assert registry.total("db_client_connection_count") == 3
+        assert registry.total("db_client_connection_max") == 4
+
+
+def test_the_progress_of_long_work_is_shown(flext_world: World, serve: Any, registry: Any) -> None:
+    progress = "import,10,200,records import,20,200,records export,7,0,bytes"
+    flext_world.get(serve(Emits), headers={"X-Progress": progress})
+    done = {("records", "import"): 20, ("bytes", "export"): 7}
+    assert registry.all("flext_progress_done") == done
+    assert registry.all("flext_progress_expected") == {("records", "import"): 200}

@@ -17,7 +17,7 @@ from flext_plugins_devstack.server import Server
 from flext_plugins_metrics import DASHBOARD, RULES, app
 from prometheus_client import CollectorRegistry
 
-from flext_plugins import Host, Operation, Refused, hookimpl
+from flext_plugins import Host, Operation, Refused, events, hookimpl
 
 pytestmark = pytest.mark.once
 
@@ -38,6 +38,8 @@ class Searches:
         if "X-Search" in request.headers:
             request.headers["traceparent"] = f"00-{'a' * 32}-{'b' * 16}-01"
             await connection.perform(Operation("ldap", "search", "directory:389"), str)
+            connection.emit(events.PoolChanged("ldap", "directory:389", 2, 1, 4, 3))
+            connection.emit(events.Progress("import", 20, 200, "records"))
 
 
 class Stumbles:
@@ -258,6 +260,15 @@ def test_what_is_now(seen: Any) -> None:
     origin = traffic.scene.stack.flexcore.url
     assert asked(ask, "Circuits") == [{(origin, "guarded", "open"): 1}]
     assert asked(ask, "Plugins") == [{("plain",): 4, ("guarded",): 2, ("locked",): 2}]
+    of = ("directory:389",)
+    used, idle = (*of, "used", "plain"), (*of, "idle", "plain")
+    assert asked(ask, "Pools") == [
+        {used: 2, idle: 1},
+        {(*of, "plain"): 4},
+        {(*of, "plain"): 3},
+    ]
+    import_ = ("plain", "records", "import")
+    assert asked(ask, "Progress") == [{import_: 20}, {import_: 200}]
     (panel,) = [each for each in PANELS if each["title"] == "Attempts under way"]
     assert ask(panel["targets"][0]["expr"]) == {("plain",): 0, ("guarded",): 0, ("locked",): 0}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +19,15 @@ class _Second:
     number: int = -WINDOW
     calls: int = 0
     resends: int = 0
+
+
+class Usage(NamedTuple):
+    """The use that was made of a budget."""
+
+    calls: int
+    resends: int
+    left: int
+    """Resends that may be made now."""
 
 
 class Budget:
@@ -48,13 +57,19 @@ class Budget:
     def take(self) -> bool:
         """Take one resend from the budget; whether it had one left."""
         with self._lock:
+            if self.usage().left < 1:
+                return False
+            self._now().resends += 1
+            return True
+
+    def usage(self) -> Usage:
+        """The usage in the last ten seconds."""
+        with self._lock:
             now = self._now()
             recent = [each for each in self._ring if each.number > now.number - WINDOW]
-            allowed = self._floor + self._share * sum(each.calls for each in recent)
-            if sum(each.resends for each in recent) + 1 > allowed:
-                return False
-            now.resends += 1
-            return True
+            calls = sum(each.calls for each in recent)
+            resends = sum(each.resends for each in recent)
+            return Usage(calls, resends, max(0, int(self._floor + self._share * calls) - resends))
 
     def _now(self) -> _Second:
         number = int(self._clock())

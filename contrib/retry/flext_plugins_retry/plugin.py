@@ -12,11 +12,12 @@ from flext_plugins import (
     PluginError,
     Refused,
     Stage,
+    Status,
     hookimpl,
 )
 from flext_plugins.http import IDEMPOTENT, retry_after
 
-from .budget import Budget
+from .budget import WINDOW, Budget
 from .settings import RetrySettings
 from .wait import backoff
 
@@ -110,6 +111,11 @@ class Retry:
                 if final is error:
                     raise
             raise final
+
+    @hookimpl
+    def flext_status(self) -> Status:
+        """Report what the budget has left."""
+        return Status({"budget": {"seconds": WINDOW, **self.budget.usage()._asdict()}})
 
     def _repeatable(self, request: Request, call: Call) -> bool:
         """Whether `request` may reach the service twice without harm."""

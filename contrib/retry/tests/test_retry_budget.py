@@ -159,3 +159,14 @@ def test_each_service_has_a_budget_of_its_own(
     for service, count in [("one", 3), ("one", 4), ("two", 7)]:
         flext_world.get(host, service=service)
         assert len(flext_service.received) == count
+
+
+def test_from_outside_the_budget_is_seen_with_what_is_left_of_it(
+    flext_world: World, flext_service: LoopbackService, serve: Any
+) -> None:
+    flext_service.answer = Answer(503)
+    host = serve(retry={"attempts": 2, "budget": 0.5, "budget_floor": 3})
+    for _ in range(4):
+        flext_world.get(host)
+    facts = flext_world.status(host)["longest"].facts
+    assert facts == {"budget": {"seconds": 10, "calls": 4, "resends": 4, "left": 1}}

@@ -7,9 +7,10 @@ from flext_plugins.testing._conformance.declarations import Declarations
 from flext_plugins.testing._conformance.exchanges import Exchanges
 from flext_plugins.testing._conformance.neighbours import Neighbours
 from flext_plugins.testing._conformance.remains import Remains
+from flext_plugins.testing._conformance.reports import Reports
 
 
-class PluginConformance(Remains, Crowds, Exchanges, Declarations, Neighbours):
+class PluginConformance(Remains, Crowds, Reports, Exchanges, Declarations, Neighbours):
     """Checks a plugin against the contract, one test for each rule.
 
     A plugin's test subclasses it, under a name that begins with `Test`::
