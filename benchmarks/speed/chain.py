@@ -67,7 +67,9 @@ class Silent:
     """Hears nothing, since nothing happens."""
 
     def emit(self, event: object) -> None: ...
-    def report(self, layer: Layer, hook: str, error: Exception) -> None: ...
+    def report(
+        self, layer: Layer, hook: str, error: Exception, handed: tuple[Any, ...] = ()
+    ) -> None: ...
 
 
 def driven(chain: Callable[[Any, Scope], Awaitable[Any]]) -> Run:
