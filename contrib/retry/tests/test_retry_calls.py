@@ -637,8 +637,10 @@ def test_a_refusal_of_an_operation_after_a_failure_is_a_note_on_the_failure(
         flext_world.get(serve(Directory, Closes))
     failed: Any = caught.value.__cause__
     assert type(failed).__name__ == "Broken"
-    told = "retry: attempt 2 of 3, after connect, was refused: service: closes: open"
-    assert notes(failed) == [told]
+    assert notes(failed) == [
+        "in the operation 'search' at ldap, by plugin 'directory' of service 'service'",
+        "retry: attempt 2 of 3, after connect, was refused: service: closes: open",
+    ]
 
 
 @pytest.mark.parametrize("error", [broken(Failure.CONNECT), broken(Failure.READ)])
