@@ -157,7 +157,7 @@ def test_a_host_that_closes_between_two_attempts_says_so(flext_service, flext_wo
         @hookimpl
         async def flext_exchange(self, request, send, connection):
             await send(request)
-            await connection._channel.close()
+            await connection._channel.close("the host is closed")
             try:
                 return await send(request)
             except Refused as error:

@@ -219,10 +219,13 @@ async def _reply(
         writer.write(answer.raw)
         await writer.drain()
         return False
+    is_bare = method == "HEAD" or answer.status in {204, 304}  # whatever its body
     length = ("Content-Length", str(len(answer.body)))
-    headers = [*answer.headers.items(), *([] if answer.chunks else [length])]
+    headers = [*answer.headers.items()]
+    if not answer.chunks and answer.status != 204:
+        headers.append(length)
     writer.write(http.send(h11.Response(status_code=answer.status, headers=headers)) or b"")
-    if method != "HEAD":
+    if not is_bare:
         parts = answer.chunks or [answer.body if answer.cut is None else answer.body[: answer.cut]]
         for number, part in enumerate(parts):
             await asyncio.sleep(answer.pause if number else 0)

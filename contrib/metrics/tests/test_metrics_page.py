@@ -15,7 +15,7 @@ from flext_plugins_devstack.server import Server
 from flext_plugins_metrics import NAMES, app
 from prometheus_client import CollectorRegistry
 
-from flext_plugins import Host, Operation, hookimpl
+from flext_plugins import Host, Operation, events, hookimpl
 from flext_plugins.testing import LoopbackService
 from flext_plugins.testing._world import driven
 
@@ -55,12 +55,14 @@ def page(registry: Any) -> Iterator[str]:
 
 
 class Searches:
-    """Does an operation."""
+    """Does an operation, and tells of a pool and of how far it is."""
 
     @hookimpl
     async def flext_request(self, request: Any, connection: Any) -> None:
         request.headers["traceparent"] = f"00-{'a' * 32}-{'b' * 16}-01"
         await connection.perform(Operation("ldap", "search", "directory:389"), str)
+        connection.emit(events.PoolChanged("ldap", "directory:389", 1, 2, 5, 0))
+        connection.emit(events.Progress("rows", 1, 10, "{row}"))
 
 
 @pytest.fixture
