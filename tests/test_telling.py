@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from flext_plugins import PluginError, Refused, events, hookimpl, raise_for_status
-from flext_plugins._logging import filter_loggers, redact_value
+from flext_plugins._logging import filter_loggers, log, redact_value
 from flext_plugins.testing import Answer
 
 CANARY = "canary-3f6b"
@@ -210,6 +210,20 @@ def test_whatever_goes_wrong_in_telling_of_a_call_the_call_goes_on(
     assert CANARY not in "".join(
         line for line in capfd.readouterr().err.splitlines() if line.startswith("flext_plugins")
     )
+
+
+@pytest.mark.contract("telling-is-harmless")
+def test_a_line_of_the_host_that_goes_wrong_hurts_nobody(monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("no records today")
+
+    before = logging.getLogRecordFactory()
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logging.setLogRecordFactory(broken)
+    try:
+        log(logging.WARNING, "closing raised {}", "ValueError", service="a")
+    finally:
+        logging.setLogRecordFactory(before)
 
 
 @pytest.mark.contract("telling-is-harmless")

@@ -14,7 +14,6 @@ LAYER = "_chain/layer.py"
 DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
 WORK = "_connections/work.py"
-CHANNELS = "_connections/channels.py"
 COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
 CHANNELS, PERMITS_OF, WAITING = "_connections/channels.py", "_permits.py", "_waiting.py"
 RUNTIME, MASKING = "_runtime.py", "_masking.py"
@@ -1489,20 +1488,6 @@ PERMITS = [
         "each.release()",
         "pass",
         "was_closed",
-    ),
-    Mutant(
-        "permit-comes-back-once",
-        f"{CHANNELS}::Channels.tidy",
-        "for channel in list(self._sync.values()):",
-        "for channel in []:",
-        "nobody_closes",
-    ),
-    Mutant(
-        "permit-comes-back-once",
-        f"{CHANNELS}::Channels.tidy",
-        "asyncio.run_coroutine_threadsafe(channel.close_dropped(), loop)",
-        "pass",
-        "another_thread_or_loop",
     ),
     Mutant(
         "permit-waiters-may-leave",
