@@ -130,9 +130,9 @@ class Response:
 
     @status_code.setter
     def status_code(self, value: int) -> None:
-        if not (type(value) is int and 100 <= value <= 999):
+        if not isinstance(value, int) or not 100 <= value <= 999:
             raise PluginError("response.status_code takes a number from 100 to 999")
-        self.native.status_code = value
+        self.native.status_code = int(value)
 
     @property
     def headers(self) -> MutableMapping[str, str]:
