@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 Place: TypeAlias = tuple[str, ...]
 Trace: TypeAlias = dict[Place, object]
+TIMED = {"PoolChanged"}
+"""Events that come when something was kept for too long, which the clock decides."""
 MADE_ANEW = {"date", "host", "x-correlation-id"}
 """Headers that differ from run to run without any plugin."""
 
@@ -52,7 +54,7 @@ def _seen_in(rig: Rig, step: Step, plain: Mapping[str, str]) -> Iterator[tuple[P
         if name not in MADE_ANEW:
             yield (step.name, "the caller got the header", name), value
     yield (step.name, "its hooks ran"), [_visible(each) for each in rig.record.seen[hooks:]]
-    yield (step.name, "events were"), rig.events[events:]
+    yield (step.name, "events were"), [each for each in rig.events[events:] if each not in TIMED]
     for name, each in services.items():
         for number, received in enumerate(each.received[before[name] :], 1):
             place = step.name, f"{name} received, as number {number},"
