@@ -130,9 +130,10 @@ class Response:
 
     @status_code.setter
     def status_code(self, value: int) -> None:
-        if not isinstance(value, int) or not 100 <= value <= 999:
+        code: object = value
+        if not (isinstance(code, int) and 100 <= code <= 999):
             raise PluginError("response.status_code takes a number from 100 to 999")
-        self.native.status_code = int(value)
+        self.native.status_code = int(code)
 
     @property
     def headers(self) -> MutableMapping[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import hashlib
 import io
@@ -17,9 +18,17 @@ from flext_plugins_devstack.certificates import authority
 from pydantic import BaseModel
 from trickle import HEAD, saying
 
-from flext_plugins import PluginError, Secret, Stage, events, hookimpl, options
+from flext_plugins import (
+    DeadlineExceeded,
+    PluginError,
+    Secret,
+    Stage,
+    events,
+    hookimpl,
+    options,
+)
 from flext_plugins.http import URL, Origin
-from flext_plugins.testing import Answer, echo
+from flext_plugins.testing import Answer, World, echo
 
 # Addresses
 
@@ -808,3 +817,144 @@ def test_a_service_says_where_its_plugins_stand_and_which_identify(flext_service
 
     flext_world.get(flext_world.serve(flext_service, Looks, Tenant))
     assert told == [("looks", Stage.CALL, False), ("tenant", Stage.MESSAGE, True)]
+
+
+# What broke is broken for all, and nobody reads on in another call's answer
+
+
+class EndsOnce:
+    """Fails at its first end, as a plugin may that counts on nothing."""
+
+    failures = 0
+
+    def feed(self, chunk):
+        return chunk
+
+    def end(self):
+        type(self).failures += 1
+        if self.failures == 1:
+            raise ValueError
+        return b""
+
+
+@pytest.mark.contract("transformations-are-blamed", "broken-for-all")
+@pytest.mark.parametrize("replaced", [False, True], ids=["from the network", "replaced"])
+def test_who_reads_after_a_transformation_failed_gets_its_error_and_no_other_answer(
+    flext_service, flext_world, replaced
+):
+    class Once(EndsOnce):
+        pass
+
+    class Swallows:
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            answer = await send(request)
+            if request.url.path == "/other":
+                return answer
+            if replaced:
+                connection.replace(answer, b"in its place")
+            connection.transform(answer, Once)
+            with pytest.raises(PluginError):
+                await connection.read(answer)
+            return answer
+
+    flext_service.answer = lambda received: Answer(body=received.path.encode())
+    host = flext_world.serve(flext_service, Swallows, max_connections=1)
+    for _ in range(2):
+        Once.failures = 0
+        with pytest.raises(PluginError, match="transform raised ValueError"):
+            flext_world.get(host, "/one")
+        assert flext_world.get(host, "/other").content == b"/other"
+
+
+@pytest.mark.contract("bodies-are-transformed", "deadline-ends-a-body")
+def test_a_transformed_body_ends_with_the_deadline_as_any_other(flext_world, flext_record):
+    with saying(HEAD, *[b"1\r\nx\r\n"] * 100) as port:
+        config = {
+            "base_url": f"http://127.0.0.1:{port}",
+            "deadline": 0.3,
+            "plugins": {"xors": {}, "witness": {}},
+        }
+        host = flext_world.host(
+            {"services": {"service": config}},
+            xors=transforming(Xor, "response"),
+            witness=flext_record.of(),
+        )
+        with pytest.raises(DeadlineExceeded) as caught:
+            flext_world.get(host)
+    assert isinstance(caught.value, flext_world.lib.TimeoutException)
+    [told] = flext_record.events(events.BodyEnded)
+    assert isinstance(told.error, DeadlineExceeded)
+
+
+@pytest.mark.contract("bodies-are-replaced")
+def test_bytes_in_place_of_a_body_are_there_after_the_deadline_too(flext_service, flext_world):
+    class Dawdles(replacing(b"open", "response")):
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            answer = await super().flext_exchange(request, send, connection)
+            connection.call.deadline = time.monotonic() - 1
+            return answer
+
+    assert flext_world.get(flext_world.serve(flext_service, Dawdles)).content == b"open"
+
+
+@pytest.mark.contract("observer-changes-nothing")
+@pytest.mark.parametrize("how", ["replace", "transform"])
+@pytest.mark.parametrize("message", ["request", "response"])
+def test_an_observer_changes_no_body(flext_service, flext_world, how, message):
+    kind = replacing(b"mine", message) if how == "replace" else transforming(Xor, message)
+    kind.observer = True
+    flext_service.answer = lambda received: Answer(body=received.body)
+    host = flext_world.serve(flext_service, kind)
+    assert flext_world.send(host, "POST", "/", content=b"data").content == b"data"
+    assert [each.body for each in flext_service.received] == [b"data"]
+
+
+@pytest.mark.contract("permit-comes-back")
+def test_a_watched_answer_that_is_dropped_waits_for_no_cyclic_collector(flext_service):
+    class Watches:
+        @hookimpl
+        def flext_response(self, response, connection):
+            connection.watch(response, lambda *_: None)
+
+    with World("requests sync") as world:
+        host = world.serve(flext_service, Watches, max_connections=1)
+        with world.connect(host) as session:
+            gc.disable()
+            try:
+                for _ in range(3):
+                    session.get("/", stream=True, timeout=1)
+            finally:
+                gc.enable()
+
+
+@pytest.mark.contract("library-objects-are-its-own")
+@pytest.mark.parametrize("changed", [transforming(Xor, "response"), replacing(b"mine", "response")])
+def test_a_changed_body_that_is_read_by_hand_is_closed_at_its_end(flext_service, changed):
+    with World("requests sync") as world:
+        host = world.serve(flext_service, changed)
+        with world.connect(host) as session, session.get("/", stream=True) as answer:
+            turns = 0
+            while not answer.raw.closed:
+                answer.raw.read()
+                turns += 1
+    assert turns == 1
+
+
+@pytest.mark.contract("read-leaves-readable")
+def test_a_file_is_whole_when_it_is_read_after_it_was_sent(flext_service):
+    class Again:
+        stage = Stage.RETRY
+
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            await send(request)
+            assert await connection.read(request) == b"data"
+            return await send(request)
+
+    file = io.BytesIO(b"not data")
+    file.seek(4)
+    with World("requests sync") as world:
+        world.send(world.serve(flext_service, Again), "PUT", "/", content=file)
+    assert [each.body for each in flext_service.received] == [b"data"] * 2

@@ -107,12 +107,19 @@ class Body(Watched):
         stream: the library's own.
         permit: what the exchange was admitted with.
         limit: the call's deadline.
+
+    Attributes:
+        stream_closed: the library's error for a stream that is read after it was closed.
     """
+
+    stream_closed: type[Exception]
 
     def __init__(self, stream: Any, permit: Permit | None = None, limit: Any = NO_LIMIT) -> None:
         self._stream, self._permit, self._limit = stream, permit, limit
         self._size = 0
         self._chunks: Any = None
+        self._has_ended = self._has_closed = False
+        self._broken: Exception | None = None
         self._starts: tuple[Start, ...] = ()
         self._pipeline: Pipeline | None = None
         """What is between the network and whoever reads, from the first chunk to the last."""
@@ -124,6 +131,7 @@ class Body(Watched):
     def replace(self, stream: Any) -> None:
         """Give `stream` in place of what comes from the network, which is closed with it."""
         self._stream, self._starts = _Instead(stream, self._stream), ()
+        self._limit = NO_LIMIT  # nothing is waited for
 
     def _close(self) -> None:
         permit, self._permit = self._permit, None
@@ -138,8 +146,13 @@ class Body(Watched):
             self._permit.drop(self)
 
     def __iter__(self) -> Iterator[bytes]:
+        self._check()
+        if self._has_ended:
+            return
         try:
-            pipeline = Pipeline(self._starts) if self._starts else None
+            if self._starts and self._pipeline is None:
+                self._pipeline = Pipeline(self._starts)
+            pipeline = self._pipeline
             for chunk in self._stream if self._limit is NO_LIMIT else self._limited():
                 self._size += len(chunk)
                 data = pipeline.feed(chunk) if pipeline else chunk
@@ -150,28 +163,47 @@ class Body(Watched):
         except GeneratorExit:  # who reads no further says why by closing
             raise
         except BaseException as error:
-            self._end(error, self._size)
+            self._break(error)
             with note_failures(error, CLOSING):
                 self.close()  # not every client does, and some other call waits for the permit
             raise
+        self._has_ended = True
         self._end(None, self._size)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         self._chunks = aiter(self._stream)
         return self
 
+    def _check(self) -> None:
+        """See to it that nobody reads on where a body broke or was closed.
+
+        Its connection may be another call's already.
+        """
+        if self._broken is not None:
+            raise self._broken
+        if self._has_closed and not self._has_ended:
+            raise self.stream_closed
+
+    def _break(self, error: BaseException) -> None:
+        self._broken = error if isinstance(error, Exception) else self.stream_closed()
+        self._end(error, self._size)
+
     async def __anext__(self) -> bytes:
+        self._check()
+        if self._has_ended:
+            raise StopAsyncIteration
         try:
             if not self._starts:
                 return await self._chunk()
             return await self._transformed()
         except StopAsyncIteration:
+            self._has_ended = True
             self._end(None, self._size)
             raise
         except GeneratorExit:  # a coroutine that is closed cannot wait
             raise
         except BaseException as error:
-            self._end(error, self._size)
+            self._break(error)
             with note_failures(error, CLOSING):
                 await self.aclose()
             raise
@@ -207,12 +239,14 @@ class Body(Watched):
             yield chunk
 
     def close(self) -> None:
+        self._has_closed = True
         try:
             self._stream.close()
         finally:
             self._close()
 
     async def aclose(self) -> None:
+        self._has_closed = True
         try:
             await steady(self._stream.aclose())
         finally:

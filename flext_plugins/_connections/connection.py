@@ -378,11 +378,16 @@ class Connection:
         it is not encoded as the header `Content-Encoding` says, change that too.
 
         Raises:
-            PluginError: `content` is no bytes.
+            PluginError: `content` is no bytes, or the plugin is an observer.
         """
+        self._refuse_observer("replace")
         if not isinstance(content, bytes):
             raise PluginError(f"replace takes bytes, not {type(content).__name__}")
         self._wire.messages.replace(message, content)
+
+    def _refuse_observer(self, what: str) -> None:
+        if self._layer.observer:
+            raise PluginError(f"an observer cannot {what} a body")
 
     def transform(self, message: Request | Response, start: Callable[[], Transformation]) -> None:
         """Transform the body of `message` as it passes, without keeping more than a chunk of it.
@@ -397,6 +402,7 @@ class Connection:
             start: called anew for each send and each answer; gives an object with
                 `feed(chunk) -> bytes` and `end() -> bytes`, the latter for a whole body only.
         """
+        self._refuse_observer("transform")
         layer, service, call = self._layer, self._channel.service.name, self.call
         self._wire.messages.transform(message, lambda: Blamed(start, layer, service, call))
 
@@ -406,14 +412,14 @@ class Connection:
         It is called where the application reads, and finds the exchange's `call` and `failure` as
         they are here. A read that was cancelled is told as that `CancelledError`.
         """
-        current = scope.get()
+        current, sent = scope.get(), (response.request,)  # not the response, which holds this
 
         def ended(error: BaseException | None, size: int) -> None:
             token = scope.set(current)
             try:
                 callback(error, size)
             except Exception as raised:
-                self._channel.report(self._layer, "watch", raised, (response,))
+                self._channel.report(self._layer, "watch", raised, sent)
             finally:
                 restore(scope, token)
 

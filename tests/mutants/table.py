@@ -1065,6 +1065,21 @@ BODY = [
         "True",
         "arrives_as_it_comes",
     ),
+    Mutant("broken-for-all", f"{BODIES}::Body._check", "raise self._broken", "pass", "no_other"),
+    Mutant(
+        "observer-changes-nothing",
+        f"{CONNECTION}::Connection._refuse_observer",
+        "if self._layer.observer:",
+        "if False:",
+        "changes_no_body",
+    ),
+    Mutant(
+        "permit-comes-back",
+        f"{CONNECTION}::Connection.watch",
+        "(response.request,)",
+        "(response,)",
+        "no_cyclic_collector",
+    ),
     Mutant(
         "transformations-are-blamed",
         "_chain/transformation.py::Blamed._blaming",

@@ -39,7 +39,7 @@ class HttpxLibrary:
         lib: Any = module
         self.module, self.name = lib, module.__name__
         streams = (lib.SyncByteStream, lib.AsyncByteStream)
-        self.body: Any = type("Body", (Body, *streams), {})
+        self.body: Any = type("Body", (Body, *streams), {"stream_closed": lib.StreamClosed})
         self.upload: Any = type("Upload", (Upload, *streams), {})
         self.transformed: Any = type("Transformed", (Transformed, *streams), {})
         self.failures = tuple((getattr(lib, name), kind) for name, kind in FAILURES.items())

@@ -153,6 +153,8 @@ class Filter(io.BufferedIOBase):
         self._current: Transformation | None = None
         self._rest = b""
         self._has_ended = False
+        self.broken: Exception | None = None
+        """What the other response raised, which urllib3 would take for an error of its own."""
 
     @property
     def is_over(self) -> bool:
@@ -168,7 +170,12 @@ class Filter(io.BufferedIOBase):
         if self._current is None:
             self._current = self._start()
         while not self._rest and not self._has_ended:
-            if data := self._raw.read1(io.DEFAULT_BUFFER_SIZE, decode_content=False):
+            try:
+                data = self._raw.read1(io.DEFAULT_BUFFER_SIZE, decode_content=False)
+            except Exception as error:
+                self.broken = error
+                raise
+            if data:
                 self._rest = self._current.feed(data)
             else:
                 self._rest = self._current.end()
@@ -189,6 +196,10 @@ class Filter(io.BufferedIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def isclosed(self) -> bool:
+        """Whether it would be closed on a connection, where it is so at the end."""
+        return self.closed or self.is_over
 
     def close(self) -> None:
         self._raw.close()
@@ -233,6 +244,10 @@ class Raw(Watched, HTTPResponse):
             self._break(late)
             raise late from error.__cause__
         except BaseException as error:
+            inner = self.reader.broken if isinstance(self.reader, Filter) else None
+            if inner is not None:
+                self._break(inner)
+                raise inner from inner.__cause__
             self._break(error)
             raise
         if is_fp_closed(self._fp) if self.reader is None else self.reader.is_over:

@@ -182,7 +182,7 @@ def _iterable(native: Any) -> Any:
         return Rewound(native.copy())
     if isinstance(body, str):
         body = body.encode()
-    return (body,) if isinstance(body, bytes) else body
+    return (body or b"",) if isinstance(body, bytes | None) else body
 
 
 def seekable(native: Any) -> bool:

@@ -116,6 +116,8 @@ class RequestsWire(GatedWire):
             if not self.messages.sendable(message):
                 raise StreamConsumedError("the request's body was read before")
             body = native.body
+            if seekable(native):
+                rewind_body(native)
             if not isinstance(body, (bytes, str, type(None))):
                 body = body.read() if hasattr(body, "read") else b"".join(body)
             native.body = body.encode() if isinstance(body, str) else body
