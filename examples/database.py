@@ -61,7 +61,10 @@ class AsyncDatabase:
     def _execute(self, statement: str, values: tuple[object, ...]) -> Rows:
         seconds = self._connection.timeout(self._settings.timeout)
         try:
-            with closing(sqlite3.connect(self._settings.path, seconds)) as database, database:
+            with (
+                closing(sqlite3.connect(self._settings.path, timeout=seconds)) as database,
+                database,
+            ):
                 return database.execute(statement, values).fetchall()
         except sqlite3.Error as error:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
