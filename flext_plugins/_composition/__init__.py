@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.utils import canonicalize_name
@@ -51,8 +52,8 @@ class Composition:
     """The services that its plugins may send to."""
     credentials: Mapping[str, str] = field(default_factory=dict)
     """The senders of credentials, by the service to which."""
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    """Why each plugin stands where it does."""
+    reasons: Callable[[], Mapping[str, str]] = dict
+    """Says why each plugin stands where it does."""
     secrets: tuple[SecretStr, ...] = field(default=(), repr=False)
     """What is shown nowhere, of the service's settings and its plugins'."""
 
@@ -99,7 +100,7 @@ def compose(
         where,
         edges,
         credentials,
-        _reasons(settings, drafts, neighbours, config),
+        partial(_reasons, settings, drafts, neighbours, config),
         secrets,
     )
 

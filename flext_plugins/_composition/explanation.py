@@ -89,7 +89,7 @@ def explain(composition: Composition) -> Explanation:
         if value not in (None, {}):
             told = ("base_url",) if isinstance(value, Basic) else place
             settings.append(_setting(place, value, composition.where.source(told)))
-    reasons = composition.reasons
+    reasons = composition.reasons()
     layers = tuple(_layer(each, reasons.get(each.name, "")) for each in composition.layers)
     base_url = redact(service.base_url or "")
     return Explanation(service.name, base_url, tuple(settings), layers)

@@ -45,12 +45,13 @@ class Wish(NamedTuple):
 def wishes(candidates: Sequence[Candidate]) -> Iterator[Wish]:
     """The wishes that concern plugins which are there."""
     for each in candidates:
-        for other in candidates:
+        after, before = (set(map(canonicalize_name, names)) for names in (each.after, each.before))
+        for other in candidates if after or before else ():
             if other is each:
                 continue
-            if other.aliases & {canonicalize_name(name) for name in each.after}:
+            if other.aliases & after:
                 yield Wish(other.name, each.name, each.name)
-            if other.aliases & {canonicalize_name(name) for name in each.before}:
+            if other.aliases & before:
                 yield Wish(each.name, other.name, each.name)
 
 
@@ -75,6 +76,8 @@ def arranged(
         names = [each.name for each in candidates]
         return Order(sorted(names, key=lambda each: places.get(canonicalize_name(each), 0)), [])
     left = [each.name for each in sorted(candidates, key=lambda each: each.stage)]
+    if not among:
+        return Order(left, [])
     while left:
         outer = {each.inner: each.outer for each in among if each.outer in left}
         free = [each for each in left if each not in outer]
