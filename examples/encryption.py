@@ -158,14 +158,14 @@ def main() -> None:
 
     with Devstack() as stack:
         service = {
-            "base_url": stack.elsewhere.url,
+            "base_url": stack.echo.url,
             "plugins": {"encryption": {"key": "env:LETTERS_KEY"}},
         }
         os.environ["LETTERS_KEY"] = "yqdlZ-tYemfogSmv7Ws5PQ"
         with Host({"services": {"letters": service}}) as host:
             host.register(Encryption, name="encryption")
             host.connect("letters").put("/letter", content=b"I am the walrus")
-        sealed = stack.elsewhere.received[-1].body
+        sealed = stack.echo.received[-1].body
         opener = Opener(urlsafe_b64decode("yqdlZ-tYemfogSmv7Ws5PQ=="))
         print("sent:", b"walrus" in sealed, "kept:", (opener.feed(sealed) + opener.end()).decode())
 

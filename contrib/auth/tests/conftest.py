@@ -75,7 +75,7 @@ class Stack:
         self.tokens = tokens
         self.running = running
         self.auth, self.flexcore = Fresh(running.auth), Fresh(running.flexcore)
-        self.elsewhere = Fresh(running.elsewhere)
+        self.echo = Fresh(running.echo)
 
 
 @pytest.fixture

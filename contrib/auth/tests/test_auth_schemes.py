@@ -79,7 +79,7 @@ async def test_a_redirect_is_marked_on_the_own_origin_and_bare_elsewhere(
     flext_world: World, stack: Any, auth: dict[str, Any], header: str, value: str
 ) -> None:
     stack.flexcore.fault(Fault(redirect="/health", path="/first"))
-    stack.flexcore.fault(Fault(redirect=f"{stack.elsewhere.url}/there", path="/health"))
+    stack.flexcore.fault(Fault(redirect=f"{stack.echo.url}/there", path="/health"))
     client = await flext_world.client(
         flext_world.host({"services": services(stack, auth)}), "flexcore", follow_redirects=True
     )

@@ -33,7 +33,7 @@ class Stack:
     """A stack without faults."""
 
     def __init__(self, running: Devstack) -> None:
-        self.flexcore, self.elsewhere = Fresh(running.flexcore), Fresh(running.elsewhere)
+        self.flexcore, self.echo = Fresh(running.flexcore), Fresh(running.echo)
 
 
 @pytest.fixture

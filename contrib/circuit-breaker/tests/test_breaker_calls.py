@@ -617,9 +617,9 @@ async def test_each_attempt_of_a_retry_counts_and_none_that_is_refused_goes_furt
 async def test_another_origin_is_no_business_of_the_breaker(flext_world: World, stack: Any) -> None:
     client = await connected(flext_world, stack, {"failure_threshold": 1})
     await opened(client, stack)
-    stack.elsewhere.fault(Fault(status=503))
+    stack.echo.fault(Fault(status=503))
     for status in (503, 200):
-        assert (await client.get(f"{stack.elsewhere.url}/x")).status_code == status
+        assert (await client.get(f"{stack.echo.url}/x")).status_code == status
     assert await attempt(client) == "refused"
 
 

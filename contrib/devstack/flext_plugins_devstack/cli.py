@@ -14,7 +14,7 @@ from .demo import perform
 from .server import PortError
 from .stack import Devstack
 
-PORT_OPTIONS = {"flexcore": "--flexcore-port", "flext-auth": "--auth-port"}
+PORT_OPTIONS = {"flexcore": "--flexcore-port", "flext-auth": "--auth-port", "echo": "--echo-port"}
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_show_locals=False)
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free port.")]
@@ -22,7 +22,7 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free port."
 
 @app.callback()
 def main() -> None:
-    """FlexCore and flext-auth to talk to, on this machine only."""
+    """FlexCore, flext-auth and an echo to talk to, on this machine only."""
 
 
 @app.command()
@@ -30,6 +30,7 @@ def up(
     *,
     flexcore_port: Port = 8080,
     auth_port: Port = 8082,
+    echo_port: Port = 8090,
     protected: Annotated[bool, typer.Option(help="FlexCore's /api/ demands a token.")] = False,
     token_lifetime: Annotated[float, typer.Option(min=0.001, help="Seconds.")] = 3600.0,
     default_tenant: Annotated[
@@ -45,7 +46,7 @@ def up(
             protected=protected,
             token_lifetime=token_lifetime,
             default_tenant=default_tenant,
-            ports={"flexcore": flexcore_port, "flext-auth": auth_port},
+            ports={"flexcore": flexcore_port, "flext-auth": auth_port, "echo": echo_port},
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
@@ -75,9 +76,7 @@ def _greet(stack: Devstack, *, protected: bool) -> None:
         f"[bold]flexcore[/]    {stack.flexcore.url}" + ("  (protected)" if protected else "")
     )
     console.print(f"[bold]flext-auth[/]  {stack.auth.url}")
-    console.print(
-        f"[bold]elsewhere[/]   {stack.elsewhere.url}  (echoes; another origin, for redirects)"
-    )
+    console.print(f"[bold]echo[/]        {stack.echo.url}  (answers with what it was sent)")
     login = '{"username": "admin", "password": "flexcore100", "tenant_id": "tenant-1"}'
     console.print(
         f"\nTry: curl -d '{login}' {stack.auth.url}/auth/login", highlight=False, markup=False

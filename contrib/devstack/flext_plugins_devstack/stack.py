@@ -18,7 +18,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 class Devstack:
-    """FlexCore, flext-auth and a third origin that echoes requests, on loopback.
+    """FlexCore, flext-auth and a third origin that answers with what it was sent, on loopback.
 
     Args:
         protected: whether FlexCore's /api/ demands a token of this stack's flext-auth.
@@ -38,7 +38,7 @@ class Devstack:
         default_tenant: str | None = None,
         ports: Mapping[str, int] | None = None,
     ) -> None:
-        chosen = {"flexcore": 0, "flext-auth": 0, "elsewhere": 0}
+        chosen = {"flexcore": 0, "flext-auth": 0, "echo": 0}
         if unknown := set(ports or {}) - set(chosen):
             raise ValueError(
                 f"no server {', '.join(sorted(unknown))}; there are {', '.join(chosen)}"
@@ -46,10 +46,10 @@ class Devstack:
         chosen.update(ports or {})
         self.auth = FlextAuth(chosen["flext-auth"], token_lifetime, default_tenant)
         self.flexcore = FlexCore(chosen["flexcore"], self.auth if protected else None)
-        self.elsewhere = Server(
-            "elsewhere",
+        self.echo = Server(
+            "echo",
             Starlette(routes=[Route("/{path:path}", _echo, methods=METHODS)]),
-            chosen["elsewhere"],
+            chosen["echo"],
         )
         self._resources = ExitStack()
 
@@ -61,7 +61,7 @@ class Devstack:
             RuntimeError: a server did not start in time.
         """
         with ExitStack() as opened:
-            for server in (self.auth, self.flexcore, self.elsewhere):
+            for server in (self.auth, self.flexcore, self.echo):
                 opened.callback(server.close)
                 server.up()
             self._resources = opened.pop_all()
@@ -72,7 +72,7 @@ class Devstack:
         Raises:
             RuntimeError: a server did not stop in time; the others were stopped.
         """
-        for server in (self.auth, self.flexcore, self.elsewhere):
+        for server in (self.auth, self.flexcore, self.echo):
             server.stop_soon()  # together: each takes a quarter of a second
         self._resources.close()
 
@@ -91,5 +91,11 @@ class Devstack:
 
 async def _echo(request: Request) -> Response:
     return JSONResponse(
-        {"method": request.method, "path": request.url.path, "headers": dict(request.headers)}
+        {
+            "method": request.method,
+            "path": request.url.path,
+            "query": request.url.query,
+            "headers": dict(request.headers),
+            "body": (await request.body()).decode(errors="replace"),
+        }
     )

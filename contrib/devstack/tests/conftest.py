@@ -14,7 +14,7 @@ def running() -> Iterator[Devstack]:
 @pytest.fixture
 def stack(running: Devstack) -> Devstack:
     """An unprotected stack without faults; whoever takes a server down need not bring it up again."""
-    servers = (running.auth, running.flexcore, running.elsewhere)
+    servers = (running.auth, running.flexcore, running.echo)
     running.auth.token_lifetime = 3600.0
     for server in servers:
         server.clear()

@@ -506,7 +506,7 @@ def test_what_the_servers_saw_is_counted_from_a_moment_on(protected: Devstack) -
     httpx.get(f"{protected.flexcore.url}/health", trust_env=False)
     since = Since(protected)
     assert (since.flexcore, since.elsewhere, since.logins) == ([], [], 0)
-    httpx.get(f"{protected.elsewhere.url}/x", trust_env=False)
+    httpx.get(f"{protected.echo.url}/x", trust_env=False)
     assert [each.path for each in since.elsewhere] == ["/x"]
 
 

@@ -135,7 +135,7 @@ def test_a_body_shorter_than_the_cut_is_still_broken_off(
 def test_a_redirect_leads_elsewhere_and_keeps_method_and_body(
     stack: Devstack, client: httpx.Client
 ) -> None:
-    stack.flexcore.fault(Fault(redirect=stack.elsewhere.url + "/landed?a=1"))
+    stack.flexcore.fault(Fault(redirect=stack.echo.url + "/landed?a=1"))
     response = client.post(
         stack.flexcore.url + "/x", content=b"body", headers={"X-Key": "k"}, follow_redirects=True
     )
@@ -143,7 +143,7 @@ def test_a_redirect_leads_elsewhere_and_keeps_method_and_body(
     assert response.json()["method"] == "POST"
     assert response.json()["path"] == "/landed"
     assert response.json()["headers"]["x-key"] == "k"
-    landed = stack.elsewhere.received[-1]
+    landed = stack.echo.received[-1]
     assert (landed.method, landed.path, landed.query, landed.body) == (
         "POST",
         "/landed",
@@ -185,8 +185,8 @@ def test_what_was_received_cannot_be_changed_from_outside(
 
 def test_a_large_body_arrives_whole(stack: Devstack, client: httpx.Client) -> None:
     body = bytes(range(256)) * 8192
-    client.post(stack.elsewhere.url + "/", content=body).raise_for_status()
-    assert stack.elsewhere.received[-1].body == body
+    client.post(stack.echo.url + "/", content=body).raise_for_status()
+    assert stack.echo.received[-1].body == body
 
 
 @pytest.mark.parametrize(

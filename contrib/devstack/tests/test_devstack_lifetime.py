@@ -93,7 +93,7 @@ def test_closing_leaves_no_thread_and_no_listener_and_may_be_repeated() -> None:
     stack = Devstack()
     with stack:
         assert len(threads()) == len(before) + 3
-        ports = [stack.flexcore.port, stack.auth.port, stack.elsewhere.port]
+        ports = [stack.flexcore.port, stack.auth.port, stack.echo.port]
     stack.close()
     assert threads() == before
     for port in ports:
@@ -112,8 +112,8 @@ def test_a_stack_is_closed_with_a_server_down_or_a_body_raising() -> None:
 def test_if_one_server_cannot_start_none_runs() -> None:
     before = threads()
     with taken_port() as port:
-        stack = Devstack(ports={"elsewhere": port})
-        with pytest.raises(OSError, match=f"elsewhere cannot listen on 127.0.0.1:{port}"):
+        stack = Devstack(ports={"echo": port})
+        with pytest.raises(OSError, match=f"echo cannot listen on 127.0.0.1:{port}"):
             stack.start()
     assert threads() == before
     with pytest.raises(ConnectionRefusedError):
@@ -135,9 +135,7 @@ def test_a_stack_that_was_not_started_has_no_url() -> None:
 
 
 def test_unknown_servers_and_tenants_are_refused_with_those_that_exist() -> None:
-    with pytest.raises(
-        ValueError, match="no server oracle; there are flexcore, flext-auth, elsewhere"
-    ):
+    with pytest.raises(ValueError, match="no server oracle; there are flexcore, flext-auth, echo"):
         Devstack(ports={"oracle": 0})
     with pytest.raises(ValueError, match="no tenant 'nope'; there are tenant-1, tenant-2"):
         Devstack(default_tenant="nope")
@@ -157,7 +155,9 @@ def command(*arguments: str) -> "subprocess.Popen[str]":
 def test_the_command_serves_until_a_signal_and_exits_cleanly(
     ending: signal.Signals, client: httpx.Client
 ) -> None:
-    with command("up", "--flexcore-port", "0", "--auth-port", "0", "--protected") as process:
+    with command(
+        "up", "--flexcore-port", "0", "--auth-port", "0", "--echo-port", "0", "--protected"
+    ) as process:
         assert process.stdout is not None
         try:
             lines = []
@@ -167,7 +167,7 @@ def test_the_command_serves_until_a_signal_and_exits_cleanly(
                     break
             said = "".join(lines)
             urls = dict(re.findall(r"^([\w-]+) +(http://127\.0\.0\.1:\d+)", said, re.MULTILINE))
-            assert urls.keys() == {"flexcore", "flext-auth", "elsewhere"}
+            assert urls.keys() == {"flexcore", "flext-auth", "echo"}
             assert "\x1b" not in said
             tried = re.search(r"^Try: (curl .*)$", said, re.MULTILINE)
             assert tried
@@ -187,11 +187,15 @@ def test_the_command_serves_until_a_signal_and_exits_cleanly(
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
-@pytest.mark.parametrize("option", ["--flexcore-port", "--auth-port"])
+PORTS = ("--flexcore-port", "--auth-port", "--echo-port")
+
+
+@pytest.mark.parametrize("option", PORTS)
 def test_the_command_names_a_port_in_use_and_the_option_to_change_it(option: str) -> None:
-    other = {"--flexcore-port": "--auth-port", "--auth-port": "--flexcore-port"}[option]
-    with taken_port() as port, command("up", option, str(port), other, "0") as process:
-        said, errors = process.communicate(timeout=20)
+    with taken_port() as port:
+        ports = {each: "0" for each in PORTS} | {option: str(port)}
+        with command("up", *(word for pair in ports.items() for word in pair)) as process:
+            said, errors = process.communicate(timeout=20)
     assert process.returncode == 1
     assert said == ""
     assert errors.count("\n") == 1

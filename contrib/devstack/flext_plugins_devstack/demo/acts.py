@@ -131,7 +131,7 @@ def redirection(stack: Devstack) -> Iterator[str]:
         "FLEXCORE_API_KEY": API_KEY,
     }
     yield "FLEXT__SERVICES__FLEXCORE__HEADERS__X_API_KEY=env:FLEXCORE_API_KEY"
-    stack.flexcore.fault(Fault(redirect=f"{stack.elsewhere.url}/moved", times=2))
+    stack.flexcore.fault(Fault(redirect=f"{stack.echo.url}/moved", times=2))
     since = Since(stack)
     with environment(variables), Host.from_file(CONFIG) as host:
         response = host.connect("flexcore", follow_redirects=True).get(PLUGINS)

@@ -57,7 +57,7 @@ class Since:
 
     def __init__(self, stack: Devstack) -> None:
         self._stack = stack
-        self._before = (len(stack.flexcore.received), len(stack.elsewhere.received))
+        self._before = (len(stack.flexcore.received), len(stack.echo.received))
         self._logins = stack.auth.logins
 
     @property
@@ -67,8 +67,8 @@ class Since:
 
     @property
     def elsewhere(self) -> list[Received]:
-        """Requests at the third origin."""
-        return self._stack.elsewhere.received[self._before[1] :]
+        """Requests at the third origin, the echo."""
+        return self._stack.echo.received[self._before[1] :]
 
     @property
     def logins(self) -> int:

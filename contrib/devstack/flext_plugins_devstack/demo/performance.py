@@ -143,7 +143,7 @@ def _show(console: Console, number: int, act: Act, stack: Devstack) -> bool | No
     except Exception as error:
         problem = f"expected no error, saw {type(error).__name__}: {error}"
     finally:
-        for server in (stack.auth, stack.flexcore, stack.elsewhere):
+        for server in (stack.auth, stack.flexcore, stack.echo):
             server.clear()
             server.up()
     good, bad = ("✓", "✗") if "utf" in console.encoding else ("ok:", "FAILED:")
