@@ -905,6 +905,14 @@ def test_an_observer_that_raises_hurts_nobody(flext_service, flext_world, when, 
 
 @pytest.mark.contract("observer-changes-nothing")
 def test_an_observer_cannot_change_an_outcome(flext_service, flext_world):
+    heard = []
+
+    class Hears:
+        @hookimpl
+        def flext_event(self, event):
+            if isinstance(event, events.PluginFailed):
+                heard.append(str(event.error))
+
     class Meddles:
         observer = True
         stage = Stage.CALL
@@ -926,8 +934,11 @@ def test_an_observer_cannot_change_an_outcome(flext_service, flext_world):
         def flext_response(self, connection):
             return connection.respond(299)
 
-    host = flext_world.serve(flext_service, Meddles, MeddlesToo)
+    host = flext_world.serve(flext_service, Meddles, MeddlesToo, Hears)
     assert flext_world.get(host).status_code == 200
+    hooks = ["flext_response", "flext_exchange"]
+    assert [each.split(" returned")[0] for each in heard] == ["flext_request", *hooks]
+    assert all(each.endswith("which is ignored: an observer only looks") for each in heard)
     flext_service.refuse()
     with pytest.raises(flext_world.lib.ConnectError):
         flext_world.get(host)

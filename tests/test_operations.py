@@ -375,6 +375,7 @@ def test_in_an_event_loop_nothing_is_driven(flext_service, flext_async_world):
         next(numbers.pages(3))
 
 
+@pytest.mark.contract("timeouts-fit-the-deadline")
 def test_a_time_out_ends_no_later_than_the_deadline(flext_service, flext_world):
     seconds = []
 
@@ -394,6 +395,7 @@ def test_a_time_out_ends_no_later_than_the_deadline(flext_service, flext_world):
     assert 4 < seconds[2] < 5.1
 
 
+@pytest.mark.contract("timeouts-fit-the-deadline")
 def test_a_time_out_after_the_deadline_is_none(flext_service, flext_world):
     def work(connection):
         time.sleep(0.2)
@@ -409,6 +411,7 @@ def test_a_time_out_after_the_deadline_is_none(flext_service, flext_world):
         flext_world.get(host)
 
 
+@pytest.mark.contract("operation-names-its-plugin")
 def test_a_resource_says_of_an_error_outside_of_operations_whose_it_is(flext_service, flext_world):
     class Unknown(FlextError):
         """Nobody has that name."""

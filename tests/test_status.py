@@ -145,6 +145,7 @@ def test_a_status_is_a_plain_function(flext_world, flext_service):
         flext_world.get(flext_world.serve(flext_service, Waits))
 
 
+@pytest.mark.contract("events-reach-every-receiver")
 def test_a_plugin_can_ask_whether_anybody_would_hear_of_an_event(
     flext_world, flext_service, flext_record
 ):

@@ -17,6 +17,7 @@ from flext_plugins._chain.layer import (
     cause_of,
     check_request,
     discard,
+    refuse_answer,
     refuse_coroutine,
     supersede,
 )
@@ -193,7 +194,8 @@ class Observed(Around):
     async def __call__(self, message: Any, scope: Scope) -> Any:
         send = Send(self, message, scope)
         try:
-            await self._hook(message, send, self.connection)
+            result = await self._hook(message, send, self.connection)
+            refuse_answer(result, (send.response,), self.name)
         except BaseException as error:
             if not isinstance(error, Exception):
                 if self.closes:

@@ -141,22 +141,35 @@ def cause_of(error: Exception) -> BaseException | None:
 
 
 def guarded(layer: Layer, hook: Hook, receiver: Receiver) -> Hook:
-    """An observer's small hook: it returns nothing, and what it raises is reported."""
+    """An observer's small hook: what it raises, or answers, is reported."""
     name = hook.shape.name
 
     def observe(*arguments: Any) -> None:
         try:
-            refuse_coroutine(hook.function(*arguments), name)
+            result = hook.function(*arguments)
+            refuse_coroutine(result, name)
+            refuse_answer(result, arguments, name)
         except Exception as error:
             receiver.report(layer, name, error, arguments)
 
     async def aobserve(*arguments: Any) -> None:
         try:
-            await hook.function(*arguments)
+            refuse_answer(await hook.function(*arguments), arguments, name)
         except Exception as error:
             receiver.report(layer, name, error, arguments)
 
     return hook._replace(function=aobserve if hook.shape.asynchronous else observe)
+
+
+def refuse_answer(result: Any, own: tuple[Any, ...], hook: str) -> None:
+    """See to it that an observer's hook returns nothing, or what is there anyway.
+
+    Raises:
+        PluginError: it returned something else, which would have no effect.
+    """
+    if result is not None and all(result is not each for each in own):
+        what = f"{hook} returned {type(result).__name__}, which is ignored: an observer only looks"
+        raise PluginError(what, hook)
 
 
 IDENTIFIED = "flext_plugins.identified"

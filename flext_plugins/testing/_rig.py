@@ -46,6 +46,10 @@ class Interrupted(BaseException):
     """Stands for cancellation where nothing can be cancelled: from inside, no layer may keep it."""
 
 
+class Mistake(Exception):
+    """Stands for a mistake of a plugin further in, for which no layer may answer."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The outcome of one request or operation, for its caller."""
@@ -92,8 +96,8 @@ class Rig:
         failures: what was emitted of observers that raised.
         uncounted: operations and their errors that are no failures of the system.
         lent: what it lends, per connection that was opened.
-        interrupting: whether exchanges end with `Interrupted`, from inside.
-        interrupted: how many did.
+        raising: what exchanges end with from inside, if they are to.
+        raised: how many did.
         hangs: whether what runs here is stuck, so that its event loop cannot be closed.
         pauses: watches the event loop, if it is to be watched.
     """
@@ -114,7 +118,8 @@ class Rig:
         self.lent: list[Resource] = []
         self.failures: list[PluginFailed] = []
         self.uncounted: list[tuple[Operation, Exception]] = []
-        self.interrupting, self.interrupted = False, 0
+        self.raising: type[BaseException] | None = None
+        self.raised = 0
         self.hangs = False
         self.pauses: Pauses | None = None
         with ExitStack() as stack:
@@ -180,9 +185,9 @@ class Rig:
             async def flext_exchange(
                 self, request: Request, send: Callable[[Request], Awaitable[Response]]
             ) -> Response:
-                if rig.interrupting:
-                    rig.interrupted += 1
-                    raise Interrupted
+                if rig.raising is not None:
+                    rig.raised += 1
+                    raise rig.raising
                 return await send(request)
 
             @hookimpl

@@ -865,6 +865,40 @@ OBSERVER = [
     ),
     Mutant(
         "observer-changes-nothing",
+        f"{LAYER}::refuse_answer",
+        "if result is not None and all(result is not each for each in own):",
+        "if False:",
+        "change_an_outcome",
+    ),
+    Mutant(
+        "timeouts-fit-the-deadline",
+        f"{CONNECTION}::Connection",
+        "return least(seconds, None if left is None else left + ROUNDING)",
+        "return seconds",
+    ),
+    Mutant(
+        "operation-names-its-plugin",
+        f"{CONNECTION}::Connection.add_context",
+        """
+        return error.add_context(
+            service=self._channel.service.name,
+            plugin=layer.name,
+            distribution=layer.distribution,
+            call=self.call,
+        )
+        """,
+        "return error",
+        "outside_of_operations",
+    ),
+    Mutant(
+        "events-reach-every-receiver",
+        f"{CONNECTION}::Connection.has_receivers",
+        "return self._channel.has_receivers",
+        "return True",
+        "would_hear",
+    ),
+    Mutant(
+        "observer-changes-nothing",
         f"{CHAIN}::Send._again",
         'raise PluginError("an observer cannot send twice", around.name)',
         "pass",

@@ -193,7 +193,7 @@ PORTS = ("--flexcore-port", "--auth-port", "--echo-port")
 @pytest.mark.parametrize("option", PORTS)
 def test_the_command_names_a_port_in_use_and_the_option_to_change_it(option: str) -> None:
     with taken_port() as port:
-        ports = {each: "0" for each in PORTS} | {option: str(port)}
+        ports = dict.fromkeys(PORTS, "0") | {option: str(port)}
         with command("up", *(word for pair in ports.items() for word in pair)) as process:
             said, errors = process.communicate(timeout=20)
     assert process.returncode == 1

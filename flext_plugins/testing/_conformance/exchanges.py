@@ -21,7 +21,7 @@ from flext_plugins.testing._conformance.rules import (
     in_each_world,
     needs_a_loop,
 )
-from flext_plugins.testing._rig import Interrupted, Rig, kind_of
+from flext_plugins.testing._rig import Interrupted, Mistake, Rig, kind_of
 from flext_plugins.testing._service import Answer
 from flext_plugins.testing._subject import ADDRESSES
 from flext_plugins.testing._trace import difference, plain, traced
@@ -135,15 +135,25 @@ class Exchanges(Rules):
         return came if exercised.error is None else exercised
 
     def _interrupt(self, rig: Rig, rule: str) -> None:
-        rig.interrupting, reached = True, rig.interrupted
-        came = rig.send()
-        if rig.interrupted > reached and not isinstance(came.error, Interrupted):
+        came = self._raised(rig, Interrupted)
+        if came is not None and not isinstance(came.error, Interrupted):
             self._breaks(rule, rig.name, f"cancelled inside of it, the caller got {came}")
-        rig.exercise()
-        rig.interrupting = False
+        came = self._raised(rig, Mistake)
+        if came is not None and came.error is None:
+            seen = f"a plugin further in made a mistake and raised, and the caller got {came}"
+            self._breaks(rule, rig.name, seen)
         stopped = rig.cancelled() if rig.name in ASYNC else None
         if stopped and not isinstance(stopped.error, asyncio.CancelledError):
             self._breaks(rule, rig.name, f"cancelled, the caller got {stopped}")
+
+    def _raised(self, rig: Rig, error: type[BaseException]) -> Outcome | None:
+        """The outcome of a request that ends with `error` inside; `None` if none got there."""
+        rig.raising, before = error, rig.raised
+        came = rig.send()
+        reached = rig.raised > before
+        rig.exercise()
+        rig.raising = None
+        return came if reached else None
 
     def _without_others(self, rule: str, world: str) -> None:
         """Send while the services that the plugin asks are down."""
