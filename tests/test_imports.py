@@ -624,3 +624,38 @@ def test_a_docstring_begins_with_a_verb_or_a_noun(path):
         text = ast.get_docstring(node) if isinstance(node, documented) else None
         headless = re.match(r"(What|Who|Where|How|The same|Of|As) ", text or "")
         assert not headless, f"{at(path)}: {text}"
+
+
+ALONE = """
+import os, sys
+from importlib import import_module
+from flext_plugins import Host
+
+library, client, url = sys.argv[1:]
+os.environ["TOKEN"] = "secret"
+auth = {"scheme": "bearer", "token": "env:TOKEN"}
+plugins = {"auth": auth, "circuit-breaker": {}, "metrics": {}, "retry": {}, "tracing": {}}
+with Host({"services": {"api": {"base_url": url, "plugins": plugins}}}) as host:
+    print(host.connect("api", getattr(import_module(library), client)).get("/").status_code)
+print(*sorted({"httpcore", "httpcore2", "httpx", "httpx2", "requests", "urllib3"} & {*sys.modules}))
+"""
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("library", "client", "imported"),
+    [
+        ("httpx", "Client", "httpcore httpx"),
+        ("httpx2", "Client", "httpcore2 httpx2"),
+        ("requests", "Session", "requests urllib3"),
+    ],
+)
+def test_a_program_imports_no_client_library_but_its_own(flext_service, library, client, imported):
+    ran = subprocess.run(
+        [sys.executable, "-c", ALONE, library, client, flext_service.url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ran.stdout.split("\n") == ["200", imported, ""], ran.stderr
