@@ -189,7 +189,7 @@ class Host:
             ConfigError: it lends none, or several and no `name` was given.
             FlextError: the service cannot be composed or opened.
         """
-        return self._channel(service).find(kind, name)
+        return self._channel(service).resources.find(kind, name)
 
     def aresource(self, service: str, kind: type[T], name: str | None = None) -> Pending[T]:
         """The resource of this type in the running event loop, to await; opens the connection."""
@@ -198,7 +198,7 @@ class Host:
 
     async def _aresource(self, service: str, kind: type[T], name: str | None) -> T:
         channel = await self._runtime.channels.get(service, asynchronous=True)
-        return channel.find(kind, name)
+        return channel.resources.find(kind, name)
 
     def explain(self, service: str) -> Explanation:
         """The onion of `service`: who stands where, from which distribution, with which settings.

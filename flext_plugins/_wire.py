@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from flext_plugins._call import Call
     from flext_plugins._messages import BodyEnd, Failure
@@ -117,3 +117,16 @@ class Wire(Protocol):
 
     def aclose(self) -> Awaitable[None]:
         """Close the pool."""
+
+
+def builder(
+    headers: Mapping[str, str] | None, content: bytes, json: Any
+) -> Callable[[Messages, str, str], Any]:
+    """A function that builds a request, so that the caller's frame holds no part of it."""
+    headers = dict(headers or {})
+    if json is not None:
+        from json import dumps  # noqa: PLC0415
+
+        content = dumps(json).encode()
+        headers = {"Content-Type": "application/json", **headers}
+    return lambda messages, method, url: messages.build(method, url, headers, content)

@@ -54,7 +54,12 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
         _directory(page, tmp_path) as meant,
     ):
         # What listens at 4318 takes spans; a third origin takes anything.
-        servers = {"8080": stack.flexcore, "8082": stack.auth, "4318": stack.echo, "8090": stack.echo}
+        servers = {
+            "8080": stack.flexcore,
+            "8082": stack.auth,
+            "4318": stack.echo,
+            "8090": stack.echo,
+        }
         for kind, text in BLOCK.findall(page.read_text(encoding="utf-8")):
             for port, server in servers.items():
                 text = re.sub(rf"http://(localhost|127\.0\.0\.1):{port}\b", server.url, text)

@@ -149,6 +149,68 @@ def test_a_function_that_says_itself_what_it_waited_for_is_believed(flext_servic
         search(flext_world, host, aafter, 0.2, DeadlineExceeded("waiting for a lock"))
 
 
+class Batches:
+    """Searches several times, in one call."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    async def searches(self, seconds):
+        call, calls = self.connection.begin_call(), []
+        for each in seconds:
+            await self.connection.perform(SEARCH, self.one, each, calls, call=call)
+        return calls
+
+    def one(self, seconds, calls):
+        calls.append(self.connection.call)
+        return after(seconds)
+
+    def search(self, *seconds):
+        searching = self.searches(seconds)
+        return searching if self.connection.asynchronous else self.connection.drive(searching)
+
+
+class LendsBatches:
+    @hookimpl
+    def flext_connect(self, connection):
+        connection.provide(Batches, Batches(connection))
+
+
+@pytest.mark.contract("operations-of-a-call")
+def test_operations_that_belong_together_are_one_call(flext_service, flext_world):
+    host = flext_world.serve(flext_service, LendsBatches)
+    batches = flext_world.resource(host, Batches)
+    with options(deadline=30, user="ana"):
+        first, second = flext_world.run(lambda: batches.search(0, 0))
+    assert first is second
+    assert (first.service, first.user) == ("service", "ana")
+    (other,) = flext_world.run(lambda: batches.search(0))
+    assert (other.deadline, other.correlation_id != first.correlation_id) == (None, True)
+
+
+@pytest.mark.contract("operations-of-a-call")
+def test_they_end_with_its_deadline_together(flext_service, flext_world):
+    host = flext_world.serve(flext_service, LendsBatches)
+    batches = flext_world.resource(host, Batches)
+    started = time.monotonic()
+    with options(deadline=0.5), pytest.raises(DeadlineExceeded):
+        flext_world.run(lambda: batches.search(*[0.2] * 50))
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.contract("operations-of-a-call")
+def test_inside_an_exchange_they_belong_to_its_call(flext_service, flext_world):
+    calls = []
+
+    class Searches(LendsBatches):
+        @hookimpl
+        async def flext_request(self, connection):
+            calls.extend([connection.call, *await Batches(connection).searches((0, 0))])
+
+    flext_world.get(flext_world.serve(flext_service, Searches))
+    assert len({*map(id, calls)}) == 1
+
+
 # Errors
 
 

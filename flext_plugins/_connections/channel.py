@@ -12,12 +12,12 @@ from contextvars import ContextVar
 from functools import partial, reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flext_plugins._call import Call, Scope, new_call, restore, scope, within
+from flext_plugins._call import Call, Scope, restore, scope, within
 from flext_plugins._chain import exchange_chain, operation_chain
 from flext_plugins._chain.layer import Layer, arranged, blame, cause_of, refuse_coroutine
-from flext_plugins._connections.connection import Connection, Resource
+from flext_plugins._connections.connection import Connection
+from flext_plugins._connections.resource import Resources
 from flext_plugins._errors import (
-    ConfigError,
     DeadlineExceeded,
     FlextError,
     PluginError,
@@ -68,7 +68,7 @@ class Channel:
     ) -> None:
         self.service, self.layers, self.runtime = service, layers, runtime
         self.asynchronous = asynchronous
-        self.resources: list[Resource] = []
+        self.resources = Resources(service.name)
         self.wires: dict[str, Wire] = {}
         self.asks = frozenset[str]().union(*(each.services for each in layers)) - {service.name}
         self.gone = frozenset[int]()
@@ -166,11 +166,14 @@ class Channel:
             restore(scope, token)
 
     async def operate(
-        self, operation: Operation, work: Callable[[], Awaitable[Any]], absent: frozenset[int]
+        self,
+        operation: Operation,
+        work: Callable[[], Awaitable[Any]],
+        absent: frozenset[int],
+        call: Call,
     ) -> Any:
         """Do `work` inside the plugins that surround operations."""
         outer = scope.get()
-        call = outer.call if outer else new_call(self.service)
         wire = outer.wire if outer else None
         if outer:
             absent |= outer.absent
@@ -269,34 +272,6 @@ class Channel:
                 except Exception as error:
                     self.report(layer, "flext_status", error)
         return states
-
-    def provide(self, resource: Resource) -> None:
-        """Keep what a plugin lends.
-
-        Raises:
-            PluginError: there is one of that type and name already.
-        """
-        for each in self.resources:
-            if each[:2] == resource[:2]:
-                name = f" named {each.name!r}" if each.name else ""
-                raise PluginError(f"{each.plugin} provides a {each.kind.__name__}{name} already")
-        self.resources.append(resource)
-
-    def find(self, kind: type[T], name: str | None) -> T:
-        """The resource of that type."""
-        of_kind = [each for each in self.resources if each.kind is kind]
-        chosen = [each for each in of_kind if name is None or each.name == name]
-        if len(chosen) == 1:
-            value: T = chosen[0].value
-            return value
-        offered = ", ".join(f"{each.name or 'unnamed'} (by {each.plugin})" for each in of_kind)
-        wanted = f"{kind.__name__}" + (f" named {name!r}" if name else "")
-        every = ", ".join(f"{each.kind.__name__} (by {each.plugin})" for each in self.resources)
-        raise ConfigError(
-            f"service {self.service.name!r} lends no {wanted}; it has: {offered or every or 'none'}"
-            if not chosen
-            else f"service {self.service.name!r} lends several {wanted}: {offered}; give the name"
-        )
 
     @property
     def is_changing(self) -> bool:

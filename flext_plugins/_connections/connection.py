@@ -6,16 +6,18 @@ import asyncio
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from flext_plugins._call import Call, least, new_call, restore, scope
 from flext_plugins._chain.drive import drive
 from flext_plugins._chain.layer import IDENTIFIED, blame
 from flext_plugins._chain.transformation import Blamed
+from flext_plugins._connections.resource import Resource
 from flext_plugins._connections.work import apply, apply_any, in_time
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
 from flext_plugins._messages import Failure, Sent
 from flext_plugins._permits import Permit, hold, hold_nothing
+from flext_plugins._wire import builder
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from flext_plugins._connections.channel import Channel
     from flext_plugins._messages import BodyEnd, Request, Response, Transformation
     from flext_plugins._service import Operation, Service
-    from flext_plugins._wire import Messages, Wire
+    from flext_plugins._wire import Wire
 
 T = TypeVar("T")
 E = TypeVar("E", bound=FlextError)
@@ -40,31 +42,8 @@ ROUNDING = 0.002
 """Seconds that a library's time-out may come early, so that it never comes before the deadline."""
 
 
-def _builder(
-    headers: Mapping[str, str] | None, content: bytes, json: Any
-) -> Callable[[Messages, str, str], Any]:
-    """A function that builds the request, so that the caller's frame holds no part of it."""
-    headers = dict(headers or {})
-    if json is not None:
-        from json import dumps  # noqa: PLC0415
-
-        content = dumps(json).encode()
-        headers = {"Content-Type": "application/json", **headers}
-    return lambda messages, method, url: messages.build(method, url, headers, content)
-
-
 def _is_status(value: object) -> bool:
     return isinstance(value, int) and 100 <= value <= 999
-
-
-class Resource(NamedTuple):
-    """Something that a plugin lends to the application."""
-
-    kind: type
-    name: str | None
-    value: Any
-    close: Callable[[], Any] | None
-    plugin: str
 
 
 class Connection:
@@ -249,7 +228,7 @@ class Connection:
             PluginError: the settings do not name `service`, or `url` is another origin's.
             DeadlineExceeded: the call has no time left.
         """
-        build = _builder(headers, content, json)
+        build = builder(headers, content, json)
         del headers, content, json  # often secrets: nobody who renders locals shall see them here
         if service not in self._layer.services:
             raise PluginError(
@@ -270,19 +249,42 @@ class Connection:
         response: Response = await channel.exchange(message, wire, call, absent)
         return response
 
+    def begin_call(self) -> Call:
+        """The call under way here, or a new one, for operations that belong together.
+
+        All that are performed with `call=` it have its deadline and its correlation id.
+        """
+        return self.call or new_call(self.service)
+
     @overload
     async def perform(
-        self, operation: Operation, function: Callable[..., Awaitable[T]], *args: Any
+        self,
+        operation: Operation,
+        function: Callable[..., Awaitable[T]],
+        *args: Any,
+        call: Call | None = None,
     ) -> T: ...
     @overload
-    async def perform(self, operation: Operation, function: Callable[..., T], *args: Any) -> T: ...
-    async def perform(self, operation: Operation, function: Callable[..., Any], *args: Any) -> Any:
+    async def perform(
+        self,
+        operation: Operation,
+        function: Callable[..., T],
+        *args: Any,
+        call: Call | None = None,
+    ) -> T: ...
+    async def perform(
+        self,
+        operation: Operation,
+        function: Callable[..., Any],
+        *args: Any,
+        call: Call | None = None,
+    ) -> Any:
         """`function(*args)` as an operation, inside the service's plugins for operations.
 
         A plain `function` runs as in `run`, an `async def` is awaited, and so is an awaitable that
-        a plain one returns. Outside a call the operation gets a `Call` of its own. What `function`
-        raises keeps its class: a `FlextError` gets this plugin and the service, any other error a
-        note of them.
+        a plain one returns. The operation belongs to `call`, which `begin_call` gave, else to the
+        call under way here, else to one of its own. What `function` raises keeps its class: a
+        `FlextError` gets this plugin and the service, any other error a note of them.
 
         Raises:
             DeadlineExceeded: as `run` does.
@@ -297,7 +299,7 @@ class Connection:
                 raise
 
         absent = self._channel.gone | {id(self._layer.plugin)}
-        return await self._channel.operate(operation, work, absent)
+        return await self._channel.operate(operation, work, absent, call or self.begin_call())
 
     def _attribute(self, error: Exception, operation: Operation) -> None:
         """Say in `error` whose operation it arose in."""
@@ -472,7 +474,7 @@ class Connection:
             name: needed where a service lends several of a kind.
             close: called (and awaited, if it is `async def`) when the connection closes.
         """
-        self._channel.provide(Resource(kind, name, value, close, self._layer.name))
+        self._channel.resources.provide(Resource(kind, name, value, close, self._layer.name))
 
     def drive(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that awaits only what connections offer, for a sync resource's method."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from typing import Self
 
-    from flext_plugins._connections.connection import Connection, Resource
+    from flext_plugins._connections.connection import Connection
+    from flext_plugins._connections.resource import Resource
     from flext_plugins._host import Host
     from flext_plugins._messages import Request, Response
     from flext_plugins._service import Proceed, Status

@@ -871,6 +871,18 @@ OBSERVER = [
         "change_an_outcome",
     ),
     Mutant(
+        "operations-of-a-call",
+        f"{CONNECTION}::Connection",
+        "call or self.begin_call()",
+        "self.begin_call()",
+    ),
+    Mutant(
+        "operations-of-a-call",
+        f"{CONNECTION}::Connection.begin_call",
+        "return self.call or new_call(self.service)",
+        "return new_call(self.service)",
+    ),
+    Mutant(
         "timeouts-fit-the-deadline",
         f"{CONNECTION}::Connection",
         "return least(seconds, None if left is None else left + ROUNDING)",

@@ -22,14 +22,14 @@ from .entry import (
     values_of,
 )
 from .errors import DirectoryError, InvalidCredentials, UserNotFound
-from .failover import Failover, Job, SharedDeadline
+from .failover import Failover, Job
 from .naming import Naming
 from .pool import Reader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
-    from flext_plugins import Connection
+    from flext_plugins import Call, Connection
 
     from .entry import Values
     from .ldif import Record
@@ -74,13 +74,13 @@ class AsyncDirectory:
             AccountLocked: too many wrong passwords, or an administrator locked it.
             AccountExpired: the password is right and has to be changed first.
         """
-        secret, deadline = SecretStr(password), SharedDeadline()
+        secret, call = SecretStr(password), self._connection.begin_call()
         # A bind without a password succeeds, as nobody in particular.
         is_possible = bool(password) and is_text(password)
         del password  # nobody who renders locals shall see it here
         if not is_possible:
             raise self._connection.add_context(InvalidCredentials())
-        matches = await self._matches(username, self._settings.attributes, deadline)
+        matches = await self._matches(username, self._settings.attributes, call)
         is_known = len(matches) == 1
         # For an unknown name a DN that nobody has, so that the answer takes as long.
         dn = matches[0].dn if is_known else f"cn={os.urandom(8).hex()},{self._settings.search_base}"
@@ -88,7 +88,7 @@ class AsyncDirectory:
         def work(pool: Pool, timeouts: Timeouts, dn: str) -> None:
             pool.prove(dn, secret, timeouts)
 
-        await self._failover.run(Job("bind", work, dn, deadline=deadline))
+        await self._failover.run(Job("bind", work, dn, call=call))
         if not is_known:
             raise self._connection.add_context(InvalidCredentials())
         return matches[0]
@@ -100,7 +100,7 @@ class AsyncDirectory:
             UserNotFound: nobody has it, or several have.
         """
         wanted = self._settings.attributes if attributes is None else attributes
-        return await self._user(username, wanted, SharedDeadline())
+        return await self._user(username, wanted, self._connection.begin_call())
 
     async def groups(self, username: str) -> list[str]:
         """The common names of the user's groups, in the directory's order.
@@ -108,16 +108,16 @@ class AsyncDirectory:
         Raises:
             UserNotFound: nobody has that name, or several have.
         """
-        settings, deadline = self._settings, SharedDeadline()
+        settings, call = self._settings, self._connection.begin_call()
         if settings.group_filter is None:
-            user = await self._user(username, ("memberOf",), deadline)
+            user = await self._user(username, ("memberOf",), call)
             every = (common_name(str(dn)) for dn in values_of(user.attributes, "memberOf"))
             return [name for name in every if name is not None]
-        user = await self._user(username, ("1.1",), deadline)
+        user = await self._user(username, ("1.1",), call)
         values = {"dn": user.dn, "username": username}
         base = settings.group_base or settings.search_base
         wanted = self._fill(settings.group_filter, values, in_filter)
-        async with aclosing(self._pages(wanted, base, ("cn",), deadline)) as pages:
+        async with aclosing(self._pages(wanted, base, ("cn",), call)) as pages:
             entries = [entry async for page in pages for entry in page]
         # What a DN says is one value; those of `cn` are in no order, and others may add to them.
         firsts = (values_of(entry.attributes, "cn")[:1] for entry in entries)
@@ -163,7 +163,7 @@ class AsyncDirectory:
         where = self._settings.search_base
         if base is not None:
             where = self._fill(base, values, in_dn)
-        return self._pages(wanted, where, attributes, SharedDeadline())
+        return self._pages(wanted, where, attributes)
 
     async def add(
         self,
@@ -215,7 +215,7 @@ class AsyncDirectory:
         Each batch of `page_size` is an operation. An entry's failure is in its result. If the
         directory fails, what was done until then stays done, and the same call can be repeated.
         """
-        deadline, every = SharedDeadline(), iter(entries)
+        call, every = self._connection.begin_call(), iter(entries)
         results: list[UpsertResult] = []
         while batch := [*islice(every, self._settings.page_size)]:
             batch_results: list[UpsertResult] = []  # lasts from one attempt to the next
@@ -227,22 +227,18 @@ class AsyncDirectory:
                 )
 
             await self._failover.run(
-                Job("upsert", work, idempotent=True, deadline=deadline, size=len(batch))
+                Job("upsert", work, idempotent=True, call=call, size=len(batch))
             )
             results += batch_results
         return results
 
-    async def _user(
-        self, username: str, attributes: Sequence[str], deadline: SharedDeadline
-    ) -> User:
-        matches = await self._matches(username, attributes, deadline)
+    async def _user(self, username: str, attributes: Sequence[str], call: Call) -> User:
+        matches = await self._matches(username, attributes, call)
         if len(matches) != 1:
             raise self._connection.add_context(UserNotFound())
         return matches[0]
 
-    async def _matches(
-        self, username: str, wanted: Sequence[str], deadline: SharedDeadline
-    ) -> list[User]:
+    async def _matches(self, username: str, wanted: Sequence[str], call: Call) -> list[User]:
         """The users of that name, as far as needed: two are already too many."""
         if not is_text(username):
             return []
@@ -260,20 +256,18 @@ class AsyncDirectory:
             return users
 
         base, work = self._settings.search_base, _in_session(search)
-        return await self._failover.run(
-            Job("search", work, base, idempotent=True, deadline=deadline)
-        )
+        return await self._failover.run(Job("search", work, base, idempotent=True, call=call))
 
     async def _pages(
-        self, ldap_filter: str, base: str, attributes: Sequence[str], deadline: SharedDeadline
+        self, ldap_filter: str, base: str, attributes: Sequence[str], call: Call | None = None
     ) -> AsyncGenerator[list[Entry], None]:
-        size = self._settings.page_size
+        size, call = self._settings.page_size, call or self._connection.begin_call()
 
         def search(session: Session, base: str, cookie: bytes) -> tuple[list[Entry], bytes]:
             return session.search(base, ldap_filter, attributes, size=size, cookie=cookie)
 
         reader = Reader(search)
-        job = Job("search", reader.page, base, idempotent=True, deadline=deadline, reader=reader)
+        job = Job("search", reader.page, base, idempotent=True, call=call, reader=reader)
         try:
             yield await self._failover.run(job)
             while not reader.is_over:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flext_plugins import DeadlineExceeded, Failure, FlextError, Operation, Refused, options
+from flext_plugins import Failure, FlextError, Operation, Refused
 
 from .errors import DirectoryUnavailable, Referral
 from .pool import Timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from flext_plugins import Connection
+    from flext_plugins import Call, Connection
 
     from .pool import Pool, Reader
     from .server import Server, Servers
@@ -25,30 +23,6 @@ T = TypeVar("T")
 SYSTEM = "ldap"
 MOST_HOPS = 5
 """Referrals that are followed, one after the other."""
-
-
-class SharedDeadline:
-    """The deadline that all operations of one call to the directory share."""
-
-    def __init__(self) -> None:
-        self.end: float | None = None
-        """Set by the first operation, on the clock of `time.monotonic`."""
-
-    @contextmanager
-    def limit(self) -> Iterator[None]:
-        """Give the operation inside a `with` the time that is left.
-
-        Raises:
-            DeadlineExceeded: none is left.
-        """
-        if self.end is None:
-            yield
-            return
-        left = self.end - time.monotonic()
-        if left <= 0:
-            raise DeadlineExceeded("no time left, waiting for the directory")
-        with options(deadline=left):
-            yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +37,8 @@ class Job(Generic[T]):
     """The entry that it is about, or below which it looks; a referral may name another one."""
     idempotent: bool = False
     """Whether it may be done twice, and so at the next server if an answer is lost."""
-    deadline: SharedDeadline = field(default_factory=SharedDeadline)
+    call: Call | None = None
+    """The call that its operations belong to; `None` for one of its own."""
     size: int | None = None
     """The number of entries that it is about, if that is known."""
     reader: Reader[Any] | None = None
@@ -86,6 +61,7 @@ class Failover:
 
     async def run(self, job: Job[T]) -> T:
         """The result from the first server that answers, or from one that it refers to."""
+        job = replace(job, call=job.call or self._connection.begin_call())
         places = [(server, job.dn) for server in self._servers.own]
         for hops in range(MOST_HOPS + 1):
             try:
@@ -112,8 +88,9 @@ class Failover:
         for left, (server, dn) in reversed([*enumerate(reversed(places))]):
             operation = Operation(SYSTEM, job.name, server.target, job.idempotent, attributes)
             try:
-                with job.deadline.limit():
-                    return await self._connection.perform(operation, self._run_at, server, job, dn)
+                return await self._connection.perform(
+                    operation, self._run_at, server, job, dn, call=job.call
+                )
             except FlextError as error:
                 if not left or not _may_move_on(error, job):
                     raise self._connection.add_context(error) from error.__cause__
@@ -122,7 +99,6 @@ class Failover:
     async def _run_at(self, server: Server, job: Job[T], dn: str) -> T:
         call, reader = self._connection.call, job.reader
         assert call is not None  # noqa: S101 - operations have one
-        job.deadline.end = call.deadline
         timeouts = self._timeouts._replace(deadline=call.deadline)
         if reader is None or reader.server is None:
             await server.enter(timeouts)
