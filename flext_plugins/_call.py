@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flext_plugins._errors import DeadlineExceeded
-from flext_plugins._logging import log, text_of
+from flext_plugins._logging import bound_values, log, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -256,9 +255,7 @@ def correlation(value: object) -> str | None:
 
 def _bound() -> str:
     """The `correlation_id` in structlog's context, if the program uses that, else nothing."""
-    structlog = sys.modules.get("structlog.contextvars")
-    get: Any = getattr(structlog, "get_contextvars", dict)  # it may be about to be imported
-    value = get().get("correlation_id")
+    value = bound_values().get("correlation_id")
     if value is None:
         return ""
     found = correlation(value)

@@ -17,12 +17,14 @@ what `raise_for_status` raises is also the library's own (`httpx.HTTPStatusError
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from functools import cache
 from http import HTTPStatus
+from numbers import Real
 from pathlib import PurePath
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flext_plugins._logging import text_of
 
@@ -107,11 +109,27 @@ class PluginError(FlextError):
         self.hook = hook
 
 
+def _seconds(value: Any) -> float | None:
+    """`value`, if somebody can wait for so long; what has passed is 0.
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not finite.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"retry_after takes seconds, not {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"retry_after takes seconds, not {value:g}")
+    return max(cast("float", value), 0)
+
+
 class Refused(FlextError):
     """A plugin did not send, or the host is closed; retrying at once is pointless.
 
     Attributes:
-        retry_after: seconds after which it may be worth it, or `None`.
+        retry_after: seconds after which it may be worth it, at least 0, or `None`.
         sent: whether something of the call was sent before: by an earlier attempt or hop, which
             the service may have acted on. The host sets it; if it is false, nothing of the call
             was handed to a transport, and repeating it later does nothing twice.
@@ -122,7 +140,7 @@ class Refused(FlextError):
 
     def __init__(self, message: str = "refused", *, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after = _seconds(retry_after)
 
     def add_context(
         self,

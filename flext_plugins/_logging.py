@@ -121,15 +121,24 @@ def log(level: int, message: str, *values: object, **fields: object) -> None:
     harmless(_log, level, message, values, fields)
 
 
+def bound_values() -> dict[str, Any]:
+    """What is bound in structlog's context: nothing if the program has not imported it.
+
+    Importing it here would stop an event loop for as long as that takes, at the first line.
+    """
+    structlog = sys.modules.get("structlog.contextvars")
+    get: Any = getattr(structlog, "get_contextvars", dict)  # it may be about to be imported
+    values: dict[str, Any] = get()
+    return values
+
+
 def _log(level: int, message: str, values: tuple[object, ...], fields: dict[str, object]) -> None:
     logger = logging.getLogger("flext_plugins")
     if not logger.isEnabledFor(level):
         return
-    from structlog.contextvars import get_contextvars  # noqa: PLC0415 - few programs log
-
     shown = {
         inline(key): MASK if is_secret(key) else inline(value)
-        for key, value in {**get_contextvars(), **fields}.items()
+        for key, value in {**bound_values(), **fields}.items()
         if value is not None
     }
     bound = " ".join(f"{key}={value}" for key, value in shown.items())

@@ -9,6 +9,7 @@ from flext_plugins import _clients
 from flext_plugins._chain.singleflight import SingleFlight
 from flext_plugins._composition import Composition, compose
 from flext_plugins._connections.channels import Channels
+from flext_plugins._connections.resource import is_one, kind_of
 from flext_plugins._errors import ConfigError
 from flext_plugins._permits import KeyedPermits
 from flext_plugins._service import Provisions
@@ -66,8 +67,8 @@ class Runtime:
         if not isinstance(kind, type):
             raise ConfigError(f"host.provide takes a type and an instance of it, not {kind!r}")
         what = f"host.provide({kind.__name__}, ...)"
-        if not _is_one(value, kind):
-            raise ConfigError(f"{what} takes an instance of it, not {_kind_of(value)}")
+        if not is_one(value, kind):
+            raise ConfigError(f"{what} takes an instance of it, not {kind_of(value)}")
         with self._lock:
             if self.channels.closed:
                 raise ConfigError(f"{what} comes too late: the host is closed")
@@ -126,15 +127,3 @@ class Runtime:
                 self._shared[kind] = factory()
             value: T = self._shared[kind]
             return value
-
-
-def _is_one(value: Any, kind: type) -> bool:
-    """Whether `value` is of that type; of a protocol that cannot be asked for, anything is."""
-    try:
-        return isinstance(value, kind)
-    except TypeError:
-        return True
-
-
-def _kind_of(value: object) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

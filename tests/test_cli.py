@@ -1059,12 +1059,35 @@ def fails() -> None:
 def bring(tmp_path):
     """Installs a distribution that brings commands; gives the folder that it is in."""
 
-    def bring(name="acme-greets", commands=None, module=GREETS):
+    def bring(name="acme-greets", commands=None, module=GREETS, plugins=None):
         commands = {"greet": "acme_greets:app"} if commands is None else commands
-        install(tmp_path / "brought", name, commands=commands, module=module)
+        install(tmp_path / "brought", name, plugins=plugins, commands=commands, module=module)
         return tmp_path / "brought"
 
     return bring
+
+
+HAILS = """
+
+from flext_plugins import hookimpl
+
+
+class Hails:
+    @hookimpl
+    def flext_request(self): ...
+"""
+
+
+def test_check_of_a_plugin_looks_at_its_commands_too(cli, bring):
+    plugins, module = {"hails": "acme_hails:Hails"}, GREETS + HAILS
+    site = bring("acme-hails", {"hail": "acme_hails:app"}, module, plugins=plugins)
+    assert cli("check", "--plugin", "hails", path=(site,)).stdout == (
+        "ok: hails: acme-hails 1.0.0, acme_hails:Hails\n"
+    )
+    entry_points = site / "acme_hails-1.0.0.dist-info" / "entry_points.txt"
+    entry_points.write_text(entry_points.read_text().replace("acme_hails:app", "acme_hails:ap"))
+    told = cli("check", "--plugin", "hails", path=(site,), expect=1).stderr.splitlines()[-1]
+    assert told.startswith("no command 'hail' of acme-hails 1.0.0: importing acme_hails:ap raised")
 
 
 def test_help_lists_the_commands_that_plugins_bring_and_imports_none(cli, bring):

@@ -831,3 +831,33 @@ def test_an_event_of_a_nested_call_goes_to_its_own_service(
     flext_world.get(flext_world.host(config, login=Login, hears=Hears))
 
     assert heard == [("tokens", "tokens"), ("service", "service")]
+
+
+@pytest.mark.contract("one-instance-per-service")
+def test_a_plugin_can_ask_by_what_name_it_goes(flext_service, flext_world):
+    seen = []
+
+    class Named:
+        @hookimpl
+        def flext_connect(self, connection):
+            seen.append(connection.plugin)
+
+    config = {"base_url": flext_service.url, "plugins": {"one": {}, "two": {}}}
+    host = flext_world.host({"services": {"service": config}}, one=Named, two=Named)
+    flext_world.get(host)
+    assert [(each.name, each.stage) for each in seen] == [
+        ("one", Stage.MESSAGE),
+        ("two", Stage.MESSAGE),
+    ]
+
+
+@pytest.mark.contract("resources-by-type-and-name")
+def test_what_is_lent_is_of_its_type(flext_service, flext_world):
+    class Lends:
+        @hookimpl
+        def flext_connect(self, connection):
+            connection.provide(bytes, "text")
+
+    host = flext_world.serve(flext_service, Lends)
+    with pytest.raises(PluginError, match="lends provides as a bytes what is none: str"):
+        flext_world.resource(host, bytes)

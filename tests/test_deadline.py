@@ -304,7 +304,9 @@ def test_an_operation_that_is_async_ends_with_it_too(flext_service, flext_async_
 
     error = late(flext_async_world, flext_async_world.serve(flext_service, Operates))
 
-    assert str(error) == "service: operates: no time left, waiting for operates's search at ldap"
+    assert (
+        str(error) == "service: operates: no time left, waiting for operates's search at ldap a:389"
+    )
 
 
 @pytest.mark.parametrize("broken", [False, True])

@@ -209,3 +209,30 @@ def test_refusals_are_logged_below_warning(flext_service, flext_world, caplog):
     assert [(each.levelname, each.getMessage().split("  ")[0]) for each in caplog.records] == [
         ("INFO", "refused: maintenance")
     ]
+
+
+def test_a_line_imports_nothing_that_would_stop_an_event_loop(flext_service):
+    code = """
+import sys
+from flext_plugins import Host, hookimpl
+
+class Fails:
+    observer = True
+
+    @hookimpl
+    def flext_request(self):
+        raise KeyError
+
+host = Host({"services": {"api": {"base_url": sys.argv[1], "plugins": {"fails": {}}}}})
+host.register(Fails, name="fails")
+host.connect("api").get("/")
+print("structlog" in sys.modules)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, flext_service.url],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert (ran.stdout, "raised KeyError" in ran.stderr) == ("False\n", True)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import threading
 import time
+import warnings
 from dataclasses import dataclass
 
 import pytest
@@ -19,7 +24,7 @@ from flext_plugins import (
     hookimpl,
     options,
 )
-from flext_plugins.testing import PluginConformance
+from flext_plugins.testing import PluginConformance, World
 
 SEARCH = Operation("ldap", "search", "dir:389", idempotent=True)
 
@@ -108,7 +113,9 @@ def test_an_operation_that_is_late_ends_with_the_deadline_whatever_came_of_it(
     with options(deadline=0.1), pytest.raises(DeadlineExceeded) as caught:
         search(flext_world, host, function, 0.2, error)
 
-    assert str(caught.value) == ("service: lends: no time left, waiting for lends's search at ldap")
+    assert str(caught.value) == (
+        "service: lends: no time left, waiting for lends's search at ldap dir:389"
+    )
     assert Judges.latest.failures == [("DeadlineExceeded", None)]
 
 
@@ -211,6 +218,98 @@ def test_inside_an_exchange_they_belong_to_its_call(flext_service, flext_world):
     assert len({*map(id, calls)}) == 1
 
 
+@pytest.mark.contract("sync-awaits-the-connection-only")
+def test_what_needs_an_event_loop_is_told_in_an_operation_of_a_sync_connection(flext_service):
+    async def work():
+        semaphore = asyncio.Semaphore(0)
+        await semaphore.acquire()
+
+    with World("httpx sync") as world:
+        host = world.serve(flext_service, Lends)
+        with pytest.raises(PluginError) as caught:
+            search(world, host, work)
+    said = str(caught.value)
+    assert said.startswith("service: lends: perform raised ")
+    assert "at test_operations.py:" in said
+    assert said.endswith("it needs an event loop of its own; await what `connection` offers")
+
+
+# Closed, and forked
+
+
+@pytest.mark.contract("closed-host-refuses")
+def test_what_was_lent_refuses_once_the_host_is_closed(flext_service, flext_world):
+    host = flext_world.serve(flext_service, Lends)
+    searcher = flext_world.resource(host, Searcher)
+    assert flext_world.run(lambda: searcher.search(after, 0)) == "done"
+    flext_world.run(host.aclose if flext_world.asynchronous else host.close)
+    with pytest.raises(Refused, match=r"^service: the host is closed$"):
+        flext_world.run(lambda: searcher.search(after, 0))
+
+
+@pytest.mark.contract("closed-host-refuses")
+def test_what_closes_with_the_host_may_do_a_last_operation(flext_service, flext_world):
+    done = []
+
+    class Flushes(Lends):
+        @hookimpl
+        def flext_connect(self, connection):
+            searcher = Searcher(connection)
+
+            def flush():
+                return searcher.search(done.append, "flushed")
+
+            connection.provide(Searcher, searcher, close=flush)
+
+    host = flext_world.serve(flext_service, Flushes)
+    flext_world.resource(host, Searcher)
+    flext_world.run(host.aclose if flext_world.asynchronous else host.close)
+    assert done == ["flushed"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.contract("fork-starts-afresh")
+def test_what_was_lent_before_a_fork_goes_on_with_the_childs_own_plugins(flext_service):
+    class Locks:
+        """Passes operations one by one, as whoever holds its lock lets it."""
+
+        stage = Stage.GUARD
+
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        @hookimpl
+        async def flext_operation(self, operation, proceed):
+            with self.lock:
+                return await proceed(operation)
+
+    with World("httpx sync") as world:
+        host = world.serve(flext_service, Lends, Locks)
+        searcher = world.resource(host, Searcher)
+        entered, leave = threading.Event(), threading.Event()
+
+        def hold():
+            entered.set()
+            leave.wait(10)
+
+        holder = threading.Thread(target=searcher.search, args=(hold,))
+        holder.start()
+        entered.wait(5)  # a thread that no child has holds the lock of the parent's plugin
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork with threads
+            child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            code = 1
+            try:
+                code = 0 if searcher.search(after, 0) == "done" else 2
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        leave.set()
+        holder.join(5)
+
+
 # Errors
 
 
@@ -255,7 +354,7 @@ def test_a_foreign_error_stays_what_it_is_and_says_by_a_note_whose_it_is(
         search(flext_world, flext_world.serve(flext_service, Lends, Again), after, 0, error)
     assert caught.value is error
     assert error.__notes__ == [
-        "in the operation 'search' at ldap, by plugin 'lends' of service 'service'"
+        "in the operation 'search' at ldap dir:389, by plugin 'lends' of service 'service'"
     ]
 
 

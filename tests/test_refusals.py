@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+from datetime import timedelta
+from fractions import Fraction
 
 import pytest
 from pydantic import BaseModel
@@ -406,3 +408,18 @@ def test_so_may_one_around_operations(flext_service, flext_world):
     perform = flext_world.resource(host, type(lambda: None))
     with pytest.raises(Broken):
         flext_world.run(perform)
+
+
+@pytest.mark.contract("refusal-says-when")
+@pytest.mark.parametrize(
+    ("value", "taken"), [(None, None), (3, 3), (0.5, 0.5), (-0.1, 0), (Fraction(1, 2), 0.5)]
+)
+def test_a_refusal_says_after_how_many_seconds_to_come_back(value, taken):
+    assert Refused("full", retry_after=value).retry_after == taken
+
+
+@pytest.mark.contract("refusal-says-when")
+@pytest.mark.parametrize("value", ["3", True, float("nan"), float("inf"), timedelta(seconds=3)])
+def test_what_nobody_can_wait_for_is_told_where_it_is_said(value):
+    with pytest.raises((TypeError, ValueError), match="^retry_after takes seconds, not "):
+        Refused("full", retry_after=value)

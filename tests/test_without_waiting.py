@@ -177,3 +177,25 @@ def test_the_circuit_of_an_operation_stays_closed(flext_world, flext_service):
         for _ in range(5):
             with pytest.raises(Down):
                 flext_world.run(ask)
+
+
+@pytest.mark.contract("nothing-waits-in-tests")
+def test_a_permit_for_what_there_is_only_so_much_of_counts_all_the_same(flext_world, flext_service):
+    here, most = set(), []
+
+    class Pools:
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            async with connection.permit("pool", 2, always=True):
+                here.add(request)
+                most.append(len(here))
+                try:
+                    return await send(request)
+                finally:
+                    here.discard(request)
+
+    host = flext_world.serve(flext_service, Pools)
+    flext_service.answer = Answer(delay=0.02)
+    with without_waiting(host):
+        flext_world.all([flext_world.sender(host, "GET", "/")] * 8)
+    assert (len(most), max(most)) == (8, 2)

@@ -126,13 +126,18 @@ def _add_place(error: PluginError, layer: Layer, hook: str) -> None:
 def _where(error: Exception, layer: Layer) -> str:
     """The plugin's line, and what may help; the error's own text may hold data of the request."""
     place = place_of(error, packages_of(type(layer.plugin)))
-    innermost = [module_of(frame) for frame, _ in walk_tb(error.__traceback__)][-1:]
-    inside_asyncio = any(each.startswith("asyncio.") for each in innermost)
-    if "no running event loop" in text_of(error) or (
-        inside_asyncio and not isinstance(error, TimeoutError)
-    ):
+    if needs_loop(error):
         return f"{place}: it needs an event loop of its own; await what `connection` offers"
     return place
+
+
+def needs_loop(error: Exception) -> bool:
+    """Whether `error` seems to come of using asyncio where no event loop, or another one, runs."""
+    innermost = [module_of(frame) for frame, _ in walk_tb(error.__traceback__)][-1:]
+    inside_asyncio = any(each.startswith("asyncio.") for each in innermost)
+    return "no running event loop" in text_of(error) or (
+        inside_asyncio and not isinstance(error, TimeoutError)
+    )
 
 
 def cause_of(error: Exception) -> BaseException | None:

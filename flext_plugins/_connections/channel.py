@@ -76,6 +76,7 @@ class Channel:
         self._closed = ""
         self._lock: Any = asyncio.Lock() if asynchronous else threading.Lock()
         self._views = [(layer, Connection(self, layer)) for layer in layers]
+        self._origin = runtime.channels
         self._connected: list[tuple[Layer, Connection]] = []
         self._receivers = self._every_receiver = [
             (layer, view, arranged(layer.hooks["flext_event"], ("event", "connection")))
@@ -105,6 +106,21 @@ class Channel:
         """Close those bodies, so that who watches them is told."""
         for each in list(self.wires.values()):
             await each.close_dropped()
+
+    @property
+    def views(self) -> list[Connection]:
+        """What each plugin is handed."""
+        return [view for _, view in self._views]
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it was opened before this process was forked."""
+        return self._origin is not self.runtime.channels
+
+    async def successor(self) -> Channel:
+        """The forked child's own channel to the service in this world."""
+        channels = self.runtime.channels
+        return await channels.get(self.service.name, asynchronous=self.asynchronous)
 
     def chain(self, kind: str, absent: frozenset[int]) -> Inner:
         """The compiled onion without the plugins in `absent`."""
@@ -172,7 +188,13 @@ class Channel:
         absent: frozenset[int],
         call: Call,
     ) -> Any:
-        """Do `work` inside the plugins that surround operations."""
+        """Do `work` inside the plugins that surround operations.
+
+        Raises:
+            Refused: it was closed.
+        """
+        if self._closed and not self.is_changing:
+            raise Refused(self._closed).add_context(service=self.service.name, call=call)
         outer = scope.get()
         wire = outer.wire if outer else None
         if outer:

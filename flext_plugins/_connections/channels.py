@@ -48,7 +48,7 @@ class _Group(dict[str, Channel]):
                 # The loop warns of generators that begin from now on, and requests need some. It
                 # puts its hook back when it runs next.
                 sys.set_asyncgen_hooks(firstiter=None)
-            if failures := await self.close("its event loop ends"):
+            if failures := await self.close("its event loop has ended"):
                 raise ExceptionGroup("closing with the event loop", failures)
 
     async def close(self, reason: str) -> list[Exception]:

@@ -6,16 +6,15 @@ import asyncio
 import time
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast, overload
 
-from flext_plugins._call import Call, least, new_call, restore, scope
+from flext_plugins._call import Call, least, new_call, scope
 from flext_plugins._chain.drive import drive
-from flext_plugins._chain.layer import IDENTIFIED, blame
-from flext_plugins._chain.transformation import Blamed
+from flext_plugins._chain.layer import blame, needs_loop
+from flext_plugins._connections.messaging import Messaging
 from flext_plugins._connections.resource import Resource
 from flext_plugins._connections.work import apply, apply_any, in_time
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
-from flext_plugins._messages import Failure, Sent
 from flext_plugins._permits import Permit, hold, hold_nothing
 from flext_plugins._wire import builder
 
@@ -32,31 +31,27 @@ if TYPE_CHECKING:
 
     from flext_plugins._chain.layer import Layer
     from flext_plugins._connections.channel import Channel
-    from flext_plugins._messages import BodyEnd, Request, Response, Transformation
-    from flext_plugins._service import Operation, Service
-    from flext_plugins._wire import Wire
+    from flext_plugins._messages import Response
+    from flext_plugins._service import Operation, PluginInfo, Service
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 E = TypeVar("E", bound=FlextError)
 ROUNDING = 0.002
 """Seconds that a library's time-out may come early, so that it never comes before the deadline."""
 
 
-def _is_status(value: object) -> bool:
-    return isinstance(value, int) and 100 <= value <= 999
-
-
-class Connection:
+class Connection(Messaging):
     """A plugin's view of the open connection to one service; each plugin has its own.
 
     The awaitables finish without suspending where `asynchronous` is false: there a hook awaits
     nothing else.
     """
 
-    __slots__ = ("_channel", "_layer", "_state")
+    __slots__ = ("_state",)
 
     def __init__(self, channel: Channel, layer: Layer) -> None:
-        self._channel, self._layer = channel, layer
+        super().__init__(channel, layer)
         self._state: dict[str, Any] = {}
 
     def __repr__(self) -> str:
@@ -78,6 +73,11 @@ class Connection:
         return self._channel.service
 
     @property
+    def plugin(self) -> PluginInfo:
+        """The plugin whose view this is, one of `service.plugins`: for the name that it goes by."""
+        return next(each for each in self.service.plugins if each.name == self._layer.name)
+
+    @property
     def state(self) -> dict[str, Any]:
         """A dict of the plugin's own for this connection, empty when it opens.
 
@@ -93,18 +93,6 @@ class Connection:
         counts nothing.
         """
         return self._channel.runtime.waits
-
-    @property
-    def call(self) -> Call | None:
-        """The call under way here, or `None`."""
-        current = scope.get()
-        return current.call if current else None
-
-    @property
-    def _wire(self) -> Wire:
-        current = scope.get()
-        wire: Wire | None = current.wire if current else None
-        return wire or self._channel.wire(self._channel.runtime.default_library)
 
     def _time_left(self, waiting_for: str) -> float | None:
         call = self.call
@@ -132,7 +120,7 @@ class Connection:
         else:
             time.sleep(seconds)  # noqa: ASYNC251 - driven: there is no loop to block
 
-    async def run(self, function: Callable[..., T], *args: Any) -> T:
+    async def run(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """`function(*args)`, which may block: in place, or in a worker thread.
 
         Raises:
@@ -174,13 +162,14 @@ class Connection:
         timeout: float | None = None,
         *,
         shared: bool = False,
+        always: bool = False,
     ) -> Permit:
         """A permit to go on, of which `capacity` are held at a time, in threads and event loops.
 
         `async with` it, or `await` it and call its `release()`. Who comes first is first. A call
         that holds one of `key` gets it again without counting, in its own context.
 
-        Where nothing `waits` everybody gets one.
+        Where nothing `waits` everybody gets one, unless it is for `always`.
 
         Args:
             key: belongs to this plugin instance, and so to one service.
@@ -188,6 +177,8 @@ class Connection:
             queue: refuses who finds none free and so many waiting.
             timeout: seconds to wait; then it refuses.
             shared: whether all instances of the plugin's class in the host share `key`.
+            always: whether it counts where nothing `waits` as well: for what there is only so much
+                of, such as connections, and not for a limit that a test has no use for.
 
         Raises:
             Refused: while awaited; the message says why.
@@ -201,7 +192,7 @@ class Connection:
         tidy = partial(runtime.channels.tidy, asynchronous=asynchronous)
         acquiring: Any = (
             hold(permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous)
-            if self.waits
+            if always or self.waits
             else hold_nothing()
         )
         acquiring.__qualname__ = "Connection.permit"  # Python warns of one that nobody awaits
@@ -260,23 +251,23 @@ class Connection:
     async def perform(
         self,
         operation: Operation,
-        function: Callable[..., Awaitable[T]],
-        *args: Any,
+        function: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
         call: Call | None = None,
     ) -> T: ...
     @overload
     async def perform(
         self,
         operation: Operation,
-        function: Callable[..., T],
-        *args: Any,
+        function: Callable[[*Ts], T],
+        *args: *Ts,
         call: Call | None = None,
     ) -> T: ...
     async def perform(
         self,
         operation: Operation,
-        function: Callable[..., Any],
-        *args: Any,
+        function: Callable[[*Ts], Any],
+        *args: *Ts,
         call: Call | None = None,
     ) -> Any:
         """`function(*args)` as an operation, inside the service's plugins for operations.
@@ -291,15 +282,29 @@ class Connection:
         """
 
         async def work() -> Any:
-            what = f"{operation.name} at {operation.system}"
+            what = f"{operation.name} at {operation.system} {operation.target}"
             try:
                 return await self._in_time(what, apply_any, function, args)
             except Exception as error:
+                is_own = isinstance(error, FlextError)
+                if not (is_own or self.asynchronous) and needs_loop(error):
+                    raise blame(error, self._layer, "perform", self.service.name) from error
                 self._attribute(error, operation)
                 raise
 
+        await self._survive_fork()
         absent = self._channel.gone | {id(self._layer.plugin)}
         return await self._channel.operate(operation, work, absent, call or self.begin_call())
+
+    async def _survive_fork(self) -> None:
+        """Go on with the child's own plugins, if the process was forked since this was handed out.
+
+        Its copies of the parent's may have had their locks held by another thread.
+        """
+        if self._channel.is_inherited:
+            channel = await self._channel.successor()
+            twin = next(each for each in channel.views if each._layer.name == self._layer.name)  # noqa: SLF001
+            self._channel, self._layer, self._state = channel, twin._layer, twin._state  # noqa: SLF001
 
     def _attribute(self, error: Exception, operation: Operation) -> None:
         """Say in `error` whose operation it arose in."""
@@ -307,125 +312,11 @@ class Connection:
         if isinstance(error, FlextError):
             blame(error, layer, "perform", service, self.call, self._channel)
             return
-        what = f"{operation.name!r} at {operation.system}"
+        what = f"{operation.name!r} at {operation.system} {operation.target}"
         note = f"in the operation {what}, by plugin {layer.name!r} of service {service!r}"
         if note not in getattr(error, "__notes__", ()):
             with suppress(Exception):  # a frozen error takes no notes
                 error.add_note(note)
-
-    async def read(self, message: Request | Response) -> bytes:
-        """The message's body, decoded; it stays readable for everybody else."""
-        return await self._wire.read(message)
-
-    async def close(self, response: Response) -> None:
-        """Close a response that goes no further; closing twice is fine."""
-        await self._wire.close(response)
-
-    def respond(
-        self, status: int, headers: Mapping[str, str] | None = None, content: bytes = b""
-    ) -> Response:
-        """An answer made here, in the current exchange's library, else httpx's.
-
-        Raises:
-            PluginError: `status` is no number from 100 to 999, or `content` no bytes.
-        """
-        if not _is_status(status):
-            raise PluginError(f"respond takes a status from 100 to 999, not {status!r:.40}")
-        if not isinstance(content, bytes):
-            raise PluginError(f"respond takes content in bytes, not {type(content).__name__}")
-        response: Response = self._wire.messages.respond(status, headers, content)
-        return response
-
-    def failure(self, error: BaseException) -> Failure | None:
-        """The place on the wire where `error` arose; `None` if it is not the wire's."""
-        declared = getattr(type(error), "failure", None)
-        if isinstance(declared, Failure):
-            return declared
-        return None if isinstance(error, FlextError) else self._wire.messages.failure(error)
-
-    def replayable(self, request: Request) -> bool:
-        """Whether the body of `request` can be sent any number of times.
-
-        Bytes, forms and files that can be sought are; an iterator or a pipe is not.
-        """
-        return self._wire.messages.replayable(request)
-
-    def sendable(self, request: Request) -> bool:
-        """Whether `request` can be sent now: it is replayable, or nothing of it was sent before."""
-        return self._wire.messages.sendable(request)
-
-    def size(self, message: Request | Response) -> int | None:
-        """The bytes of the message's body on the wire, not decoded; `None` if nobody knows yet."""
-        return self._wire.messages.size(message)
-
-    def sent(self, response: Response) -> Sent | None:
-        """The request that `response` answers, as it was sent in the end.
-
-        For a plugin that keeps answers: whether this one may be for whoever asked alone. `None` if
-        a plugin further in made the answer.
-        """
-        request, own = response.sent, response.request
-        if request is None or own is None:
-            return None
-        before = {name.lower(): value for name, value in own.headers.items()}
-        after = {name.lower(): value for name, value in request.headers.items()}
-        headers = frozenset(name for name in after if after[name] != before.get(name))
-        identified = IDENTIFIED in request.extensions or self._wire.messages.identified(request)
-        return Sent(headers, identified)
-
-    def replace(self, message: Request | Response, content: bytes) -> None:
-        """Make `content` the body of `message`, and its length `Content-Length`.
-
-        The request can be sent any number of times then. `content` stands on the wire as it is: if
-        it is not encoded as the header `Content-Encoding` says, change that too.
-
-        Raises:
-            PluginError: `content` is no bytes, or the plugin is an observer.
-        """
-        self._refuse_observer("replace")
-        if not isinstance(content, bytes):
-            raise PluginError(f"replace takes bytes, not {type(content).__name__}")
-        self._wire.messages.replace(message, content)
-
-    def _refuse_observer(self, what: str) -> None:
-        if self._layer.observer:
-            raise PluginError(f"an observer cannot {what} a body")
-
-    def transform(self, message: Request | Response, start: Callable[[], Transformation]) -> None:
-        """Transform the body of `message` as it passes, without keeping more than a chunk of it.
-
-        The bytes are those of the wire: a body with the header `Content-Encoding` is encoded still.
-        `Content-Length` goes. A message without a body stays as it is. What the transformation
-        raises reaches whoever reads the body as a `PluginError`.
-
-        Args:
-            message: of plugins that transform it, the one further out transforms a request first,
-                the one further in a response.
-            start: called anew for each send and each answer; gives an object with
-                `feed(chunk) -> bytes` and `end() -> bytes`, the latter for a whole body only.
-        """
-        self._refuse_observer("transform")
-        layer, service, call = self._layer, self._channel.service.name, self.call
-        self._wire.messages.transform(message, lambda: Blamed(start, layer, service, call))
-
-    def watch(self, response: Response, callback: BodyEnd) -> None:
-        """Call `callback(error_or_none, bytes)` once, when the body was read, broke or closed.
-
-        It is called where the application reads, and finds the exchange's `call` and `failure` as
-        they are here. A read that was cancelled is told as that `CancelledError`.
-        """
-        current, sent = scope.get(), (response.request,)  # not the response, which holds this
-
-        def ended(error: BaseException | None, size: int) -> None:
-            token = scope.set(current)
-            try:
-                callback(error, size)
-            except Exception as raised:
-                self._channel.report(self._layer, "watch", raised, sent)
-            finally:
-                restore(scope, token)
-
-        self._wire.watch(response, ended)
 
     @overload
     def timeout(self, seconds: float) -> float: ...
@@ -473,6 +364,9 @@ class Connection:
             value: what is lent.
             name: needed where a service lends several of a kind.
             close: called (and awaited, if it is `async def`) when the connection closes.
+
+        Raises:
+            PluginError: `value` is no `kind`, or there is one of that type and name already.
         """
         self._channel.resources.provide(Resource(kind, name, value, close, self._layer.name))
 

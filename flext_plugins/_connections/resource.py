@@ -33,8 +33,11 @@ class Resources(list[Resource]):
         """Keep what a plugin lends.
 
         Raises:
-            PluginError: there is one of that type and name already.
+            PluginError: its value is not of its type, or there is one of that type and name.
         """
+        if not is_one(resource.value, resource.kind):
+            kind, value = resource.kind.__name__, kind_of(resource.value)
+            raise PluginError(f"{resource.plugin} provides as a {kind} what is none: {value}")
         for each in self:
             if each[:2] == resource[:2]:
                 name = f" named {each.name!r}" if each.name else ""
@@ -60,3 +63,16 @@ class Resources(list[Resource]):
             if not chosen
             else f"service {self._service!r} lends several {wanted}: {offered}; give the name"
         )
+
+
+def is_one(value: Any, kind: type) -> bool:
+    """Whether `value` is of that type; of a protocol that cannot be asked for, anything is."""
+    try:
+        return isinstance(value, kind)
+    except TypeError:
+        return True
+
+
+def kind_of(value: object) -> str:
+    """The class of `value`, or that it is one itself."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

@@ -16,7 +16,7 @@ import flext_plugins
 from flext_plugins._discovery import find
 from flext_plugins._errors import ConfigError, FlextError
 from flext_plugins.cli import _display as display
-from flext_plugins.cli._plugin_commands import offered, refused
+from flext_plugins.cli._plugin_commands import check_commands, offered, refused
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -155,6 +155,7 @@ Plugin = typer.Option(
 
 @app.command()
 def check(
+    ctx: typer.Context,
     services: Annotated[
         list[str] | None, typer.Argument(metavar="SERVICE", help="Default: all.")
     ] = None,
@@ -166,7 +167,7 @@ def check(
     if plugin is not None:
         if services or config or env:
             raise typer.BadParameter("takes neither services nor files", param_hint="--plugin")
-        _check_plugin(plugin)
+        _check_plugin(plugin, _own(ctx))
         return
     with flext_plugins.Host.from_file(config, env) as host:
         host.check(*services or ())
@@ -174,14 +175,15 @@ def check(
     display.say(f"ok: {number} service{'' if number == 1 else 's'}")
 
 
-def _check_plugin(name: str) -> None:
-    """Say what an installed plugin is, or what is wrong with it."""
+def _check_plugin(name: str, own: Container[str]) -> None:
+    """Say what an installed plugin is, or what is wrong with it or with its commands."""
     use = name if ":" in name else None
     record = _imported(find(flext_plugins.installed(), name, use, ()))
     who = f"{record.name}: {record.distribution} {record.version}"
     if record.problem:
         display.complain(f"{who}: {record.problem}")
         raise typer.Exit(1)
+    check_commands(record.distribution, own)
     display.say(f"ok: {who}, {record.target}")
 
 

@@ -46,6 +46,19 @@ def refused(own: Container[str]) -> list[str]:
     return [visible(_line(each, problem)) for each, problem in problems if problem is not None]
 
 
+def check_commands(distribution: str, own: Container[str]) -> None:
+    """Check that the commands which `distribution` brings can be called.
+
+    Raises:
+        PluginError: one cannot.
+    """
+    for each in _installed():
+        if each.distribution == distribution:
+            if (problem := _problem(each, own)) is not None:
+                raise PluginError(visible(_line(each, problem)))
+            _loaded(each)
+
+
 def _line(record: InstalledPlugin, problem: str) -> str:
     return f"no command {record.name!r} of {record.distribution} {record.version}: {problem}"
 

@@ -13,6 +13,7 @@ CHAIN, SMALL_HOOKS = "_chain/__init__.py", "_chain/small_hooks.py"
 LAYER = "_chain/layer.py"
 DRIVE, SINGLEFLIGHT = "_chain/drive.py", "_chain/singleflight.py"
 CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
+MESSAGING = "_connections/messaging.py"
 WORK = "_connections/work.py"
 COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
 CHANNELS, PERMITS_OF, WAITING = "_connections/channels.py", "_permits.py", "_waiting.py"
@@ -467,7 +468,7 @@ FAILURE = [
     ),
     Mutant(
         "responses-are-of-the-exchange",
-        f"{CONNECTION}::Connection.respond",
+        f"{MESSAGING}::Messaging.respond",
         "if not isinstance(content, bytes):",
         "if False:",
         "cannot_be_made",
@@ -883,6 +884,52 @@ OBSERVER = [
         "return new_call(self.service)",
     ),
     Mutant(
+        "nothing-waits-in-tests",
+        f"{CONNECTION}::Connection.permit",
+        "always or self.waits",
+        "self.waits",
+        "only_so_much_of",
+    ),
+    Mutant(
+        "closed-host-refuses",
+        f"{CHANNEL}::Channel.operate",
+        "if self._closed and not self.is_changing:",
+        "if False:",
+        "lent_refuses",
+    ),
+    Mutant(
+        "closed-host-refuses",
+        f"{CHANNEL}::Channel.operate",
+        "self._closed and not self.is_changing",
+        "self._closed",
+        "last_operation",
+    ),
+    Mutant(
+        "fork-starts-afresh",
+        f"{CHANNEL}::Channel.is_inherited",
+        "self._origin is not self.runtime.channels",
+        "False",
+        "childs_own_plugins",
+    ),
+    Mutant(
+        "sync-awaits-the-connection-only",
+        f"{CONNECTION}::Connection",
+        "needs_loop(error)",
+        "False",
+        "in_an_operation",
+    ),
+    Mutant(
+        "resources-by-type-and-name",
+        "_connections/resource.py::Resources.provide",
+        "if not is_one(resource.value, resource.kind):",
+        "if False:",
+        "of_its_type",
+    ),
+    Mutant("refusal-says-when", "_errors.py::_seconds", "max(cast('float', value), 0)", "value"),
+    Mutant(
+        "refusal-says-when", "_errors.py::_seconds", "if not math.isfinite(value):", "if False:"
+    ),
+    Mutant(
         "timeouts-fit-the-deadline",
         f"{CONNECTION}::Connection",
         "return least(seconds, None if left is None else left + ROUNDING)",
@@ -1114,14 +1161,14 @@ BODY = [
     Mutant("broken-for-all", f"{BODIES}::Body._check", "raise self._broken", "pass", "no_other"),
     Mutant(
         "observer-changes-nothing",
-        f"{CONNECTION}::Connection._refuse_observer",
+        f"{MESSAGING}::Messaging._refuse_observer",
         "if self._layer.observer:",
         "if False:",
         "changes_no_body",
     ),
     Mutant(
         "permit-comes-back",
-        f"{CONNECTION}::Connection.watch",
+        f"{MESSAGING}::Messaging.watch",
         "(response.request,)",
         "(response,)",
         "no_cyclic_collector",
@@ -1331,7 +1378,7 @@ LIFETIMES = [
     Mutant(
         "provided-once-and-fitting",
         f"{RUNTIME}::Runtime.provide",
-        "if not _is_one(value, kind):",
+        "if not is_one(value, kind):",
         "if False:",
         "is_an_instance",
     ),
@@ -1650,7 +1697,7 @@ OTHER_SERVICES = [
 OPERATIONS = [
     Mutant(
         "operation-failures",
-        f"{CONNECTION}::Connection.failure",
+        f"{MESSAGING}::Messaging.failure",
         "None if isinstance(error, FlextError) else self._wire.messages.failure(error)",
         "Failure.READ if isinstance(error, OSError) else None",
         "class_says_nothing",
@@ -1808,8 +1855,8 @@ WAITING = [
     Mutant(
         "nothing-waits-in-tests",
         f"{CONNECTION}::Connection.permit",
-        "hold(permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous) if self.waits "
-        "else hold_nothing()",
+        "hold(permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous) "
+        "if always or self.waits else hold_nothing()",
         "hold(permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous)",
         "gets_a_permit",
     ),

@@ -58,9 +58,9 @@ class EventCounter:
                 self._set_progress(event)
 
     def _set_state(self, event: events.StateChanged) -> None:
-        origin = self._label_values["origin"](event.target)
-        self._metrics.gauge(names.BREAKER, self._service, origin, event.old).set(0)
-        self._metrics.gauge(names.BREAKER, self._service, origin, event.new).set(1)
+        labels = self._service, event.plugin, self._label_values["origin"](event.target)
+        self._metrics.gauge(names.BREAKER, *labels, event.old).set(0)
+        self._metrics.gauge(names.BREAKER, *labels, event.new).set(1)
 
     def _count_connections(self, event: events.PoolChanged, connection: Connection) -> None:
         """Add up the pools to one target: each of the service's connections has its own."""

@@ -115,7 +115,7 @@ TOKENS = Name(
 BREAKER = Name(
     "flext_breaker_state",
     Gauge,
-    ("service", "origin", "state"),
+    ("service", "plugin", "origin", "state"),
     "1 for the state that a circuit is in, 0 for those that it was in; from its first change on.",
     processes="livemax",
 )

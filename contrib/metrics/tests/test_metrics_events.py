@@ -8,7 +8,7 @@ from flext_plugins_circuit_breaker import CircuitOpen
 from flext_plugins_metrics import Metrics
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from flext_plugins import ConfigError, Host, Stage, events, hookimpl
+from flext_plugins import ConfigError, Connection, Host, Stage, events, hookimpl
 from flext_plugins.testing import Answer, LoopbackService, World
 
 
@@ -79,8 +79,27 @@ def test_an_open_circuit_is_a_state_and_its_refusals_are_no_attempts(
     refused = {("circuit-breaker", "CircuitOpen"): 2}
     assert registry.all("flext_refusals_total") == refused
     origin = flext_service.url
-    states = {("closed",): 0, ("open",): 1}
+    states = {("circuit-breaker", "closed"): 0, ("circuit-breaker", "open"): 1}
     assert registry.all("flext_breaker_state", origin=origin) == states
+
+
+def test_guards_of_one_origin_have_states_of_their_own(
+    flext_world: World, flext_service: LoopbackService, serve: Any, registry: Any
+) -> None:
+    class Limits:
+        @hookimpl
+        def flext_request(self, connection: Connection) -> None:
+            origin = flext_service.url
+            connection.emit(events.StateChanged("limits", origin, "flowing", "paused", "429"))
+            connection.emit(events.StateChanged("other", origin, "closed", "open", "429"))
+
+    flext_world.get(serve(Limits))
+    assert registry.all("flext_breaker_state", origin=flext_service.url) == {
+        ("limits", "flowing"): 0,
+        ("limits", "paused"): 1,
+        ("other", "closed"): 0,
+        ("other", "open"): 1,
+    }
 
 
 def test_a_body_that_breaks_is_counted(

@@ -258,7 +258,7 @@ def test_quantiles_are_those_of_the_buckets(
 def test_what_is_now(seen: Any) -> None:
     ask, traffic, *_ = seen
     origin = traffic.scene.stack.flexcore.url
-    assert asked(ask, "Circuits") == [{(origin, "guarded", "open"): 1}]
+    assert asked(ask, "Circuits") == [{(origin, "circuit-breaker", "guarded", "open"): 1}]
     assert asked(ask, "Plugins") == [{("plain",): 4, ("guarded",): 2, ("locked",): 2}]
     of = ("directory:389",)
     used, idle = (*of, "used", "plain"), (*of, "idle", "plain")

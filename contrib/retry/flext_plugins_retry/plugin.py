@@ -98,14 +98,15 @@ class Retry:
         proceed: Proceed,
         connection: Connection,
     ) -> object:
-        """Do the operation, and repeat it after a failure on the wire if it is idempotent."""
+        """Do the operation, and repeat it after a failure of the wire if nothing is done twice."""
         attempts = _Attempts(self, connection)
         while True:
             try:
                 return await proceed(operation)
             except Exception as error:
                 failure = _failure(error, connection)
-                if operation.idempotent and failure and await attempts.again(failure.value, error):
+                repeatable = operation.idempotent or failure is Failure.CONNECT
+                if failure and repeatable and await attempts.again(failure.value, error):
                     continue
                 final = attempts.final(error)
                 if final is error:

@@ -609,7 +609,7 @@ def test_an_operation_that_keeps_failing_is_tried_so_often_and_not_once_more_for
     assert (Directory.tried, len(flext_service.received)) == (3, 0)
     assert caught.value.__cause__ is not None
     assert notes(caught.value.__cause__) == [
-        "in the operation 'search' at ldap, by plugin 'directory' of service 'service'",
+        "in the operation 'search' at ldap dir:389, by plugin 'directory' of service 'service'",
         "retry: attempt 3 of 3, after connect, connect",
     ]
 
@@ -638,19 +638,29 @@ def test_a_refusal_of_an_operation_after_a_failure_is_a_note_on_the_failure(
     failed: Any = caught.value.__cause__
     assert type(failed).__name__ == "Broken"
     assert notes(failed) == [
-        "in the operation 'search' at ldap, by plugin 'directory' of service 'service'",
+        "in the operation 'search' at ldap dir:389, by plugin 'directory' of service 'service'",
         "retry: attempt 2 of 3, after connect, was refused: service: closes: open",
     ]
 
 
-@pytest.mark.parametrize("error", [broken(Failure.CONNECT), broken(Failure.READ)])
+@pytest.mark.parametrize("failure", [each for each in Failure if each is not Failure.CONNECT])
 def test_an_operation_that_is_not_idempotent_is_done_once(
-    flext_world: World, serve: Any, error: Exception
+    flext_world: World, serve: Any, failure: Failure
 ) -> None:
-    Directory.tried, Directory.idempotent, Directory.errors = 0, False, [error]
+    Directory.tried, Directory.idempotent, Directory.errors = 0, False, [broken(failure)]
     with pytest.raises(PluginError):
         flext_world.get(serve(Directory))
     assert Directory.tried == 1
+
+
+def test_an_operation_of_which_nothing_was_done_is_done_again(
+    flext_world: World, serve: Any
+) -> None:
+    Directory.tried, Directory.idempotent = 0, False
+    Directory.errors = [broken(Failure.CONNECT), broken(Failure.READ)]
+    with pytest.raises(PluginError):
+        flext_world.get(serve(Directory))
+    assert Directory.tried == 2
 
 
 def test_an_operation_that_fails_by_itself_is_done_once(flext_world: World, serve: Any) -> None:
