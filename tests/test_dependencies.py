@@ -40,8 +40,9 @@ def direct(path):
     for line in project.splitlines():
         if begin := re.match(r"(\S+) = \[", line):
             extra = begin[1]
-        elif one := re.match(r' +"(\w[^" ]*\d)",(?: +# (.*))?$', line):
-            if not one[1].startswith("flext-plugins") and extra not in {"classifiers", "requires"}:
+        elif extra not in {"classifiers", "requires"}:
+            one = re.match(r' +"((?!flext-plugins)\w[^" ]*)",(?: +# (.*))?$', line)
+            if one:
                 yield extra.replace("dependencies", ""), one[1], one[2] or ""
 
 
@@ -121,7 +122,9 @@ def test_the_page_names_the_licences_of_what_is_installed(path):
 
 
 def test_every_distribution_has_a_table_and_each_release_a_version_and_a_month():
-    headings = re.findall(r"^## (flext-plugins\S*)$", PAGE.read_text(encoding="utf-8"), re.M)
+    headings = re.findall(
+        r"^## (flext-plugins\S*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert headings == [name_of(path) for path in PYPROJECTS]
     releases = [release for each in headings for *_, release, _ in documented(each)]
     assert [each for each in releases if not re.fullmatch(r"[\d.]+, 20\d\d-[01]\d", each)] == []
