@@ -237,6 +237,8 @@ SPELLINGS = {
     "as a repr of bytes": lambda text: repr(text.encode()),
     "in HTML": html.escape,
     "in HTML, by number": lambda text: "".join(f"&#{ord(each)};" for each in text),
+    "in HTML, without semicolons": lambda text: "".join(f"&#{ord(each)}" for each in text) + " ",
+    "in HTML, with zeros": lambda text: "".join(f"&#x{ord(each):010x};" for each in text),
     "in JSON, percent-encoded": lambda text: quote(json.dumps(text)),
     "percent-encoded, in JSON": lambda text: json.dumps(quote(text, safe="")),
 }

@@ -108,18 +108,18 @@ class Auth:
         send: Send,
         credential: Credential,
     ) -> Response:
-        header, headers = self._header, request.headers
-        own = None
-        if self._settings.replace and header in headers:  # else it is not there
-            own = Credential(headers[header])
-        headers[header] = credential.value
+        # No variable holds the headers: they have the service's secrets, which a frame would show.
+        header, own = self._header, None
+        if self._settings.replace and header in request.headers:  # else it is not there
+            own = Credential(request.headers[header])
+        request.headers[header] = credential.value
         try:
             return await send(request)
         finally:
             if own is None:
-                del headers[header]
+                del request.headers[header]
             else:
-                headers[header] = own.value
+                request.headers[header] = own.value
 
 
 class ServiceTokens:

@@ -105,7 +105,11 @@ async def test_a_canary_in_every_secret_shows_nowhere_but_on_the_wire(
     auth: dict[str, Any],
 ) -> None:
     config = {
-        "api": {"base_url": flext_service.url, "plugins": {"auth": auth, "seen": {}}},
+        "api": {
+            "base_url": flext_service.url,
+            "headers": {"X-Pin": "env:CANARY_PIN"},
+            "plugins": {"auth": auth, "seen": {}},
+        },
         "tokens": {"base_url": flext_elsewhere.url, "plugins": {"seen": {}}},
     }
     elsewhere = f"{flext_elsewhere.url}/away"

@@ -83,7 +83,13 @@ class LabelValues:
         self._values: set[str] = set()
 
     def __call__(self, value: str) -> str:
-        """Return `value`, or `_OTHER` if there are enough already."""
+        """Return `value`, or `_OTHER` if there are enough already.
+
+        What is no Unicode, such as half a surrogate pair, is escaped: the page is UTF-8.
+        """
+        if value in self._values:
+            return value
+        value = value.encode(errors="backslashreplace").decode()
         if value not in self._values:
             if len(self._values) >= MOST:
                 return OTHER

@@ -1,11 +1,13 @@
 """What is measured of attempts and operations."""
 
+import os
 from typing import Any
 
 import httpx
 import pytest
 from flext_plugins_metrics.collectors import MOST
 from flext_plugins_metrics.exemplar import Exemplars
+from prometheus_client import generate_latest
 
 from flext_plugins import DeadlineExceeded, Operation, Refused, Stage, hookimpl, options
 from flext_plugins.testing import Answer, LoopbackService, World
@@ -256,6 +258,16 @@ def test_however_many_routes_there_are_the_series_stay_few(
     found = registry.all(COUNT)
     assert len(found) == MOST + 1
     assert found[("", "GET", "200", "_OTHER")] == 7
+
+
+def test_a_route_that_is_no_unicode_does_not_break_the_page(
+    flext_world: World, serve: Any, registry: Any
+) -> None:
+    host = serve()
+    with options(route=os.fsdecode(b"/files/\xff")):
+        flext_world.get(host)
+    assert registry.all(COUNT) == {("", "GET", "200", "/files/\\udcff"): 1}
+    assert b'url_template="/files/\\\\udcff"' in generate_latest(registry)
 
 
 def test_an_unknown_method_is_other(flext_world: World, serve: Any, registry: Any) -> None:

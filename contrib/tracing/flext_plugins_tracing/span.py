@@ -76,8 +76,10 @@ def of_request(
         attributes["http.request.resend_count"] = call.attempt - 1
     if call.route is None:
         return method, attributes
-    attributes["url.template"] = call.route
-    return f"{method} {call.route}", attributes
+    # Half a surrogate pair is no Unicode: an exporter would lose the whole batch over it.
+    route = call.route.encode(errors="backslashreplace").decode()
+    attributes["url.template"] = route
+    return f"{method} {route}", attributes
 
 
 def of_operation(operation: Operation) -> tuple[str, dict[str, AttributeValue]]:

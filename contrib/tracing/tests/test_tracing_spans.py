@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import os
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 from flext_plugins_tracing import Tracing
 from flext_plugins_tracing.span_events import span_event
 from opentelemetry import baggage, context, trace
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
@@ -94,6 +96,17 @@ def test_a_request_is_a_client_span_in_the_conventions_words(
     }
     assert (span.status.status_code, span.events) == (StatusCode.UNSET, ())
     assert span.instrumentation_scope.name == "flext_plugins_tracing"
+
+
+def test_a_route_that_is_no_unicode_does_not_cost_the_batch(
+    flext_world: World, serve: Serve, spans: Any
+) -> None:
+    with options(route=os.fsdecode(b"/files/\xff")):
+        flext_world.get(serve())
+    (span,) = spans.ended
+    assert span.name == "GET /files/\\udcff"
+    assert span.attributes["url.template"] == "/files/\\udcff"
+    encode_spans([span]).SerializeToString()
 
 
 def test_without_a_route_it_is_named_by_the_method_and_never_by_the_path(
