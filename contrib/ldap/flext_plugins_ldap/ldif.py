@@ -159,14 +159,24 @@ def _put(file: IO[bytes], record: Record) -> None:
 def encode(record: Record) -> str:
     """The text of `record`, in ASCII, with the empty line that ends it.
 
+    All values are in base64 if one has a control character, which LDIF lets pass and which would
+    steer a terminal.
+
     Raises:
         ValueError: what is no name of an attribute was to be written as one.
     """
+    lines = _lines(record, all_base64=False)
+    if not all(each.isprintable() for each in lines):
+        lines = _lines(record, all_base64=True)
+    return "\n".join(lines).rstrip("\n") + "\n\n"
+
+
+def _lines(record: Record, *, all_base64: bool) -> list[str]:
     # ldap3 knows how lines are folded and values encoded, and trusts attributes' names.
     if isinstance(record, Entry):
         attributes = {_valid_name(name): _bytes(all_) for name, all_ in record.attributes.items()}
         entry = {"type": "searchResEntry", "dn": record.dn, "raw_attributes": attributes}
-        lines = operation_to_ldif("searchResponse", [entry])[:-1]  # without their number
+        lines = operation_to_ldif("searchResponse", [entry], all_base64)[:-1]  # but their number
     elif isinstance(record, Modify):
         changes = [
             {
@@ -176,10 +186,10 @@ def encode(record: Record) -> str:
             for each in record.changes
         ]
         request = {"entry": record.dn, "controls": None, "changes": changes}
-        lines = operation_to_ldif("modifyRequest", request)
+        lines = operation_to_ldif("modifyRequest", request, all_base64)
     else:
-        lines = operation_to_ldif("delRequest", {"entry": record.dn, "controls": None})
-    return "\n".join(lines).rstrip("\n") + "\n\n"
+        lines = operation_to_ldif("delRequest", {"entry": record.dn, "controls": None}, all_base64)
+    return list(lines)
 
 
 def _valid_name(name: str) -> str:

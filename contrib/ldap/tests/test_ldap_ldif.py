@@ -160,6 +160,18 @@ def test_whatever_the_values_are_they_come_back(
     assert file.read_bytes().isascii()
 
 
+@pytest.mark.parametrize("raw", ["\x1b]0;x\x07", "a\x7f", "a\tb", "\u202e", "\x9b31m"])
+def test_no_value_steers_a_terminal(raw: str) -> None:
+    """What `flext-plugins ldap search` prints."""
+    for record in (
+        Entry("cn=a", {"cn": ("a", raw)}),
+        Entry(f"cn={raw}", {"cn": ("a",)}),
+        Modify("cn=a", [Change("add", "cn", (raw,))]),
+        Delete(f"cn={raw}"),
+    ):
+        assert ldif.encode(record).replace("\n", "").isprintable()
+
+
 @pytest.mark.parametrize(
     ("content", "line", "problem"),
     [
