@@ -21,7 +21,7 @@ _ESCAPE = re.compile(
     rb"%[0-9A-Fa-f]{2}"
     rb"|\\u[dD][89abAB][0-9A-Fa-f]{2}\\u[dD][c-fC-F][0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}"
     rb"|\\U[0-9A-Fa-f]{8}|\\x[0-9A-Fa-f]{2}|\\[\\/'\"bfnrt]"
-    rb"|&#[0-9]+;?|&#[xX][0-9A-Fa-f]+;?|&\w{1,24};"
+    rb"|&#[0-9]{1,16};?|&#[xX][0-9A-Fa-f]{1,16};?|&\w{1,24};"
 )
 """What percent-encoding, JSON, a `repr` and HTML write for a character."""
 _LETTERS = dict(zip("bfnrt", "\b\f\n\r\t", strict=True))

@@ -387,9 +387,33 @@ def test_a_long_body_is_not_looked_at(flext_service, flext_world):
     assert "(its body has more than 65536 bytes)" in str(error)
 
 
+def test_a_number_that_is_too_long_for_a_character_is_text(flext_service, flext_world):
+    """Python refuses to read more than 4,300 digits."""
+    text = "&#" + "9" * 5_000 + ";"
+    flext_service.answer = Answer(400, {"Content-Type": "text/plain"}, body=text.encode())
+    host = flext_world.serve(flext_service, headers={"X-Key": "c4n4ry"})
+
+    assert told(flext_world, host).detail == text
+
+
 @pytest.mark.parametrize(
     "piece",
-    ["?", "a", "%61", "%25", "%2525", "\\", "\\\\", "\\u0061", "&", "&#97;", "ab", "+", "\u00e4"],
+    [
+        "?",
+        "a",
+        "%61",
+        "%25",
+        "%2525",
+        "\\",
+        "\\\\",
+        "\\u0061",
+        "&",
+        "&#97;",
+        "&#97",
+        "ab",
+        "+",
+        "\u00e4",
+    ],
 )
 def test_what_a_service_says_is_masked_in_no_time(flext_service, flext_world, piece):
     """Quadratic in its length this took half a minute."""

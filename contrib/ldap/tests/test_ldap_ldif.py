@@ -166,7 +166,7 @@ def test_no_value_steers_a_terminal(raw: str) -> None:
     for record in (
         Entry("cn=a", {"cn": ("a", raw)}),
         Entry(f"cn={raw}", {"cn": ("a",)}),
-        Modify("cn=a", [Change("add", "cn", (raw,))]),
+        Modify("cn=a", (Change("add", "cn", (raw,)),)),
         Delete(f"cn={raw}"),
     ):
         assert ldif.encode(record).replace("\n", "").isprintable()
