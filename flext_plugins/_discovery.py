@@ -167,7 +167,7 @@ def find(
         PluginConflict: several do, or a stranger a name of ours; all are named.
         PluginIncompatible: it asks for another version of us.
     """
-    distribution, _, wanted = (use or f":{name}").rpartition(":")
+    distribution, _, wanted = use.rpartition(":") if use else ("", "", name)
     found = [
         each
         for each in records

@@ -246,6 +246,16 @@ def test_use_that_nobody_offers_is_not_found(site, use):
         using(use=use).check()
 
 
+@pytest.mark.parametrize("first", ["ab", "ba"])
+def test_a_name_that_looks_like_a_use_is_a_name_and_stands_for_no_use(site, first):
+    install(site, "acme-tenant")
+    tables = {"a": {"nobody:tenant": {}}, "b": {"tenant": {"use": "nobody:tenant"}}}
+    host = Host({"services": {name: {"plugins": table} for name, table in tables.items()}})
+    for name in first:
+        with pytest.raises(PluginNotFound, match="nobody:tenant"):
+            host.explain(name)
+
+
 @pytest.mark.parametrize("use", ["acme-tenant", "", ":tenant", "acme-tenant:", 5])
 def test_use_is_a_distribution_and_a_name(site, use):
     install(site, "acme-tenant")

@@ -69,7 +69,7 @@ class Catalog:
     def __init__(self) -> None:
         self.manager = pluggy.PluginManager(GROUP)
         self.manager.add_hookspecs(hookspecs)
-        self._imported: dict[str, PluginClass] = {}
+        self._imported: dict[tuple[bool, str], PluginClass] = {}
         self._registered: dict[str, PluginClass] = {}
 
     @cached_property
@@ -105,10 +105,11 @@ class Catalog:
         """
         if use is None and (registered := self._registered.get(canonicalize_name(name))):
             return registered
-        if (known := self._imported.get(use or name)) is not None:
+        key = use is not None, use or name  # a name may look like a `use`, and is none
+        if (known := self._imported.get(key)) is not None:
             return known
         record = find(self._installed, name, use, self._registered)
-        self._imported[use or name] = loaded = self.load(record, use or name, masked)
+        self._imported[key] = loaded = self.load(record, use or name, masked)
         return loaded
 
     def load(
