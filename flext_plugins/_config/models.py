@@ -58,9 +58,13 @@ class Timeout(_Quiet):
     """Seconds for each phase; one number sets all."""
 
     connect: Seconds | None = 5.0
+    """Until there is a connection, TLS included."""
     read: Seconds | None = 5.0
+    """Until the next bytes of an answer come."""
     write: Seconds | None = 5.0
+    """Until the next bytes of a request are sent."""
     pool: Seconds | None = 5.0
+    """Until one of the service's connections is free."""
 
     @model_validator(mode="before")
     @classmethod
@@ -92,18 +96,24 @@ class Defaults(_Quiet):
     """The table `[defaults]`, which holds for every service."""
 
     timeout: Timeout = Field(default_factory=Timeout)
+    """Seconds: one number for all phases, or a table of them."""
     headers: dict[str, HeaderSecret] = Field(default_factory=dict)
+    """Sent to the service's own origin, where the caller has not set them."""
     verify: bool | str = True
-    """`False`, or the path of a CA file or folder."""
+    """Whose certificates are trusted: `true` for the usual authorities, the path of a CA file or
+    folder, or `false` for anybody's."""
     cert: str | tuple[str, str] | None = None
     """A client certificate: a file, or certificate and key."""
     http2: bool = False
+    """Speak HTTP/2 where the service does; needs httpx's extra `http2`."""
     proxy: Literal[False] | Address | None = None
+    """The address of a proxy, or `false` for none; by default what the environment says."""
     max_connections: PositiveInt = 100
+    """Sockets, and exchanges at a time; further ones wait."""
     deadline: Seconds | None = None
     """Seconds for a call: all its attempts and hops, and what its plugins wait for."""
     allow_insecure: bool = False
-    """Send credentials over plain HTTP to other machines."""
+    """Send credentials over plain `http://` to another machine."""
 
     @field_validator("verify", "proxy", mode="before")
     @classmethod
@@ -117,11 +127,13 @@ class ServiceConfig(Defaults):
     """A table `[services.NAME]`."""
 
     base_url: Address | None = None
-    """Left out where the service only lends resources."""
+    """Its address; user info is sent as basic authentication. Left out where the service only lends
+    resources."""
     order: list[str] | None = None
-    """All plugins' names, outermost first, where the stages are not what is wanted."""
+    """All plugins' names, outermost first, where their stages are not what is wanted."""
     plugins: dict[str, Literal[False] | PluginTable] = Field(default_factory=dict)
-    """Beside those for every service; `False` takes one of these off."""
+    """Each plugin's settings, by its name, beside the plugins for every service; `false` takes one
+    of those off."""
 
     _one_spelling = field_validator("plugins")(_spelt_once)
 
@@ -130,10 +142,13 @@ class HostConfig(_Quiet):
     """The whole configuration."""
 
     defaults: Defaults = Field(default_factory=Defaults)
+    """What a service may say but `base_url`, `order` and `plugins`, for every service."""
     plugins: dict[str, Literal[False] | PluginTable] = Field(default_factory=dict)
-    """For every service."""
+    """The settings of plugins for every service, by name."""
     services: dict[str, ServiceConfig] = Field(default_factory=dict)
+    """The services, by name."""
     allow_inline_secrets: bool = False
+    """Whether plugins' secrets may be written out in a file."""
     _sources: Sources = PrivateAttr(default_factory=Sources)
 
     _one_spelling = field_validator("plugins")(_spelt_once)

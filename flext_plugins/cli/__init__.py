@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+__all__ = ["main"]
+
 NEEDED = {"typer", "rich"}
 ADVICE = "flext-plugins needs its command-line extra: pip install 'flext-plugins[cli]'"
 

@@ -18,6 +18,19 @@ if TYPE_CHECKING:
     from flext_plugins._service import Operation, Proceed, Status
     from flext_plugins.events import Event
 
+__all__ = [
+    "AnyHook",
+    "ConnectHook",
+    "DisconnectHook",
+    "EventHook",
+    "ExchangeHook",
+    "Marker",
+    "OperationHook",
+    "RequestHook",
+    "ResponseHook",
+    "StatusHook",
+]
+
 R_co = TypeVar("R_co", covariant=True)
 
 Prepared: TypeAlias = "Awaitable[None] | None"

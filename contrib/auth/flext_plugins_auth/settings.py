@@ -59,33 +59,46 @@ class AuthSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     scheme: Literal["bearer", "basic", "api-key", "login", "oauth2", "mtls"]
+    """What kind of credential the service wants; it decides which settings may be given."""
     token: Secret | None = None
+    """Sent as `Authorization: Bearer ...`."""
     username: Secret | None = None
+    """Of the user who logs in, or whom `basic` names."""
     password: Secret | None = None
+    """That user's; `basic` sends both as `Authorization: Basic ...`, in UTF-8."""
     header: str | None = Field(None, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+    """The header that carries the key."""
     key: Secret | None = None
+    """Sent as it is."""
     service: ServiceName | None = None
-    """The service that gives the token, through its own connection and plugins."""
+    """The service that gives the token, through its own connection and plugins; it may be this very
+    one. `login` needs it; `oauth2` needs it and `url`, or `token_url`."""
     url: str | None = Field(None, pattern=r"^[!-~]+$")
-    """A path at that service."""
+    """A path at that service; the default is that of `login`."""
     body: dict[str, BodyValue] | None = Field(None, repr=False)
-    """Further fields of the login; `env:` and `file:` are read at each login."""
+    """Further fields of the login, or other names for the two; `env:` and `file:` are read at each
+    login."""
     token_path: str | None = Field(None, min_length=1)
-    """The place of the token in the login's answer; dots lead inward."""
+    """The place of the token in the login's answer; dots lead inward, as in `data.token`."""
     token_url: ServiceURL | None = None
     """The whole address of a token service that is not configured as a service."""
     client_id: Annotated[InstanceOf[Secret] | str | None, _Reference] = None
+    """The client's name at the token service: as it is, or a reference."""
     client_secret: Secret | None = None
+    """The client's, where `client_auth` is `basic` or `body`."""
     client_auth: Literal["basic", "body", "mtls"] | None = None
-    """How the client proves to the token service who it is."""
+    """How the client proves to the token service who it is: by basic authentication, by fields of
+    the form, or by the token service's certificate."""
     scope: Annotated[str | None, BeforeValidator(_words)] = None
+    """What the token is to allow: words with blanks between, or a list."""
     audience: str | None = None
+    """The service that the token is for, where the token service asks."""
     refresh_token: Secret | None = None
     """Gets the first token, in a user's name instead of the client's own."""
     leeway: float | None = Field(None, ge=0, allow_inf_nan=False)
-    """Seconds before it expires that a token is renewed; at most half its lifetime."""
+    """Seconds before its end that a token is renewed; at most half its lifetime."""
     replace: bool | None = None
-    """Whether to replace a credential that the request brings."""
+    """Whether a credential that the request brings gives way to the service's."""
 
     @model_validator(mode="before")
     @classmethod

@@ -42,13 +42,14 @@ class CircuitBreakerSettings(BaseModel):
     slow_rate: Rate | None = None
     """The share of slow calls among those in `window` that opens the circuit."""
     slow_call: PositiveFloat | None = None
-    """Seconds until the headers come, beyond which a call is slow."""
+    """Seconds until the headers come, beyond which a call is slow; goes with `slow_rate`."""
     window: Annotated[int | str, BeforeValidator(_window)] = 100
     """The calls that rates look at: the latest `100`, or those of the last `"60s"`."""
     minimum_calls: PositiveInt = 20
     """Calls in the window before rates are judged; by default no more than it holds."""
     failure_statuses: tuple[Status, ...] = ("5xx",)
-    """Statuses that are failures. Others from 400 on do not count, those below are successes."""
+    """Answers that are failures: `"4xx"`, `"5xx"` or single statuses. Others from 400 on do not
+    count, those below are successes."""
     failure_kinds: tuple[Kind, ...] = ("connect", "timeout", "read", "write", "protocol")
     """Errors on the wire that are failures. All others do not count."""
     recovery_timeout: PositiveFloat = 60.0
@@ -56,7 +57,7 @@ class CircuitBreakerSettings(BaseModel):
     max_recovery_timeout: PositiveFloat = 300.0
     """Bound of those seconds, `Retry-After` included; by default no less than the first."""
     half_open_calls: PositiveInt = 1
-    """Probes at a time, and the number of successful ones that closes the circuit."""
+    """Probes at a time, and the number of successful ones that close the circuit."""
     forced_open: bool = False
     """Refuse everything until `reset()`."""
     disabled: bool = False

@@ -32,14 +32,17 @@ class IdentitySettings(BaseModel):
     """The settings for the headers that name a request's user."""
 
     identity: str | None = Field(None, min_length=1)
-    """The user of calls if the application names none."""
+    """The user of calls if the application names none; without it such calls are for nobody."""
     user_header: str = Field("X-User", pattern=_NAME)
+    """The header that names the user."""
     department_header: str = Field("X-Department", pattern=_NAME)
+    """The header that names the user's department."""
     groups_header: str = Field("X-Groups", pattern=_NAME)
+    """The header that lists the user's groups."""
     department_attribute: str = Field("departmentNumber", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
     """The attribute that holds a user's department."""
     ttl: float = Field(60.0, ge=0, allow_inf_nan=False)
-    """Seconds for which a user's headers are cached."""
+    """Seconds for which a user's headers are cached, and the directory not asked again."""
     longest_header: int = Field(4096, ge=1)
     """Bytes of a header's value; a call whose user would need more is refused."""
 

@@ -82,7 +82,8 @@ class DirectorySettings(BaseModel):
     )
 
     url: Annotated[tuple[Url, ...], _SEVERAL] = ()
-    """Addresses of servers with the same content; if one fails, the next is tried."""
+    """`ldap://HOST[:PORT]` or `ldaps://`, or a list of servers with the same content: if one fails,
+    the next is tried."""
     starttls: bool | None = None
     """Whether to start TLS over `ldap://`; on by default."""
     allow_insecure: bool = False
@@ -92,11 +93,14 @@ class DirectorySettings(BaseModel):
     bind_dn: str | None = None
     """The account to bind with; by default none."""
     bind_password: Secret | None = None
+    """That account's, read again when it changes."""
     search_base: Dn = ""
     """The DN below which users and groups are."""
     user_filter: Annotated[str, AfterValidator(_Takes("username"))] = "(uid={username})"
+    """Finds a user by name; for Active Directory `(sAMAccountName={username})`."""
     group_filter: Annotated[str, AfterValidator(_Takes("dn", "username"))] | None = None
-    """Finds a user's groups; by default the user's own `memberOf` names them."""
+    """Finds a user's groups, such as `(member={dn})` or `(memberUid={username})`; by default the
+    user's own `memberOf` names them."""
     group_base: Dn | None = None
     """The DN below which groups are, if not `search_base`."""
     attributes: Annotated[tuple[str, ...], _SEVERAL] = ("*",)
@@ -104,7 +108,7 @@ class DirectorySettings(BaseModel):
     referral_hosts: Annotated[tuple[str, ...], _SEVERAL] = ()
     """`HOST` or `HOST:PORT` of servers that a referral may lead to; they get `bind_password`."""
     pool_size: PositiveInt = 4
-    """The most connections to each server."""
+    """The most connections to each server, those of users who log in included."""
     page_size: Annotated[PositiveInt, Field(le=10_000)] = 500
     """Entries in a page of a search, and in a batch of an upsert."""
     connect_timeout: PositiveFloat | None = None
@@ -149,7 +153,7 @@ class LdapSettings(DirectorySettings, IdentitySettings):
     """The unnamed directory, others by name, and the headers that name a request's user."""
 
     connections: dict[str, DirectorySettings] = Field(default_factory=dict)
-    """Further directories, by name."""
+    """Further directories, by name, each a table of the settings from `url` to `timeout`."""
 
     @property
     def directories(self) -> dict[str | None, DirectorySettings]:

@@ -20,7 +20,7 @@ class RetrySettings(BaseModel):
     longest_wait: Seconds = 30.0
     """Bound of every wait in seconds; a service that asks for more gets no further attempt."""
     statuses: tuple[Status, ...] = (408, 429, 502, 503, 504)
-    """Statuses after which a request is sent again."""
+    """Answers after which a request is sent again."""
     idempotency_key: bool = False
     """Give requests that lack one an `Idempotency-Key`, so that any method may be sent again."""
     budget: float = Field(default=0.2, ge=0, allow_inf_nan=False)

@@ -17,9 +17,11 @@ class TracingSettings(BaseModel):
     baggage: bool = False
     """Whether to send the current context's baggage too, which the service then can read."""
     exporter: Exporter | None = None
-    """The exporter of spans; `None` leaves it to the application."""
+    """Where spans go: `otlp` (protobuf over HTTP) or `console` (standard error); without it the
+    application says where."""
     endpoint: str | None = None
-    """The address of an OTLP receiver; by default OpenTelemetry's own variables decide."""
+    """The address of an OTLP receiver; by default what `OTEL_EXPORTER_OTLP_ENDPOINT` says, or port
+    4318 of this machine."""
 
     @field_validator("endpoint")
     @classmethod

@@ -1,0 +1,270 @@
+"""The reference is whole: every public name, argument, error, hook, event, setting and log line."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+import sys
+from enum import Enum
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+import flext_plugins
+from flext_plugins import events, hookspecs
+
+pytestmark = pytest.mark.once
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+import settings_reference  # noqa: E402
+
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *sorted(ROOT.glob("contrib/*/README.md")),
+]
+INDEX = ROOT / "docs/reference/README.md"
+CONTRIB = sorted(path.parent.name for path in ROOT.glob("contrib/*/flext_plugins_*/__init__.py"))
+MODULES = [
+    "flext_plugins",
+    "flext_plugins.hookspecs",
+    "flext_plugins.hookspecs.typing",
+    "flext_plugins.events",
+    "flext_plugins.http",
+    "flext_plugins.redaction",
+    "flext_plugins.testing",
+    "flext_plugins.cli",
+    *CONTRIB,
+]
+EVENTS = [name for name in events.__all__ if dataclasses.is_dataclass(getattr(events, name))]
+HOOKS = [name for name in hookspecs.__all__ if name.startswith("flext_")]
+ROW = re.compile(r"^\| \[`(\w+)`\]\(([^)#]*)#([^)]+)\)", re.MULTILINE)
+HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+INTERNAL = {
+    *("Call.check", "Request.around", "Request.fields", "Response.unwrapped"),
+    *("Fault.response", "Fault.spoil", "Retry.uniform"),
+}
+"""What modules of one distribution use of each other's classes."""
+READ_OFF = {"Settings", "stage", "before", "after", "observer", "fail_closed", "identifies"}
+"""What the host reads off every plugin's class; hooks.md says it once."""
+
+
+@cache
+def text_of(page):
+    return page.read_text(encoding="utf-8")
+
+
+@cache
+def sections(page):
+    """The text below each heading, its subsections included, by the anchor that GitHub makes."""
+    text = FENCE.sub(lambda block: re.sub(r"[^\n]", " ", block[0]), text_of(page))
+    headings = [*HEADING.finditer(text)]
+    found = {}
+    for at, heading in enumerate(headings):
+        end = next(
+            (each.start() for each in headings[at + 1 :] if len(each[1]) <= len(heading[1])),
+            len(text),
+        )
+        name = re.sub(r"[^\w\- ]", "", heading[2].lower()).replace(" ", "-")
+        number = sum(each == name or each.startswith(f"{name}-") for each in found)
+        found[f"{name}-{number}" if name in found else name] = text[heading.start() : end]
+    return found
+
+
+def words(text):
+    """Every word that stands in `code`."""
+    return {word for code in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"\w+", code)}
+
+
+@cache
+def index():
+    """The rows of the index: module -> name -> (page, anchor)."""
+    found = {}
+    for part in re.split(r"^## ", text_of(INDEX), flags=re.MULTILINE)[1:]:
+        module = part.splitlines()[0].strip("`")
+        found[module] = {
+            name: ((INDEX.parent / page).resolve() if page else INDEX, anchor)
+            for name, page, anchor in ROW.findall(part)
+        }
+    return found
+
+
+def public(module):
+    return list(import_module(module).__all__)
+
+
+NAMES = [(module, name) for module in MODULES for name in public(module)]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_index_has_every_public_name_and_no_other(module):
+    assert sorted(index()[module]) == sorted(public(module))
+
+
+def test_the_index_has_no_other_modules():
+    assert [*index()] == MODULES
+
+
+@pytest.mark.parametrize(("module", "name"), NAMES, ids=lambda name: name)
+def test_every_public_name_is_explained_where_the_index_says(module, name):
+    page, anchor = index()[module][name]
+    section = sections(page)[anchor]
+    value = getattr(import_module(module), name)
+    assert name in words(section)
+    assert sorted({*members(name, value)} - words(section)) == []
+
+
+def members(name, value):
+    """What has to be said of a public name: its fields, methods, arguments, errors."""
+    if inspect.isfunction(value):
+        yield from said_of(value)
+    if not isinstance(value, type):
+        return
+    yield from listed(value, "Args", "Attributes", "Raises")
+    if issubclass(value, Enum):
+        yield from value.__members__
+    elif issubclass(value, BaseModel):
+        yield from value.model_fields
+    elif issubclass(value, Exception):  # what it has from another is told there
+        yield from own(value)
+    else:
+        for base in value.__mro__:
+            if base.__module__.startswith("flext_plugins"):
+                yield from own(base)
+
+
+def own(value):
+    """What a class itself declares."""
+    is_plugin = any(each.startswith("flext_") for each in vars(value))
+    if issubclass(value, Exception) and "__init__" in vars(value):
+        yield from said_of(value.__init__)
+    for each in {**vars(value).get("__annotations__", {}), **vars(value)}:
+        is_internal = f"{value.__name__}.{each}" in INTERNAL or (is_plugin and each in READ_OFF)
+        if not each.startswith(("_", "flext_", "test_")) and not is_internal:
+            yield each
+            yield from said_of(vars(value).get(each))
+
+
+def said_of(function):
+    """The arguments of a function or method, and the errors that its docstring lists."""
+    function = getattr(function, "__func__", function)
+    if inspect.isfunction(function):
+        for each in inspect.signature(function).parameters.values():
+            if each.name not in {"self", "cls"} and each.name[0] != "_":
+                yield each.name
+        yield from listed(function, "Raises")
+
+
+def listed(value, *kinds):
+    """The names in these sections of a docstring."""
+    lines = inspect.getdoc(value) or ""
+    for kind in kinds:
+        for block in re.findall(rf"^{kind}:\n((?: +.*\n?)+)", lines, re.MULTILINE):
+            yield from re.findall(r"^    (\w+): ", block, re.MULTILINE)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_documented_with_its_arguments(hook):
+    arguments = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters)
+    assert f"`{hook}({arguments})`" in text_of(ROOT / "docs/reference/hooks.md")
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_every_hook_is_used_by_a_test(hook):
+    tests = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    assert f"def {hook}(" in tests
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_every_event_is_documented_with_its_fields(event):
+    page = text_of(ROOT / "docs/reference/events.md")
+    names = [each.name for each in dataclasses.fields(getattr(events, event))]
+    assert f"`{event}({', '.join(names)})`" in page
+    explained = re.findall(r"^\| (`\w+`.*?) +\|", page.partition("## Fields")[2], re.MULTILINE)
+    assert {*names} <= {"call", *re.findall(r"`(\w+)`", " ".join(explained))}
+
+
+def test_every_error_is_in_the_tree():
+    page = text_of(ROOT / "docs/reference/errors.md")
+    tree = re.search(r"^```\n(FlextError.*?)^```", page, re.MULTILINE | re.DOTALL)
+    values = {name: getattr(flext_plugins, name) for name in flext_plugins.__all__}
+    errors = {
+        name
+        for name, value in values.items()
+        if isinstance(value, type) and issubclass(value, Exception)
+    }
+    assert set(re.findall(r"[A-Z]\w+(?=  |\n)", tree[1])) >= errors
+
+
+def test_the_tables_of_settings_are_those_of_the_models():
+    for page, text in settings_reference.pages():
+        assert text == text_of(page), f"python tools/settings_reference.py, for {page.name}"
+
+
+@pytest.mark.parametrize("module", CONTRIB)
+def test_every_plugin_with_settings_has_a_table_of_them(module):
+    loaded = import_module(module)
+    for name in loaded.__all__:
+        settings = getattr(getattr(loaded, name), "Settings", None)
+        if settings is not None:
+            assert f"{module}.{settings.__name__}" in settings_reference.models()
+
+
+@pytest.mark.parametrize("name", settings_reference.models())
+def test_every_setting_has_a_meaning(name):
+    model = settings_reference.model(name)
+    meanings = settings_reference.meanings(model)
+    assert issubclass(model, BaseModel)
+    assert [each for each in model.model_fields if not meanings.get(each)] == []
+
+
+def links():
+    """Each link to a place in a page of ours: from which page, to which, at which heading."""
+    for page in PAGES:
+        text = FENCE.sub("", text_of(page))
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", text):
+            yield page, (page.parent / target).resolve() if target else page, anchor
+
+
+def test_every_link_leads_somewhere():
+    broken = [
+        f"{page.relative_to(ROOT)}: {target.name}#{anchor}"
+        for page, target, anchor in links()
+        if not target.exists()
+        or (anchor and target.suffix == ".md" and anchor not in places(target))
+    ]
+    assert broken == []
+
+
+def places(page):
+    """Where a link may lead in a page: its headings, and what has an anchor of its own."""
+    return {*sections(page), *re.findall(r'<a (?:id|name)="([^"]+)"', text_of(page))}
+
+
+def logged():
+    """Each log line of ours, as (level, text with its placeholders), read from the sources."""
+    for path in [*ROOT.glob("flext_plugins/**/*.py"), *ROOT.glob("contrib/*/flext_*/**/*.py")]:
+        constants = {}
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                constants[ast.unparse(node.targets[0])] = node.value.value
+            if not isinstance(node, ast.Call) or ast.unparse(node.func) not in {"log", "self._log"}:
+                continue
+            level, text = ast.unparse(node.args[0]), node.args[1]
+            if level != "level":  # else it hands on what it was given
+                value = text.value if isinstance(text, ast.Constant) else constants[text.id]
+                yield level.removeprefix("logging."), value
+
+
+def test_every_log_line_is_in_the_reference_and_no_other():
+    page = text_of(ROOT / "docs/reference/logs.md")
+    rows = re.findall(r"^\| `([A-Z]+)` +\| `(.+?)` ", page, re.MULTILINE)
+    shown = [(level, re.sub(r"<\w+>", "{}", text)) for level, text in rows]
+    assert sorted(shown) == sorted({*logged()})
