@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
+import logging
 import re
 import sys
+from contextlib import suppress
 from enum import Enum
 from functools import cache
 from importlib import import_module
@@ -14,9 +16,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from structlog.contextvars import bound_contextvars
 
 import flext_plugins
-from flext_plugins import events, hookspecs
+from flext_plugins import Host, Refused, events, hookimpl, hookspecs
+from flext_plugins._call import _tell_replaced
 
 pytestmark = pytest.mark.once
 
@@ -251,8 +255,8 @@ def places(page):
 def logged():
     """Each log line of ours, as (level, text with its placeholders), read from the sources."""
     for path in [*ROOT.glob("flext_plugins/**/*.py"), *ROOT.glob("contrib/*/flext_*/**/*.py")]:
-        constants = {}
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        source, constants = path.read_text(encoding="utf-8"), {}
+        for node in ast.walk(ast.parse(source)) if "log(" in source else ():
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
                 constants[ast.unparse(node.targets[0])] = node.value.value
             if not isinstance(node, ast.Call) or ast.unparse(node.func) not in {"log", "self._log"}:
@@ -263,8 +267,89 @@ def logged():
                 yield level.removeprefix("logging."), value
 
 
-def test_every_log_line_is_in_the_reference_and_no_other():
+def log_lines():
+    """The rows of the reference: level, line, keys."""
     page = text_of(ROOT / "docs/reference/logs.md")
-    rows = re.findall(r"^\| `([A-Z]+)` +\| `(.+?)` ", page, re.MULTILINE)
-    shown = [(level, re.sub(r"<\w+>", "{}", text)) for level, text in rows]
+    rows = re.findall(r"^\| `([A-Z]+)` +\| `(.+?)` +\|.*\|(.*)\|$", page, re.MULTILINE)
+    return [(level, line, re.findall(r"`(\w+)`", keys)) for level, line, keys in rows]
+
+
+def test_every_log_line_is_in_the_reference_and_no_other():
+    shown = [(level, re.sub(r"<\w+>", "{}", line)) for level, line, _ in log_lines()]
     assert sorted(shown) == sorted({*logged()})
+
+
+class Opens:
+    """Says that a circuit has opened."""
+
+    @hookimpl
+    def flext_request(self, connection):
+        connection.emit(events.StateChanged("breaker", "http://x", "closed", "open", "5 failures"))
+
+
+class Refuses:
+    """Refuses to send."""
+
+    @hookimpl
+    def flext_request(self):
+        raise Refused("maintenance")
+
+
+class Breaks:
+    """Observes, and fails."""
+
+    observer = True
+
+    @hookimpl
+    def flext_request(self):
+        raise KeyError("a mistake")
+
+
+class Replaces:
+    """Answers in place of the service, whose answer cannot be closed."""
+
+    @hookimpl
+    async def flext_exchange(self, request, send, connection):
+        response = await send(request)
+        response.native.stream.close = Breaks.flext_request.__get__(self)
+        return connection.respond(203)
+
+
+class Nothing:
+    """Does nothing, while a correlation id is bound that cannot be sent."""
+
+    @hookimpl
+    def flext_request(self):
+        pass
+
+
+PLUGINS = {
+    "<target>": Opens,
+    "refused": Refuses,
+    "<class>": Breaks,
+    "closing": Replaces,
+    "correlation_id": Nothing,
+}
+"""What makes the host log the line that begins so."""
+
+
+@pytest.mark.parametrize(("level", "line", "keys"), log_lines(), ids=str)
+def test_a_log_line_has_the_level_and_the_keys_that_the_reference_says(
+    flext_service, caplog, level, line, keys
+):
+    caplog.set_level(logging.DEBUG, "flext_plugins")
+    _tell_replaced.cache_clear()
+    plugin = PLUGINS[re.match(r"<?\w+>?", line)[0]]
+    bound = {"correlation_id": "no id"} if plugin is Nothing else {}
+    services = {"a": {"base_url": flext_service.url, "plugins": {"p": {}}}}
+    with Host({"services": services}) as host, bound_contextvars(**bound):
+        host.register(plugin, "p")
+        with suppress(Refused):
+            host.connect("a").get("/")
+
+    (record,) = [each for each in caplog.records if each.name == "flext_plugins"]
+    text, _, shown = record.getMessage().partition("  ")
+    assert record.levelname == level
+    assert re.fullmatch(re.sub(r"<\w+>", ".+", line), text)
+    assert re.findall(r"(\w+)=", shown) == (keys or [*bound])
+    assert {*keys} <= {*vars(record)}
