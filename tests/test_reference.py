@@ -333,7 +333,9 @@ PLUGINS = {
 """What makes the host log the line that begins so."""
 
 
-@pytest.mark.parametrize(("level", "line", "keys"), log_lines(), ids=str)
+@pytest.mark.parametrize(
+    ("level", "line", "keys"), log_lines(), ids=[line.split()[0] for _, line, _ in log_lines()]
+)
 def test_a_log_line_has_the_level_and_the_keys_that_the_reference_says(
     flext_service, caplog, level, line, keys
 ):
