@@ -48,6 +48,7 @@ MODULES = [
 ]
 EVENTS = [name for name in events.__all__ if dataclasses.is_dataclass(getattr(events, name))]
 HOOKS = [name for name in hookspecs.__all__ if name.startswith("flext_")]
+TABLES = settings_reference.models()
 ROW = re.compile(r"^\| \[`(\w+)`\]\(([^)#]*)#([^)]+)\)", re.MULTILINE)
 HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -56,6 +57,7 @@ INTERNAL = {
     *("Fault.response", "Fault.spoil", "Retry.uniform"),
 }
 """What modules of one distribution use of each other's classes."""
+SOURCES = [*ROOT.glob("flext_plugins/**/*.py"), *ROOT.glob("contrib/*/flext_plugins_*/**/*.py")]
 READ_OFF = {"Settings", "stage", "before", "after", "observer", "fail_closed", "identifies"}
 """What the host reads off every plugin's class; hooks.md says it once."""
 
@@ -212,16 +214,20 @@ def test_the_tables_of_settings_are_those_of_the_models():
         assert text == text_of(page), f"python tools/settings_reference.py, for {page.name}"
 
 
+def test_the_configuration_has_a_table_of_its_settings():
+    assert {"flext_plugins.HostConfig", "flext_plugins.ServiceConfig"} <= {*TABLES}
+
+
 @pytest.mark.parametrize("module", CONTRIB)
 def test_every_plugin_with_settings_has_a_table_of_them(module):
     loaded = import_module(module)
     for name in loaded.__all__:
         settings = getattr(getattr(loaded, name), "Settings", None)
         if settings is not None:
-            assert f"{module}.{settings.__name__}" in settings_reference.models()
+            assert f"{module}.{settings.__name__}" in TABLES
 
 
-@pytest.mark.parametrize("name", settings_reference.models())
+@pytest.mark.parametrize("name", TABLES)
 def test_every_setting_has_a_meaning(name):
     model = settings_reference.model(name)
     meanings = settings_reference.meanings(model)
@@ -254,7 +260,7 @@ def places(page):
 
 def logged():
     """Each log line of ours, as (level, text with its placeholders), read from the sources."""
-    for path in [*ROOT.glob("flext_plugins/**/*.py"), *ROOT.glob("contrib/*/flext_*/**/*.py")]:
+    for path in SOURCES:
         source, constants = path.read_text(encoding="utf-8"), {}
         for node in ast.walk(ast.parse(source)) if "log(" in source else ():
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
@@ -277,6 +283,18 @@ def log_lines():
 def test_every_log_line_is_in_the_reference_and_no_other():
     shown = [(level, re.sub(r"<\w+>", "{}", line)) for level, line, _ in log_lines()]
     assert sorted(shown) == sorted({*logged()})
+
+
+def test_nothing_of_ours_logs_in_another_way():
+    loggers = [
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if re.search(r"\bget_?logger\(", path.read_text(encoding="utf-8"), re.IGNORECASE)
+    ]
+    assert sorted(loggers) == [
+        "contrib/devstack/flext_plugins_devstack/cli.py",  # where the demo silences ours
+        "flext_plugins/_logging.py",
+    ]
 
 
 class Opens:
