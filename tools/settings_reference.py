@@ -74,7 +74,7 @@ def table(settings: type[BaseModel]) -> str:
     head = ["setting", "type", "default", "meaning"]
     rows = list(_rows(settings))
     if settings is AuthSettings:
-        head.insert(1, "of the schemes")
+        head.insert(1, "schemes")
         for row in rows:
             schemes = [f"`{scheme}`" for scheme in _schemes(row[0].strip("`"))]
             row.insert(1, "all" if len(schemes) == len(SCHEMES) else ", ".join(schemes))
