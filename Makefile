@@ -1,4 +1,4 @@
-# Two commands do all the set-up: `make demo` and `make test`. Both need Python 3.11+ and a package index.
+# Three commands do all the set-up: `make wheels`, `make demo` and `make test`. They need Python 3.11+ and a package index.
 
 PYTHON ?= $(shell sh tools/interpreters.sh first)
 OURS = -e '.[cli,httpx2,requests]' \
@@ -8,12 +8,17 @@ INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contri
 OIDC = contrib/auth/tests/oidc
 PIP = -m pip --disable-pip-version-check --quiet
 MORE = $(MAKE) --no-print-directory
+DIST = dist
 # Four at a time on any machine, since the tests wait more than they work; in the order of their names, for the longest
 # file has few tests, and by their number it would begin last.
 PYTEST = -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-all test-slow test-others test-lowest test-setup servers
+.PHONY: wheels demo test test-all test-slow test-others test-lowest test-setup servers
 .PHONY: lint mutants compare bench bench-check constraints clean
+
+# Every distribution in dist/, sdist and wheel, and one line, which installs them.
+wheels: .venv-build/build
+	@sh tools/wheels.sh .venv-build/bin/python $(DIST)
 
 demo: .venv/demo
 	.venv/bin/flext-devstack demo
@@ -64,7 +69,13 @@ lint: .venv/test
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy flext_plugins
 	.venv/bin/mypy --ignore-missing-imports --explicit-package-bases benchmarks
-	@set -e; for folder in contrib/*/; do (cd $$folder && ../../.venv/bin/mypy --config-file ../../pyproject.toml .); done
+	@set -e; for folder in contrib/*/; do \
+	  (cd $$folder && ../../.venv/bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache .); \
+	done
+	@set -e; for platform in win32 darwin; do \
+	  .venv/bin/mypy --platform $$platform --cache-dir .mypy_cache/$$platform \
+	    flext_plugins contrib/*/flext_plugins_*; \
+	done
 
 mutants: .venv/test
 	PYTHONPATH=tests .venv/bin/python -m mutants
@@ -102,6 +113,11 @@ bench-check: .venv-speed/peers servers
 	$*/bin/python $(PIP) install -c constraints.txt $(OURS)
 	@touch $@
 
+.venv-build/build: constraints.txt
+	@$(MORE) -s .venv-build/pip
+	@.venv-build/bin/python $(PIP) install -c constraints.txt build hatchling
+	@touch $@
+
 .venv-lowest/test: constraints-lowest.txt
 
 %/test: $(INPUTS)
@@ -122,4 +138,4 @@ constraints:
 	rm -rf .venv-constraints
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf dist .venv .venv-* .mypy_cache .ruff_cache .pytest_cache

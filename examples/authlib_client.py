@@ -2,8 +2,8 @@
 
 The gateway's login is the `auth` plugin's; the provider's token is authlib's, and stays so.
 
-    pip install authlib 'flext-plugins[httpx2,standard]' flext-plugins-devstack
-    python examples/authlib_client.py
+Needs authlib, the extras `httpx2` and `standard` of flext-plugins, flext-plugins-devstack.
+python examples/authlib_client.py
 """
 
 from __future__ import annotations

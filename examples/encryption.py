@@ -2,7 +2,7 @@
 
 What is sent is sealed, and an answer that is sealed is opened; nothing is buffered but a record.
 
-pip install 'flext-plugins[standard]' flext-plugins-devstack cryptography
+Needs cryptography, the extra `standard` of flext-plugins, flext-plugins-devstack.
 python examples/encryption.py
 """
 

@@ -1,6 +1,6 @@
 """The openai SDK over a host's connection: a login healed, a circuit open, the SDK unpatched.
 
-pip install openai 'flext-plugins[httpx2,standard]' flext-plugins-devstack
+Needs openai, the extras `httpx2` and `standard` of flext-plugins, flext-plugins-devstack.
 python examples/openai_client.py
 """
 

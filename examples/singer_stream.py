@@ -1,6 +1,6 @@
 """A Singer tap over a host's connection: its stream's session is the host's.
 
-pip install singer-sdk 'flext-plugins[requests,standard]' flext-plugins-devstack
+Needs singer-sdk, the extras `requests` and `standard` of flext-plugins, flext-plugins-devstack.
 python examples/singer_stream.py
 """
 

@@ -198,7 +198,7 @@ def _not_found(
     said += [f"did you mean {names[each]!r}?" for each in get_close_matches(wanted, names, 1)]
     said += [f"{each.distribution}: {each.problem}" for each in records if not each.name]
     if wanted in RESERVED and not use:
-        said.append(f"pip install {RESERVED[wanted]}")
+        said.append(f"it comes in the distribution {RESERVED[wanted]}")
     return "; ".join(said)
 
 

@@ -7,7 +7,7 @@ import sys
 __all__ = ["main"]
 
 NEEDED = {"typer", "rich"}
-ADVICE = "flext-plugins needs its command-line extra: pip install 'flext-plugins[cli]'"
+ADVICE = "the command needs the extra `cli` of flext-plugins"
 
 
 def main() -> None:

@@ -123,7 +123,7 @@ def list_installed(
         rows = [(r.name or "-", r.distribution, r.version, r.status, r.problem) for r in records]
         display.table(["name", "distribution", "version", "status", "problem"], rows)
     else:
-        display.say("no plugins are installed; for ours: pip install 'flext-plugins[standard]'")
+        display.say("no plugins are installed; for ours: the extra `standard` of flext-plugins")
     for line in refused(_own(ctx)):
         display.complain(line)
 

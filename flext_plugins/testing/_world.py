@@ -297,7 +297,7 @@ def opened(name: str) -> World:
         library = name.partition(" ")[0]
         if error.name is None or error.name.partition(".")[0] != library:
             raise
-        wanted = f"{library} is not installed; pip install 'flext-plugins[{library}]'"
+        wanted = f"{library} is not installed: the extra `{library}` of flext-plugins"
     if os.environ.get("CI"):
         pytest.fail(f"{wanted} (nothing is skipped where CI is set)", pytrace=False)
     pytest.skip(wanted)

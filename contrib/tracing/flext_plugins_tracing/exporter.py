@@ -57,9 +57,8 @@ def check_installed(exporter: Exporter) -> None:
     try:
         import_module(NEEDED[exporter])
     except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"exporter = {exporter!r} needs {error.name}: pip install 'flext-plugins-tracing[otlp]'"
-        ) from None
+        missing = f"{error.name} is not installed: the extra `otlp` of flext-plugins-tracing"
+        raise ConfigError(f"exporter = {exporter!r}: {missing}") from None
 
 
 def _provider(exporter: Exporter, endpoint: str | None) -> TracerProvider:

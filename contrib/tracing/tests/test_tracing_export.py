@@ -198,7 +198,7 @@ def test_wrong_settings_are_told(settings: dict[str, str], said: str) -> None:
     assert "canary" not in str(caught.value)
 
 
-def test_what_is_not_installed_is_named_with_the_command() -> None:
+def test_what_is_not_installed_is_named_with_the_extra_that_has_it() -> None:
     program = """
 import sys
 sys.modules["opentelemetry.exporter"] = None
@@ -211,7 +211,7 @@ except ConfigError as error:
 """
     command = [sys.executable, "-c", program]
     ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    assert "pip install 'flext-plugins-tracing[otlp]'" in ran.stdout
+    assert " is not installed: the extra `otlp` of flext-plugins-tracing" in ran.stdout
 
 
 def test_no_sdk_is_loaded_unless_the_settings_ask_for_it() -> None:

@@ -43,7 +43,7 @@ def identity(stack: Devstack) -> Iterator[str]:
 
 def _missing() -> Iterator[str]:
     if all(each.name != "ldap" for each in installed()):
-        yield "flext-plugins-ldap is not installed: pip install 'flext-plugins-devstack[demo]'"
+        yield "flext-plugins-ldap is not installed: the extra `demo` of flext-plugins-devstack"
     try:
         program()
     except NotInstalled as error:

@@ -97,7 +97,9 @@ SHOWN = ("auth", "circuit-breaker", "retry", "tracing")
 def perform(console: Console) -> bool:
     """Play all acts on a stack of their own; `True` if all that could be played succeeded."""
     if missing := [each for each in SHOWN if each not in {one.name for one in installed()}]:
-        what = f"not installed: {', '.join(missing)}; pip install 'flext-plugins-devstack[demo]'"
+        what = (
+            f"not installed: {', '.join(missing)}; needs the extra `demo` of flext-plugins-devstack"
+        )
         console.print(Text(what, "bold red"), soft_wrap=True)
         return False
     with Devstack(protected=True) as stack:
