@@ -13,12 +13,16 @@ DIST = dist
 # file has few tests, and by their number it would begin last.
 PYTEST = -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: wheels demo test test-all test-slow test-others test-lowest test-setup servers
+.PHONY: wheels check-wheels demo test test-all test-slow test-others test-lowest test-setup servers
 .PHONY: lint mutants compare bench bench-check constraints clean
 
 # Every distribution in dist/, sdist and wheel, and one line, which installs them.
 wheels: .venv-build/build
 	@sh tools/wheels.sh .venv-build/bin/python $(DIST)
+
+# Whether an index would take them.
+check-wheels: .venv-build/twine
+	.venv-build/bin/twine check --strict $(DIST)/*
 
 demo: .venv/demo
 	.venv/bin/flext-devstack demo
@@ -118,6 +122,10 @@ bench-check: .venv-speed/peers servers
 	@.venv-build/bin/python $(PIP) install -c constraints.txt build hatchling
 	@touch $@
 
+.venv-build/twine: .venv-build/build
+	@.venv-build/bin/python $(PIP) install -c constraints.txt twine
+	@touch $@
+
 .venv-lowest/test: constraints-lowest.txt
 
 %/test: $(INPUTS)
@@ -133,7 +141,7 @@ bench-check: .venv-speed/peers servers
 constraints:
 	rm -rf .venv-constraints
 	$(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/python $(PIP) install $(OURS) -r tests/requirements.txt
+	.venv-constraints/bin/python $(PIP) install $(OURS) -r tests/requirements.txt twine
 	.venv-constraints/bin/python $(PIP) freeze --exclude-editable | grep '==' > constraints.txt
 	rm -rf .venv-constraints
 
