@@ -74,7 +74,7 @@ lint: .venv/test
 	.venv/bin/mypy flext_plugins
 	.venv/bin/mypy --ignore-missing-imports --explicit-package-bases benchmarks
 	@set -e; for folder in contrib/*/; do \
-	  (cd $$folder && ../../.venv/bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache .); \
+	  (cd $$folder && ../../.venv/bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/contrib .); \
 	done
 	@set -e; for platform in win32 darwin; do \
 	  .venv/bin/mypy --platform $$platform --cache-dir .mypy_cache/$$platform \
