@@ -161,8 +161,8 @@ def test_nothing_says_to_install_one_of_ours_by_name():
     """The names are nobody's yet: whoever registers one would be installed."""
     texts = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in READ}
     assert len(texts) > 150
-    said = {path: BY_NAME.search(text.replace("\\\n", " ")) for path, text in texts.items()}
-    assert {path: each[0] for path, each in said.items() if each} == {}
+    names = {path: BY_NAME.search(text.replace("\\\n", " ")) for path, text in texts.items()}
+    assert {path: each[0] for path, each in names.items() if each} == {}
 
 
 @pytest.mark.parametrize(

@@ -231,9 +231,12 @@ def pip(*arguments, links, python=sys.executable, **variables):
 
 def versions(python):
     """The versions of our distributions in the environment of that interpreter."""
-    program = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
-    found = json.loads(run(python, "-P", "-c", program, cwd=ROOT))
-    return {name: version for name, version in found.items() if name.startswith("flext-plugins")}
+    program = (
+        "import json; from importlib.metadata import distributions as installed;"
+        "print(json.dumps({each.name: each.version for each in installed()}))"
+    )
+    every = json.loads(run(python, "-P", "-c", program, cwd=ROOT))
+    return {name: version for name, version in every.items() if name.startswith("flext-plugins")}
 
 
 def test_make_wheels_leaves_one_of_each_and_prints_the_line_that_installs_them(built):
@@ -271,7 +274,7 @@ def test_a_wheel_has_the_package_and_the_licence_and_its_sdist_what_builds_it(bu
 
     with tarfile.open(folder / f"{stem}.tar.gz") as sdist:
         names = {each.partition("/")[2] for each in sdist.getnames()}
-    # Tests are not in it: they need one another's servers, and all distributions at once.
+    # Tests are not in it: they need all distributions at once, and run from a clone.
     more = {"CHANGELOG.md"} if name == "flext-plugins" else set()
     beside = {"README.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
     assert names == files | beside | more
