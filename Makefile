@@ -1,4 +1,4 @@
-# Three commands do all the set-up: `make wheels`, `make demo` and `make test`. They need Python 3.11+ and a package index.
+# Three commands do all the set-up: `make wheels`, `make demo` and `make test`. They need Python 3.11+ and an index.
 
 PYTHON ?= $(shell sh tools/interpreters.sh first)
 OURS = -e '.[cli,httpx2,requests]' \
