@@ -122,7 +122,7 @@ def log(level: int, message: str, *values: object, **fields: object) -> None:
 
 
 def bound_values() -> dict[str, Any]:
-    """What is bound in structlog's context: nothing if the program has not imported it.
+    """The values bound in structlog's context: none if the program has not imported it.
 
     Importing it here would stop an event loop for as long as that takes, at the first line.
     """

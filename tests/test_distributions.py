@@ -43,7 +43,7 @@ READ = sorted(
     }
 )
 """What tells a reader to install something."""
-BY_NAME = re.compile(r"\b(?:install|add)\b[^\n`&;]*[\s'\"]flext[-_.]plugins(?![\w.\[\],-]* @ )")
+BY_NAME = re.compile(r"\b(?:install|add)(?= )[^\n`&;]*[\s'\"]flext[-_.]plugins(?![\w.\[\],-]* @ )")
 COMMAND = re.compile(r"\bpip install [^\n`&]*")
 WHEEL = re.compile(
     r"dist/(?P<name>\w+)-(?P<version>[\d.]+)-py3-none-any\.whl(?:\[(?P<extras>[\w,-]+)\])?"
@@ -82,7 +82,7 @@ def lacking(command):
 
 def commands():
     for path in READ:
-        for each in COMMAND.findall(path.read_text(encoding="utf-8")):
+        for each in COMMAND.findall(path.read_text(encoding="utf-8").replace("\\\n", " ")):
             if "flext_plugins" in each:
                 yield pytest.param(each, id=f"{path.relative_to(ROOT)}: {each[:60]}")
 

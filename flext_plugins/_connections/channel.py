@@ -109,7 +109,7 @@ class Channel:
 
     @property
     def views(self) -> list[Connection]:
-        """What each plugin is handed."""
+        """The views of it that its plugins are handed."""
         return [view for _, view in self._views]
 
     @property
