@@ -4,7 +4,7 @@ PYTHON ?= $(shell sh tools/interpreters.sh first)
 OURS = -e '.[cli,httpx2,requests]' \
   $(patsubst %,-e contrib/%,auth circuit-breaker devstack[demo] ldap metrics retry tracing)
 CONSTRAINTS = constraints.txt
-INPUTS = pyproject.toml constraints.txt tests/requirements.txt $(wildcard contrib/*/pyproject.toml)
+INPUTS = pyproject.toml constraints.txt $(wildcard tests/requirements*.txt contrib/*/pyproject.toml)
 OIDC = contrib/auth/tests/oidc
 PIP = -m pip --disable-pip-version-check --quiet
 MORE = $(MAKE) --no-print-directory
@@ -128,9 +128,11 @@ bench-check: .venv-speed/peers servers
 
 .venv-lowest/test: constraints-lowest.txt
 
+.venv/test: ONCE = -r tests/requirements-once.txt
+
 %/test: $(INPUTS)
 	@$(MORE) $*/pip
-	$*/bin/python $(PIP) install -c $(CONSTRAINTS) $(OURS) -r tests/requirements.txt
+	$*/bin/python $(PIP) install -c $(CONSTRAINTS) $(OURS) -r tests/requirements.txt $(ONCE)
 	@touch $@ $*/demo
 
 %/pip:
@@ -141,7 +143,7 @@ bench-check: .venv-speed/peers servers
 constraints:
 	rm -rf .venv-constraints
 	$(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/python $(PIP) install $(OURS) -r tests/requirements.txt twine
+	.venv-constraints/bin/python $(PIP) install $(OURS) $(patsubst %,-r %,$(wildcard tests/requirements*.txt)) twine
 	.venv-constraints/bin/python $(PIP) freeze --exclude-editable | grep '==' > constraints.txt
 	rm -rf .venv-constraints
 

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -357,3 +358,69 @@ def _in_child(client, host, plugin, number):
 def test_reusing_a_path_echoes_it(flext_service, flext_world):
     flext_service.answer = echo
     assert flext_world.get(flext_world.serve(flext_service), "/x?y=1").json()["path"] == "/x?y=1"
+
+
+async def test_connecting_opens_no_socket(flext_service, flext_world):
+    host = flext_world.serve(flext_service)
+    clients = [await flext_world.client(host) for _ in range(20)]
+    assert flext_service.most_sockets == 0
+    for each in clients:
+        assert (await each.get("/")).status_code == 200
+    assert flext_service.most_sockets == 1
+
+
+def test_sixteen_threads_share_one_client(flext_service, flext_sync_world):
+    client = flext_sync_world.connect(flext_sync_world.serve(flext_service))
+    flext_service.answer = lambda received: Answer(delay=0.01, body=received.path.encode())
+    paths = [f"/{number}" for number in range(16)] * 4
+    works = [lambda path=path: client.get(path).text for path in paths]
+    assert flext_sync_world.all(works) == paths
+
+
+def test_a_sync_client_works_in_an_event_loop_and_blocks_it(flext_service, flext_sync_world):
+    client = flext_sync_world.connect(flext_sync_world.serve(flext_service))
+    flext_service.answer = Answer(delay=0.1)
+    passed = []
+
+    async def main():
+        other = asyncio.create_task(_notes(passed))
+        await asyncio.sleep(0)
+        assert client.get("/").status_code == 200
+        meanwhile = len(passed)
+        assert (await asyncio.to_thread(client.get, "/")).status_code == 200
+        other.cancel()
+        return meanwhile
+
+    assert asyncio.run(main()) == 1
+    assert len(passed) > 1
+
+
+async def _notes(passed):
+    while True:
+        passed.append(time.monotonic())
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.contract("closed-host-refuses")
+def test_closing_the_host_does_not_wait_for_calls_under_way(flext_service, flext_world):
+    """They end with the library's own error, or with an answer that it still gets."""
+    host = flext_world.serve(flext_service)
+    flext_service.answer = Answer(delay=0.5)
+
+    def close():
+        while not flext_service.active:
+            time.sleep(0.01)
+        host.close()
+        return flext_service.active
+
+    with ThreadPoolExecutor(1) as one:
+        closing = one.submit(close)
+        try:
+            outcome = flext_world.get(host).status_code
+        except flext_world.lib.TransportError as error:
+            outcome = type(error)
+        assert closing.result() == 1
+    is_requests = flext_world.lib.__name__ == "requests"
+    assert outcome == (200 if is_requests else flext_world.lib.ReadError)
+    with pytest.raises(Refused, match="the host is closed"):
+        flext_world.get(host)
