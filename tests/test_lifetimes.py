@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+import requests
 
 from flext_plugins import Host, Refused, hookimpl
 from flext_plugins.testing import Answer, echo
@@ -369,6 +370,15 @@ async def test_connecting_opens_no_socket(flext_service, flext_world):
     assert flext_service.most_sockets == 1
 
 
+@pytest.mark.contract("one-instance-per-service")
+def test_clients_of_one_library_share_a_pool_and_those_of_all_share_the_plugins(flext_service):
+    with host_for(flext_service, plugin=(plugin := Counted.fresh())) as host:
+        for kind in (httpx.Client, requests.Session) * 2:
+            assert host.connect("service", kind).get("/").status_code == 200
+    assert [each.socket for each in flext_service.received] == [1, 2, 1, 2]
+    assert len(plugin.made) == len(plugin.opened) == 1
+
+
 def test_sixteen_threads_share_one_client(flext_service, flext_sync_world):
     client = flext_sync_world.connect(flext_sync_world.serve(flext_service))
     flext_service.answer = lambda received: Answer(delay=0.01, body=received.path.encode())
@@ -405,7 +415,7 @@ async def _notes(passed):
 def test_closing_the_host_does_not_wait_for_calls_under_way(flext_service, flext_world):
     """They end with the library's own error, or with an answer that it still gets."""
     host = flext_world.serve(flext_service)
-    flext_service.answer = Answer(delay=0.5)
+    flext_service.answer = Answer(delay=0.3)
 
     def close():
         while not flext_service.active:

@@ -78,7 +78,7 @@ def test_events_come_one_by_one_for_a_request_with_the_credential(flext_service,
 
 def test_a_deadline_ends_a_stream(flext_service, flext_httpx_world):
     flext_service.answer = Answer(headers=SSE, chunks=EVENTS * 50, pause=0.1)
-    host = guarded(flext_httpx_world, flext_service, deadline=0.5)
+    host = guarded(flext_httpx_world, flext_service, deadline=0.4)
     got, error = listen(flext_httpx_world, host)
     assert isinstance(error, DeadlineExceeded)
     assert got
@@ -87,8 +87,8 @@ def test_a_deadline_ends_a_stream(flext_service, flext_httpx_world):
 
 
 def test_a_read_timeout_is_the_time_between_two_events(flext_service, flext_httpx_world):
-    flext_service.answer = Answer(headers=SSE, chunks=EVENTS * 2, pause=0.1)
-    host = guarded(flext_httpx_world, flext_service, timeout={"read": 0.5})
+    flext_service.answer = Answer(headers=SSE, chunks=EVENTS * 2, pause=0.05)
+    host = guarded(flext_httpx_world, flext_service, timeout={"read": 0.3})
     got, error = listen(flext_httpx_world, host)
     assert (numbers(got), error) == ([0, 1, 2, 3] * 2, None)
 
@@ -211,7 +211,7 @@ def test_a_socket_opens_with_a_request_that_has_the_credential(turner, talk, wri
 
 def test_the_deadline_and_the_timeouts_are_for_the_opening(turner, talk):
     with turning(turner, timeout=1, deadline=1) as host:
-        assert talk(host, "/turn", ["one", "two"], pause=0.7) == ["eno", "owt"]
+        assert talk(host, "/turn", ["late"], pause=1.2) == ["etal"]
 
 
 def test_a_socket_that_a_plugin_refuses_is_not_opened(turner, talk):
