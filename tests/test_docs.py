@@ -38,9 +38,7 @@ def test_every_code_block_runs(page, tmp_path, monkeypatch):
     secret = tmp_path / "secret"
     secret.write_text("flexcore100\n")
     monkeypatch.chdir(tmp_path)
-    if (
-        page.stem != "test-your-application"
-    ):  # the others need none of pytest's plugins: a second each
+    if page.stem != "test-your-application":  # no other needs pytest's plugins: a second each
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("FLEXT_USERNAME", "admin")
     monkeypatch.setenv("FLEXT_PASSWORD", "flexcore100")
