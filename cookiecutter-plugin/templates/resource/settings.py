@@ -1,0 +1,12 @@
+"""The settings."""
+
+from pydantic import BaseModel, PositiveFloat
+
+
+class {{ cookiecutter.__class }}Settings(BaseModel):
+    """What `[services.NAME.plugins.{{ cookiecutter.name }}]` may say."""
+
+    path: str
+    """The file of the database; made if it is not there."""
+    timeout: PositiveFloat = 5.0
+    """The seconds to wait while others write; less if the call's deadline comes first."""

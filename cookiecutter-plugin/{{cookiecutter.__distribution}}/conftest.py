@@ -1,0 +1,3 @@
+"""Brings the fixtures of the kit, such as `flext_world`."""
+
+pytest_plugins = ["flext_plugins.testing"]

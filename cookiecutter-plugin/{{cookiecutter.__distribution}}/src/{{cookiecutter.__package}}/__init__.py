@@ -1,0 +1,1 @@
+{% include cookiecutter.kind ~ '/__init__.py' %}
