@@ -7,6 +7,7 @@ import json
 import keyword
 import re
 import sys
+from collections.abc import Iterator
 
 ANSWERS = json.loads(r"""{{ cookiecutter | tojson }}""")
 WORDS = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -14,11 +15,11 @@ FORM = "lower-case letters and digits, words joined by hyphens, a letter first"
 LONGEST = {"name": 24, "distribution": 40, "description": 88, "author": 60}
 
 
-def normal(name):
+def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def problems():
+def problems() -> Iterator[str]:
     """What is wrong, a sentence each."""
     name, prefix = ANSWERS["name"], ANSWERS["prefix"]
     if not WORDS.fullmatch(name):
@@ -36,7 +37,7 @@ def problems():
     yield from taken()
 
 
-def wrong_texts():
+def wrong_texts() -> Iterator[str]:
     for key in ("description", "author"):
         text = ANSWERS[key]
         if not text.strip():
@@ -47,7 +48,7 @@ def wrong_texts():
             yield f"the {key} has to be one line without quotation marks or backslashes"
 
 
-def taken():
+def taken() -> Iterator[str]:
     """Names that somebody has already."""
     name, distribution = ANSWERS["name"], ANSWERS["__distribution"]
     class_, package = ANSWERS["__class"], ANSWERS["__package"]
@@ -58,14 +59,14 @@ def taken():
     installed = [*offers()]
     for owner, offered in installed:
         if normal(owner) == distribution:
-            yield f"{owner} is installed already"
-        elif name in offered:
+            yield f"{distribution} is installed already"
+        elif name in offered and name not in ANSWERS["_reserved"]:
             yield f"{owner}, which is installed, has a plugin {name!r}"
     if all(normal(owner) != distribution for owner, _ in installed) and is_importable(package):
         yield f"a package {package} is installed already"
 
 
-def offers():
+def offers() -> Iterator[tuple[str, set[str]]]:
     """Each installed distribution, with the names of its plugins."""
     for each in importlib.metadata.distributions():
         try:
@@ -75,7 +76,7 @@ def offers():
             continue
 
 
-def is_importable(package):
+def is_importable(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
     except (ImportError, ValueError):

@@ -7,7 +7,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -198,6 +198,36 @@ def explain(
         display.say_json(asdict(explanation))
     else:
         display.onion(explanation)
+
+
+Kind = typer.Option(help="What the plugin does.")
+Output = typer.Option("-o", "--output", metavar="FOLDER", help="Where its folder is made.")
+PluginName = typer.Argument(metavar="NAME", help="Its name in a configuration.")
+
+
+@app.command()
+def new(
+    name: Annotated[str | None, PluginName] = None,
+    *,
+    kind: Annotated[Literal["message", "guard", "observer", "resource"] | None, Kind] = None,
+    description: Annotated[str | None, typer.Option(help="In one sentence.")] = None,
+    author: Annotated[str | None, typer.Option(help="By default git's user.name.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Of the distribution's name.")] = None,
+    output: Annotated[Path, Output] = Path(),
+) -> None:
+    """Make a plugin to begin with; without NAME ask for everything."""
+    from flext_plugins.cli._new import make  # noqa: PLC0415 - with what it loads, for this alone
+
+    given = {
+        "kind": kind,
+        "name": name,
+        "description": description,
+        "author": author,
+        "prefix": prefix,
+    }
+    answers = {key: value for key, value in given.items() if value is not None}
+    folder = make(answers, output, asks=name is None)
+    display.say(f"made {folder}; go there, then: make test, make try, make wheel")
 
 
 Header = typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="Again for another.")

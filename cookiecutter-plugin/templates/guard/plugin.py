@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -27,8 +26,7 @@ class {{ cookiecutter.__class }}:
 
     def __init__(self, settings: {{ cookiecutter.__class }}Settings) -> None:
         self._settings = settings
-        self._until = 0.0
-        self._lock = threading.Lock()  # one instance serves all threads and event loops
+        self._until = 0.0  # by time.monotonic(); one number for all threads and event loops
 
     @hookimpl
     async def flext_exchange(
@@ -41,11 +39,7 @@ class {{ cookiecutter.__class }}:
         if left > 0:
             raise Paused("the service asked for a pause", retry_after=left)
         response = await send(request)
-        if response.status_code in self._settings.statuses:
-            self._pause(retry_after(response.headers) or 0.0)
+        seconds = retry_after(response.headers)
+        if seconds is not None and response.status_code in self._settings.statuses:
+            self._until = time.monotonic() + min(seconds, self._settings.longest)
         return response
-
-    def _pause(self, seconds: float) -> None:
-        until = time.monotonic() + min(seconds, self._settings.longest)
-        with self._lock:
-            self._until = max(self._until, until)

@@ -80,19 +80,6 @@ def test_an_answer_that_asks_for_no_pause_makes_none(
     assert len(flext_service.received) == 2
 
 
-def test_a_shorter_pause_does_not_end_a_longer_one(
-    flext_world: World, flext_service: LoopbackService
-) -> None:
-    sender = host(flext_world, flext_service)
-    busy = {"/long": BUSY, "/short": Answer(503, {"Retry-After": "1"}, delay=0.2)}
-    flext_service.answer = lambda received: busy[received.path]
-    flext_world.all([flext_world.sender(sender, "GET", path) for path in busy])
-    with pytest.raises(Paused) as refusal:
-        flext_world.get(sender)
-    assert refusal.value.retry_after is not None
-    assert refusal.value.retry_after > 1
-
-
 def test_in_an_applications_tests_it_refuses_nothing(
     flext_world: World,
     flext_service: LoopbackService,

@@ -116,7 +116,7 @@ def test_a_statement_that_is_refused_counts_for_nothing(flext_world: World, path
     assert SEEN == [None]
 
 
-def test_a_database_that_is_locked_is_waited_for(flext_world: World, path: Path) -> None:
+def test_a_database_that_stays_locked_counts_as_down(flext_world: World, path: Path) -> None:
     lent = entries(flext_world, host(flext_world, path, Failures, timeout=0.05))
     flext_world.run(lambda: lent.put("a", "b"))
     with locked(path), pytest.raises(EntriesUnavailable, match="locked"):
