@@ -347,7 +347,7 @@ def written(text):
 
 def test_help_names_every_subcommand(cli):
     text = cli("--help").stdout
-    for name in ("list", "check", "explain", "request"):
+    for name in ("list", "check", "explain", "request", "new"):
         assert re.search(rf"^\s+{name} ", text, re.MULTILINE)
 
 
@@ -1137,7 +1137,7 @@ def test_a_broken_command_costs_a_line_that_names_its_distribution(
     cli("list", path=(site,))
 
 
-@pytest.mark.parametrize("name", ["list", "check", "explain", "request"])
+@pytest.mark.parametrize("name", ["list", "check", "explain", "request", "new"])
 def test_our_own_names_are_ours(cli, bring, name):
     site = bring(commands={name: "acme_greets:app"})
     said = f"no command '{name}' of acme-greets 1.0.0: the name is flext-plugins' own"

@@ -226,8 +226,9 @@ def new(
         "prefix": prefix,
     }
     answers = {key: value for key, value in given.items() if value is not None}
-    folder = make(answers, output, asks=name is None)
-    display.say(f"made {folder}; go there, then: make test, make try, make wheel")
+    folder, here = make(answers, output, asks=name is None), Path.cwd()
+    shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    display.say(f"made {shown}; go there, then: make test, make try, make wheel")
 
 
 Header = typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="Again for another.")
