@@ -4,18 +4,15 @@ import ast
 import builtins
 import io
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 import tokenize
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
+from baking import NAMES, QUICK, SCRIPTS, TEMPLATE, bake, files, package, run
+from baking import nothing_of_this_machine as _nothing_of_this_machine  # noqa: F401
 from cookiecutter.exceptions import FailedHookException
 from cookiecutter.main import cookiecutter
 from packaging.requirements import Requirement
@@ -24,13 +21,7 @@ from flext_plugins._discovery import RESERVED
 
 pytestmark = pytest.mark.once
 
-ROOT = Path(__file__).parents[1]
-TEMPLATE = ROOT / "cookiecutter-plugin"
 ANSWERS = json.loads((TEMPLATE / "cookiecutter.json").read_text())
-NAMES = {"message": "signature", "guard": "pause", "observer": "slow-calls", "resource": "store"}
-ACME = {"author": "Ana", "prefix": "acme-flext"}
-SCRIPTS = Path(sys.executable).parent
-ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 MADE = {
     *(".github/workflows/ci.yml", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md"),
     *("conftest.py", "constraints-lowest.txt", "flext.toml", "pyproject.toml", "try.py"),
@@ -41,74 +32,11 @@ MADE = {
 """What every kind has."""
 
 
-@pytest.fixture(scope="module", autouse=True)
-def nothing_of_this_machine(tmp_path_factory):
-    """Neither its settings of cookiecutter and git, nor what they would leave behind."""
-    home = tmp_path_factory.mktemp("home")
-    temporary = tmp_path_factory.mktemp("temporary")
-    settings = home / "cookiecutter.yaml"
-    settings.write_text(f"replay_dir: {home}/replay\ncookiecutters_dir: {home}/cookiecutters\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(home))
-        patch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
-        patch.setenv("COOKIECUTTER_CONFIG", str(settings))
-        patch.setenv("TMPDIR", str(temporary))
-        patch.setattr(tempfile, "tempdir", None)
-        yield
-
-
-def run(*command, cwd, expect=0, **variables):
-    done = subprocess.run(
-        [str(each) for each in command],
-        check=False,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **{name: str(value) for name, value in variables.items()}},
-    )
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def bake(output, **answers):
-    """The folder of a plugin that the template makes."""
-    given = {"author": "Ana", "prefix": "acme-flext", **answers}
-    return Path(
-        cookiecutter(str(TEMPLATE), no_input=True, extra_context=given, output_dir=str(output))
-    )
-
-
-def files(folder):
-    """Its files by name, with what is in them."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 @pytest.fixture(scope="module")
 def baked(tmp_path_factory):
     """A plugin of each kind."""
     output = tmp_path_factory.mktemp("baked")
     return {kind: bake(output, kind=kind) for kind in NAMES}
-
-
-def package(folder):
-    (source,) = (folder / "src").iterdir()
-    return source
-
-
-@pytest.fixture
-def repository(tmp_path):
-    """A git repository with the template in its folder."""
-    made = tmp_path / "repository"
-    shutil.copytree(TEMPLATE, made / TEMPLATE.name, ignore=shutil.ignore_patterns("__pycache__"))
-    author = ("-c", "user.name=Ana", "-c", "user.email=ana@example.org")
-    for command in (("init", "-q"), ("add", "."), (*author, "commit", "-q", "-m", "Begin")):
-        run("git", *command, cwd=made)
-    return made
 
 
 # What is refused
@@ -273,50 +201,9 @@ def test_its_own_tests_pass_from_birth(baked):
     folder = baked["message"]
     python = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
     said = run(
-        *python, "tests/test_plugin.py", cwd=folder, PYTHONPATH=package(folder).parent, **ALONE
+        *python, "tests/test_plugin.py", cwd=folder, PYTHONPATH=package(folder).parent, **QUICK
     )
     assert re.search(r"^35 passed", said, re.MULTILINE), said
-
-
-# The command
-
-
-def test_the_command_makes_the_same_byte_for_byte(repository, tmp_path):
-    answers = [f"{key}={value}" for key, value in {"kind": "guard", "name": "calm", **ACME}.items()]
-    cut = (SCRIPTS / "cookiecutter", "--no-input", "--directory", TEMPLATE.name)
-    run(*cut, ROOT, *answers, "-o", tmp_path / "path", cwd=tmp_path)
-    run(*cut, f"git+file://{repository}", *answers, "-o", tmp_path / "git", cwd=tmp_path)
-    new = (SCRIPTS / "flext-plugins", "new", "calm", "--kind", "guard", "--output", "new")
-    by = ("--author", "Ana", "--prefix", "acme-flext")
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    said = run(*new, *by, cwd=tmp_path, TMPDIR=temporary)
-    assert said.startswith("made new/acme-flext-calm; go there")
-    made = files(tmp_path / "new")
-    assert "acme-flext-calm/pyproject.toml" in made
-    assert made == files(tmp_path / "path") == files(tmp_path / "git")
-    said = run(*new, *by, cwd=tmp_path, expect=1, TMPDIR=temporary)
-    assert said == '"new/acme-flext-calm" directory already exists\n'
-    assert [*temporary.iterdir()] == []
-
-
-def test_without_a_name_the_command_asks_with_defaults_that_fit(tmp_path):
-    typed = "2\n\nHolds back\nZoë Ž\n\n"
-    command = [str(SCRIPTS / "flext-plugins"), "new", "-o", "made"]
-    done = subprocess.run(
-        command, input=typed, cwd=tmp_path, capture_output=True, text=True, check=True
-    )
-    for kind, what in ANSWERS["__prompts__"]["kind"].items():
-        assert kind == "__prompt__" or (what.startswith(f"{kind}: ") and what in done.stdout)
-    project = tomllib.loads((tmp_path / "made/zoe-flext-pause/pyproject.toml").read_text())
-    assert project["project"]["description"] == "Holds back"
-    assert project["project"]["authors"] == [{"name": "Zoë Ž"}]
-
-
-def test_what_the_command_refuses_is_told_without_a_traceback(tmp_path):
-    said = run(SCRIPTS / "flext-plugins", "new", "auth", cwd=tmp_path, expect=1)
-    assert said == "the name 'auth' belongs to flext-plugins-auth\n"
-    assert files(tmp_path) == {}
 
 
 def test_who_git_says_you_are_is_the_author(tmp_path):
@@ -325,12 +212,3 @@ def test_who_git_says_you_are_is_the_author(tmp_path):
         patch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
         cookiecutter(str(TEMPLATE), no_input=True, output_dir=str(tmp_path / "made"))
     assert "Bea B" in (tmp_path / "made/bea-flext-signature/LICENSE").read_text()
-
-
-def test_without_its_extra_one_line_says_what_to_install(tmp_path):
-    code = (
-        "import sys; sys.modules['cookiecutter'] = None; sys.argv = ['flext-plugins', 'new', 'a']\n"
-        "from flext_plugins.cli import main; main()"
-    )
-    said = run(sys.executable, "-c", code, cwd=tmp_path, expect=1)
-    assert said == "flext-plugins new needs its extra: pip install 'flext-plugins[new]'\n"

@@ -7,17 +7,13 @@ import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from baking import NAMES, QUICK, ROOT, SCRIPTS, package, run
+from baking import nothing_of_this_machine as _nothing_of_this_machine  # noqa: F401
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
-SCRIPTS = Path(sys.executable).parent
-NAMES = {"message": "signature", "guard": "pause", "observer": "slow-calls", "resource": "store"}
-QUICK = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PIP_NO_COMPILE": "1"}
-"""Without the plugins of pytest that only we have, and without compiling what runs once."""
 TRIED = {
     "message": r"signature +flext_request +marked \+x-client \+x-signature",
     "guard": r"pause +flext_exchange +passed",
@@ -108,20 +104,6 @@ BROKEN = {
 """By kind: what is wrong, and what stands there and what takes its place."""
 
 
-def run(*command, cwd, expect=0, **variables):
-    done = subprocess.run(
-        [str(each) for each in command],
-        check=False,
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **{name: str(value) for name, value in variables.items()}},
-    )
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
 def wheel(project, folder):
     run(SCRIPTS / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=project)
 
@@ -170,11 +152,6 @@ def baked(environment, tmp_path_factory):
     for folder in folders.values():
         (folder / ".venv").symlink_to(environment)  # what the Makefile would build
     return folders
-
-
-def package(folder):
-    (source,) = (folder / "src").iterdir()
-    return source
 
 
 @pytest.mark.parametrize("kind", NAMES)
