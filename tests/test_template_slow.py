@@ -9,7 +9,7 @@ import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from baking import NAMES, QUICK, ROOT, SCRIPTS, package, run
+from baking import NAMES, QUICK, ROOT, SCRIPTS, bake, files, package, run
 from baking import nothing_of_this_machine as _nothing_of_this_machine  # noqa: F401
 
 pytestmark = pytest.mark.slow
@@ -152,6 +152,15 @@ def baked(environment, tmp_path_factory):
     for folder in folders.values():
         (folder / ".venv").symlink_to(environment)  # what the Makefile would build
     return folders
+
+
+def test_an_installed_host_makes_what_the_checkout_makes(environment, tmp_path):
+    """What pip has compiled in the template is no part of it."""
+    assert [*environment.glob("lib/**/cookiecutter-plugin/**/*.pyc")] != []
+    new = (environment / "bin/flext-plugins", "new", "calm", "--author", "Ana")
+    run(*new, "--prefix", "acme-flext", "-o", tmp_path / "new", cwd=tmp_path)
+    bake(tmp_path / "baked", name="calm")
+    assert files(tmp_path / "new") == files(tmp_path / "baked")
 
 
 @pytest.mark.parametrize("kind", NAMES)

@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flext_plugins.cli import _display as display
 
@@ -30,17 +30,7 @@ def make(answers: Mapping[str, str], output: Path, *, asks: bool) -> Path:
     Raises:
         SystemExit: it cannot be made; what is wrong has been told.
     """
-    try:
-        from cookiecutter.exceptions import (  # type: ignore[import-untyped]  # noqa: PLC0415 - so that a missing extra is told in one line
-            CookiecutterException,
-            FailedHookException,
-            OutputDirExistsException,
-        )
-        from cookiecutter.main import cookiecutter  # type: ignore[import-untyped]  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "cookiecutter":
-            raise
-        sys.exit(ADVICE)
+    cookiecutter, exceptions = _cookiecutter()
     # It logs with a traceback what its hook has told in a line.
     logging.getLogger("cookiecutter").addHandler(logging.NullHandler())
     with tempfile.TemporaryDirectory() as folder:
@@ -61,13 +51,24 @@ def make(answers: Mapping[str, str], output: Path, *, asks: bool) -> Path:
                     output_dir=str(output),
                 )
             )
-        except FailedHookException:
+        except exceptions.FailedHookException:
             sys.exit(1)
-        except OutputDirExistsException as error:
+        except exceptions.OutputDirExistsException as error:
             problem = str(error).removeprefix("Error: ")
-        except CookiecutterException as error:
+        except exceptions.CookiecutterException as error:
             problem = str(getattr(error, "message", error))  # its `str` has all of the template
         finally:
             tempfile.tempdir = None
     display.complain(display.visible(problem))
     sys.exit(1)
+
+
+def _cookiecutter() -> tuple[Any, Any]:
+    """Cookiecutter's function, and the module of its errors; or say what to install."""
+    try:
+        from cookiecutter import exceptions, main  # type: ignore[import-untyped]  # noqa: PLC0415 - so that a missing extra is told in one line
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "cookiecutter":
+            raise
+        sys.exit(ADVICE)
+    return main.cookiecutter, exceptions
