@@ -92,6 +92,10 @@ BROKEN = {
         "reading may not be repeated": ('"get", self._path, idempotent=True', '"get", self._path'),
         "writing may not be repeated": ('"put", self._path, idempotent=True', '"put", self._path'),
         "the database stays open": (", close=entries.close", "", ", close=lent.close", ""),
+        "what could not be opened is taken for open": (
+            "database.close()\n                raise",
+            "self._database = database\n                raise",
+        ),
         "the deadline is not minded": ("self._connection.timeout(self._timeout)", "self._timeout"),
         "the first text stays": ("insert or replace", "insert or ignore"),
         "it is no operation": (
@@ -219,7 +223,15 @@ def test_from_nothing_a_wheel_is_built_and_seen_ready_and_the_lowest_versions_do
     """With an index for other people's distributions, and with ours by file."""
     folder = tmp_path / "signature"
     shutil.copytree(baked["message"], folder, ignore=shutil.ignore_patterns(".venv", ".*_cache"))
-    said = run("make", "-j2", "wheel", "test-lowest", cwd=folder, FLEXT_DIST=dist, **QUICK)
+    said = run(
+        "make",
+        "-j2",
+        "wheel",
+        "test-lowest",
+        cwd=folder,
+        FLEXT_DIST=os.path.relpath(dist, folder),
+        **QUICK,
+    )
     assert "ok: signature: acme-flext-signature 0.1.0, acme_flext_signature:Signature" in said
     assert re.search(r"^\d{2,3} passed in", said, re.MULTILINE), said
     python = folder / ".venv-lowest/bin/python"

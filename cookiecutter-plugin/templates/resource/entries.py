@@ -79,11 +79,16 @@ class AsyncEntries:
     def _opened(self, seconds: float) -> sqlite3.Connection:
         """The database, which waits no longer than `seconds` while others write."""
         if self._database is None:
-            self._database = sqlite3.connect(
+            database = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=seconds
             )
-            self._database.execute("pragma journal_mode = wal")
-            self._database.execute(TABLE)
+            try:
+                database.execute("pragma journal_mode = wal")
+                database.execute(TABLE)
+            except sqlite3.Error:
+                database.close()
+                raise
+            self._database = database
         self._database.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
         return self._database
 

@@ -124,6 +124,15 @@ def test_a_database_that_stays_locked_counts_as_down(flext_world: World, path: P
     assert SEEN == [Failure.CONNECT]
 
 
+def test_a_database_that_was_locked_at_first_is_opened_later(
+    flext_world: World, path: Path
+) -> None:
+    lent = entries(flext_world, host(flext_world, path, timeout=0.05))
+    with locked(path), pytest.raises(EntriesUnavailable):
+        flext_world.run(lambda: lent.get("a"))
+    assert flext_world.run(lambda: lent.get("a")) is None
+
+
 def test_nothing_is_waited_for_longer_than_the_deadline(flext_world: World, path: Path) -> None:
     lent = entries(flext_world, host(flext_world, path, timeout=4))
     flext_world.run(lambda: lent.put("a", "b"))
