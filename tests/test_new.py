@@ -68,4 +68,4 @@ def test_without_its_extra_one_line_says_what_to_install(tmp_path):
         "from flext_plugins.cli import main; main()"
     )
     said = run(sys.executable, "-c", code, cwd=tmp_path, expect=1)
-    assert said == "flext-plugins new needs its extra: pip install 'flext-plugins[new]'\n"
+    assert said == "flext-plugins new needs the extra `new` of flext-plugins\n"

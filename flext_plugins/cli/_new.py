@@ -14,7 +14,7 @@ from flext_plugins.cli import _display as display
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ADVICE = "flext-plugins new needs its extra: pip install 'flext-plugins[new]'"
+ADVICE = "flext-plugins new needs the extra `new` of flext-plugins"
 PACKAGED = Path(__file__).with_name("cookiecutter-plugin")
 CHECKOUT = Path(__file__).parents[2] / PACKAGED.name
 
