@@ -36,7 +36,7 @@ test: test-setup
 test-all: test-slow test-others test-lowest
 
 test-slow: test-setup
-	@.venv/bin/python $(PYTEST) -n 2 -m slow
+	@.venv/bin/python $(PYTEST) -n 2 --dist worksteal -m slow
 
 # The other tested interpreters: the oldest and the newest run everything but what is marked `once`, which one interpreter
 # shows for all; those between them show the rules of the contract.

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes sure of the real servers that tests talk to: as root on Debian or Ubuntu it installs what is missing, elsewhere it
-# says so. A test whose server is missing is skipped, and fails where CI is set.
+# Makes sure of the real servers that tests talk to, and of curl, which a page uses: as root on Debian or Ubuntu it installs
+# what is missing, elsewhere it says so. A test that misses one is skipped, and fails where CI is set.
 set -u
 
 # command:package
-servers="haproxy:haproxy prometheus:prometheus promtool:prometheus slapd:slapd"
+servers="curl:curl haproxy:haproxy prometheus:prometheus promtool:prometheus slapd:slapd"
 
 PATH="$PATH:/usr/sbin:/sbin"
 missing=""
