@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
+import re
 import socket
 import sys
 import threading
@@ -14,12 +16,11 @@ from pathlib import Path
 
 import pytest
 from flext_plugins_circuit_breaker import CircuitOpen
-from redis_server import PASSWORD, RedisServer
+from redis_server import RedisServer
 
 from flext_plugins import (
     DeadlineExceeded,
     Failure,
-    FlextError,
     Host,
     Refused,
     events,
@@ -33,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from redis import AsyncRedis, Redis, RedisPlugin
 from resp import NotRedis, RedisBroken, RedisError, RedisTimeout, RedisUnavailable
 
+ROOT = Path(__file__).parent.parent
 BOTH = pytest.mark.parametrize("flext_world", ["httpx2 sync", "httpx2 async"], indirect=True)
 """Which client library is there makes no difference to what is lent."""
 FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
@@ -444,8 +446,8 @@ def child(work):
         os.write(writing, repr(result).encode())
         os._exit(0)
     os.close(writing)
-    with open(reading, "rb") as pipe:
-        told = pipe.read().decode()
+    told = b"".join(iter(lambda: os.read(reading, 1000), b"")).decode()
+    os.close(reading)
     os.waitpid(pid, 0)
     return told
 
@@ -504,7 +506,28 @@ def test_a_child_is_not_stopped_by_what_the_parents_threads_hold(server):
     assert told == {"None"}
 
 
-# The rules
+# The page, and the rules
+
+
+def pool_in(source):
+    """The methods of the class `Pool` by name, without types, docstrings and leading `_`."""
+    (pool,) = [each for each in ast.parse(source).body if getattr(each, "name", "") == "Pool"]
+    methods = {}
+    for method in pool.body[isinstance(pool.body[0], ast.Expr) :]:
+        if ast.get_docstring(method):
+            del method.body[0]
+        method.returns = None
+        for each in method.args.args:
+            each.annotation = None
+        methods[method.name.lstrip("_")] = ast.unparse(method).replace("._", ".").replace(" _", " ")
+    return methods
+
+
+def test_the_pool_on_the_page_is_the_examples():
+    page = (ROOT / "docs" / "how-to" / "lend-a-resource.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(class Pool:\n.*?)```", page, re.DOTALL)
+    shown, real = pool_in(block), pool_in((ROOT / "examples" / "redis.py").read_text("utf-8"))
+    assert shown == {name: real[name] for name in ("ask", "answer")}
 
 
 class TestRedis(PluginConformance):
@@ -525,22 +548,3 @@ class TestRedis(PluginConformance):
         keys = redis.scan("exercise")
         keys = [each async for each in keys] if trial.world.asynchronous else [*keys]
         assert keys == [b"exercise"]
-
-
-class TestRedisThatIsDown(PluginConformance):
-    """Its errors are failures; the kit would say so if they were not."""
-
-    plugin = RedisPlugin
-
-    @pytest.fixture(autouse=True)
-    def _nobody(self):
-        with socket.socket() as sock:  # bound, and never listening
-            sock.bind(("127.0.0.1", 0))
-            self.settings = {"port": sock.getsockname()[1], "password": PASSWORD}
-            yield
-
-    async def exercise(self, trial):
-        redis = await trial.resource(AsyncRedis if trial.world.asynchronous else Redis)
-        with pytest.raises(RedisUnavailable) as caught:
-            await trial.call(redis.get, "a")
-        assert isinstance(caught.value, FlextError)

@@ -4,7 +4,7 @@
 set -u
 
 # command:package
-servers="curl:curl haproxy:haproxy prometheus:prometheus promtool:prometheus slapd:slapd"
+servers="curl:curl haproxy:haproxy prometheus:prometheus promtool:prometheus redis-server:redis-server slapd:slapd"
 
 PATH="$PATH:/usr/sbin:/sbin"
 missing=""
