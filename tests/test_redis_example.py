@@ -161,7 +161,8 @@ def test_pages_of_a_scan_are_operations_of_one_call(flext_world, server):
 
 @BOTH
 def test_a_pop_waits_for_what_comes_and_no_longer_than_it_says(flext_world, server):
-    host = lending(flext_world, server)
+    host = lending(flext_world, server, timeout={"read": 0.1})
+    assert ask(flext_world, host, "pop", "list", 0.15) is None  # Redis waits, and says so in time
     with later(lambda: server.say("RPUSH list item")):
         assert ask(flext_world, host, "pop", "list", 5) == b"item"
     assert ask(flext_world, host, "pop", "list", 0) is None
@@ -229,6 +230,7 @@ def somebody(says):
 
     def answer():
         with listening.accept()[0] as sock:
+            sock.settimeout(5)
             sock.recv(1000)
             sock.sendall(says)
             sock.recv(1000)  # until the caller has closed it
@@ -398,10 +400,12 @@ def test_threads_and_event_loops_wait_for_each_other(server):
 def test_who_waits_too_long_for_a_connection_is_refused(flext_world, server):
     host = lending(flext_world, server, size=1, timeout={"pool": 0.05})
     redis = lent(flext_world, host)
-    results = flext_world.all([lambda: redis.pop("nothing", 0.3)] * 2)
+    results = flext_world.all([lambda: redis.pop("nothing", 0.2)] * 2)
     (refused,) = [each for each in results if each is not None]
     assert isinstance(refused, Refused)
     assert "all 1 permits are taken" in str(refused)
+    assert {each.waiting for each in Journal.pools()} == {0, 1}
+    assert Journal.pools()[-1].waiting == 0
 
 
 @BOTH
