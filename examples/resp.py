@@ -7,9 +7,11 @@ They differ in how a stream waits: a socket that blocks for threads, asyncio for
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import socket
 from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakSet
 
 from flext_plugins import Failure, FlextError
 
@@ -88,6 +90,7 @@ class AsyncioStream:
         """Connect."""
         async with asyncio.timeout(seconds):
             self._reader, self._writer = await asyncio.open_connection(*address)
+        STREAMS.add(self)
 
     async def send(self, data: bytes, seconds: Seconds) -> None:
         """Send all of it."""
@@ -108,6 +111,13 @@ class AsyncioStream:
     def close(self) -> None:
         """Close it at once: who is cancelled awaits nothing more."""
         self._writer.transport.abort()
+
+
+STREAMS: WeakSet[AsyncioStream] = WeakSet()
+INHERITED: list[AsyncioStream] = []
+# A StreamWriter that is collected closes itself. In a forked child it would take the parent's
+# socket out of the epoll that both processes share, so there it is kept.
+os.register_at_fork(after_in_child=lambda: INHERITED.extend(STREAMS))
 
 
 class Session:
