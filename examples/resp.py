@@ -1,7 +1,7 @@
 """A connection that speaks RESP, Redis's protocol: the logic is written once, for both worlds.
 
 They differ in how a stream waits: a socket that blocks for threads, asyncio for event loops.
-`redis.py` makes a pool of such connections.
+`redis_pool.py` makes a pool of such connections.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from flext_plugins.testing import PluginConformance, without_waiting
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 
-from redis import AsyncRedis, Redis, RedisPlugin
+from redis_pool import AsyncRedis, Redis, RedisPlugin
 from resp import NotRedis, RedisBroken, RedisError, RedisTimeout, RedisUnavailable
 
 ROOT = Path(__file__).parent.parent
@@ -533,7 +533,7 @@ def pool_in(source):
 def test_the_pool_on_the_page_is_the_examples():
     page = (ROOT / "docs" / "how-to" / "lend-a-resource.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(class Pool:\n.*?)```", page, re.DOTALL)
-    shown, real = pool_in(block), pool_in((ROOT / "examples" / "redis.py").read_text("utf-8"))
+    shown, real = pool_in(block), pool_in((ROOT / "examples" / "redis_pool.py").read_text("utf-8"))
     assert shown == {name: real[name] for name in ("ask", "answer")}
 
 
