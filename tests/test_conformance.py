@@ -39,6 +39,7 @@ def verdicts(tmp_path_factory):
         'pytest_plugins = ["flext_plugins.testing"]\n'
         "from flext_plugins.testing._conformance import crowds, exchanges, remains\n"
         "crowds.TASKS, crowds.THREADS = 50, 8  # who is caught by fewer is caught by more\n"
+        "crowds.STUCK, crowds.LATE = 1.0, 0.2\n"
         "remains.BATCHES = 20\n"
         "exchanges.PAUSE = remains.PATIENCE = 0.5  # and who by less by more\n"
     )

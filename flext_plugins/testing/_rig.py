@@ -6,8 +6,10 @@ import asyncio
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from flext_plugins._call import options
 from flext_plugins._errors import FlextError
@@ -22,7 +24,7 @@ from flext_plugins.testing._trial import Trial
 from flext_plugins.testing._world import opened
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Self
 
     from flext_plugins._connections.connection import Connection
@@ -37,6 +39,9 @@ PATIENCE = 10.0
 """Seconds for what should take a moment."""
 HURRY = 0.05
 """Seconds after which callers who wait give up."""
+SHORTEST_DEADLINE = 0.001
+TOGETHER = 4
+"""Callers who give an exercise up at once."""
 OF_ANOTHER = "-of-another"
 """Ends the names of the services that the settings of a second service name."""
 SHORTEST = 4
@@ -49,6 +54,10 @@ class Interrupted(BaseException):
 
 class Mistake(Exception):
     """Stands for a mistake of a plugin further in, for which no layer may answer."""
+
+
+ENDS = Exception, Interrupted, asyncio.CancelledError, pytest.fail.Exception
+"""What ends a request or an exercise, also one that has not raised what it should."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,7 @@ class Rig:
         events: what was emitted, as text.
         failures: what was emitted of observers that raised.
         uncounted: operations and their errors that are no failures of the system.
+        overtime: operations and the seconds for which they went on after their deadline.
         lent: what it lends, per connection that was opened.
         raising: what exchanges end with from inside, if they are to.
         raised: how many did.
@@ -119,6 +129,7 @@ class Rig:
         self.lent: list[Resource] = []
         self.failures: list[PluginFailed] = []
         self.uncounted: list[tuple[Operation, Exception]] = []
+        self.overtime: list[tuple[Operation, float]] = []
         self.raising: type[BaseException] | None = None
         self.raised = 0
         self.hangs = False
@@ -201,6 +212,10 @@ class Rig:
                     if connection.failure(error) is None:
                         rig.uncounted.append((operation, error))
                     raise
+                finally:
+                    left = connection.call.remaining() if connection.call else None
+                    if left is not None and left < 0:
+                        rig.overtime.append((operation, -left))
 
             @hookimpl
             def flext_event(self, event: object) -> None:
@@ -224,10 +239,15 @@ class Rig:
         trial = self.trial()
         return self._came_of(lambda: exercise(trial))
 
-    def trial(self) -> Trial:
+    def exercises(self, count: int, *, hurried: bool = False) -> list[Callable[[], Any]]:
+        """So many exercises to be done at once; none if the author has no exercise."""
+        exercise, trial = self.subject.exercise, self.trial(hurried=hurried)
+        return [] if exercise is None else [lambda: exercise(trial)] * count
+
+    def trial(self, *, hurried: bool = False) -> Trial:
         """The plugin for its author to use, where the service says what the author lets it."""
         self.service.answer = self.subject.answer
-        return Trial(self.world, self.host, self.service, self.others)
+        return Trial(self.world, self.host, self.service, self.others, hurried=hurried)
 
     def instances(self) -> list[object]:
         """The plugin instances of the host, once composed."""
@@ -240,7 +260,7 @@ class Rig:
         pauses = self.pauses
         try:
             answer = self.world.run(work if pauses is None else lambda: pauses.during(work))
-        except (Exception, Interrupted, asyncio.CancelledError) as error:
+        except ENDS as error:
             return Outcome(error=error)
         return Outcome() if answer is None else outcome(answer)
 
@@ -340,6 +360,33 @@ class Rig:
             self.world.run(cancel)
         else:
             self.world.all([hurry] * count)
+
+    def exercised_and_abandoned(self, moments: Sequence[float]) -> None:
+        """Exercises by several callers at once, given up after so many seconds.
+
+        In an event loop all are cancelled, at each of the moments; in threads each caller has one
+        of the moments as the deadline of its calls.
+        """
+        works = self.exercises(TOGETHER, hurried=True)
+
+        def hurry(work: Callable[[], Any], moment: float) -> None:
+            with options(deadline=max(moment, SHORTEST_DEADLINE)):
+                self.world.run(work)
+
+        async def cancel(moment: float) -> None:
+            tasks = [asyncio.ensure_future(work()) for work in works]
+            await asyncio.wait(tasks, timeout=moment)
+            for each in tasks:
+                each.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        if self.world.asynchronous:
+            for moment in moments:
+                self.world.run(partial(cancel, moment))
+        else:
+            for first in range(0, len(moments), TOGETHER):
+                hurried = zip(works, moments[first:], strict=False)
+                self.world.all([partial(hurry, *each) for each in hurried])
 
     def end(self) -> None:
         """Close everything, and let go of it, whoever still has this.

@@ -23,6 +23,8 @@ class Trial:
         host: has one service, `service`, and that has the plugin.
         service: what listens there, and says what the test's `answers` are.
         services: what listens as the services that the plugin's settings name.
+        hurried: whether a rule is about to cancel this use or has set it a deadline, so that it may
+            wait for what takes long.
     """
 
     def __init__(
@@ -31,8 +33,11 @@ class Trial:
         host: Host,
         service: LoopbackService,
         services: Mapping[str, LoopbackService],
+        *,
+        hurried: bool = False,
     ) -> None:
         self.world, self.host, self.service, self.services = world, host, service, services
+        self.hurried = hurried
 
     async def get(self, path: str = "/", **options: Any) -> Any:
         """The answer to a GET; see `send`."""

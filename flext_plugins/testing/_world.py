@@ -9,7 +9,6 @@ import inspect
 import os
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -348,15 +347,28 @@ def driven(work: Awaitable[T]) -> T:
 
 
 def _threads(works: list[Callable[[], Any]]) -> list[Any]:
-    """The results and exceptions of `works`, each in a thread of its own, started at once."""
-    start = threading.Barrier(len(works))
+    """The results and exceptions of `works`, each in a thread of its own, started at once.
 
-    def settled(work: Callable[[], Any]) -> Any:
+    Raises:
+        TimeoutError: one hangs. Its thread does not keep the process from ending.
+    """
+    start = threading.Barrier(len(works))
+    results: list[Any] = [None] * len(works)
+
+    def settle(number: int, work: Callable[[], Any]) -> None:
         start.wait(PATIENCE)
         try:
-            return work()
-        except Exception as error:
-            return error
+            results[number] = work()
+        except BaseException as error:
+            results[number] = error
 
-    with ThreadPoolExecutor(len(works)) as pool:
-        return list(pool.map(settled, works, timeout=PATIENCE))
+    each = enumerate(works)
+    threads = [threading.Thread(target=settle, args=one, daemon=True) for one in each]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            raise TimeoutError(f"one of {len(works)} threads hangs")
+    return results

@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flext_plugins._errors import PluginError, Refused
-from flext_plugins.testing._conformance.rules import ASYNC, Rules, in_each_world, needs_a_loop
+from flext_plugins._errors import Refused
+from flext_plugins.testing._conformance.rules import (
+    ASYNC,
+    HANGING,
+    Rules,
+    in_each_world,
+    is_turned_away,
+    needs_a_loop,
+)
 from flext_plugins.testing._pauses import Pauses
-from flext_plugins.testing._rig import Outcome, outcome
+from flext_plugins.testing._rig import TOGETHER, Outcome, outcome
 from flext_plugins.testing._service import Answer
 from flext_plugins.testing._source import frames_of, where
 from flext_plugins.testing._waiting import without_waiting
@@ -34,6 +41,14 @@ HANGS = 20.0
 """Seconds after which callers who started at once are given up."""
 RECOVERY = 3.0
 """Seconds after which a plugin that has to recover, as a rate limiter has, lets callers through."""
+STUCK = 5.0
+"""Seconds after which an event loop that has not left one line of the plugin is given up."""
+LOOK = 0.25
+"""Seconds between two looks at it."""
+MOMENTS = tuple(number * 0.618 % 1 for number in range(11))
+"""Parts of an exercise after which it is given up: spread evenly, the first at its start."""
+LATE = 0.5
+"""Seconds for which an operation may go on after its deadline."""
 BLOCKED = 0.05
 """Seconds that an event loop may stand still."""
 
@@ -56,11 +71,12 @@ class Crowds(Rules):
                 if len(named := _callers(each.path, each.headers, each.body)) > 1:
                     seen = f"one request names the callers {', '.join(sorted(named))}: {each}"
                     self._breaks(rule, world, seen)
-            if (exercise := rig.subject.exercise) is not None:
-                trial = rig.trial()
-                for came in self._crowd(rig, rule, [lambda: exercise(trial)] * THREADS):
-                    if isinstance(came, PluginError) and not needs_a_loop(came):
-                        self._breaks(rule, world, f"of {THREADS} exercises one raised {came!r}")
+            if rig.exercise().error is None:  # else another rule tells
+                told = any(map(needs_a_loop, found))
+                for came in self._crowd(rig, rule, rig.exercises(THREADS)):
+                    if not (is_turned_away(came) or (told and needs_a_loop(came))):
+                        seen = f"of {THREADS} exercises at once one raised {came!r}"
+                        self._breaks(rule, world, f"{seen}{self._where(came)}")
 
     def _keeps_apart(self, rule: str, world: str, number: int, came: Any, lone: type) -> None:
         if isinstance(came, Exception):
@@ -93,6 +109,48 @@ class Crowds(Rules):
                     seen = f"{before} before {count} callers gave up at once, now {after}"
                     self._breaks(rule, world, seen)
                 time.sleep(BLOCKED)
+        if self._subject.exercise is not None:
+            self._leaves_the_exercise_whole(rule, world)
+
+    def _leaves_the_exercise_whole(self, rule: str, world: str) -> None:
+        """The exercise works after it was given up at many moments, and ended when it had to."""
+        with self._rig(world) as rig:
+            rig.exercise()  # connects
+            started = time.monotonic()
+            if rig.exercise().error is not None:
+                return  # another rule tells
+            seconds = time.monotonic() - started
+            moments = [part * seconds for part in MOMENTS]
+            step = 3 if world in ASYNC else TOGETHER
+            for first in range(0, len(moments), step):
+                self._gives_up(rig, rule, moments[first : first + step])
+                after = self._exercise(rig, rule)
+                if after.error is not None:
+                    how = "cancelled" if world in ASYNC else "ended by deadlines"
+                    seen = f"after exercises were {how}, one raised {after.error!r}"
+                    self._breaks(rule, world, f"{seen}{self._where(after.error)}")
+
+    def _gives_up(self, rig: Rig, rule: str, moments: list[float]) -> None:
+        """Give exercises up, which may not go on; once more if one did: the machine may be slow."""
+        for _ in range(2):
+            rig.overtime.clear()
+            give_up = partial(rig.exercised_and_abandoned, moments)
+            self._watched(rig, rule, "exercises that are given up", give_up)
+            late = [each for each in rig.overtime if each[1] > LATE]
+            if not late:
+                return
+        operation, seconds = max(late, key=lambda each: each[1])
+        seen = f"{operation.name} at {operation.system} ended {seconds:.1f} s after its deadline"
+        self._breaks(rule, rig.name, seen)
+
+    def _exercise(self, rig: Rig, rule: str) -> Outcome:
+        """The outcome of an exercise; a guard may refuse for a while."""
+        until = time.monotonic() + RECOVERY
+        while True:
+            after: Outcome = self._watched(rig, rule, "an exercise after that", rig.exercise)
+            if not isinstance(after.error, Refused) or time.monotonic() > until:
+                return after
+            time.sleep(BLOCKED)
 
     def _callers(self, rig: Rig, rule: str, count: int) -> list[Any]:
         """The outcomes of `count` callers who start at once; each is named in all that it sends."""
@@ -106,22 +164,51 @@ class Crowds(Rules):
 
     def _crowd(self, rig: Rig, rule: str, works: list[Callable[[], Any]]) -> list[Any]:
         """The outcomes of `works` that start at once."""
-        found: list[Any] = []
-        crowd = threading.Thread(target=lambda: found.extend(rig.world.all(works)), daemon=True)
         interval = sys.getswitchinterval()
         sys.setswitchinterval(1e-5)
         try:
-            crowd.start()
-            crowd.join(HANGS)
+            found: list[Any] = self._watched(
+                rig, rule, f"{len(works)} callers at once", partial(rig.world.all, works)
+            )
         finally:
             sys.setswitchinterval(interval)
-        if crowd.is_alive():
-            rig.hangs = True
-            frame = sys._current_frames().get(crowd.ident or 0)  # noqa: SLF001 - there is no other way
-            place = where(frames_of(frame), self.plugin)
-            stuck = f", the event loop{place}" if place and rig.name in ASYNC else ""
-            self._breaks(rule, rig.name, f"{len(works)} callers at once hang{stuck}")
         return found
+
+    def _watched(self, rig: Rig, rule: str, who: str, work: Callable[[], Any]) -> Any:
+        """What `work()` gives, in a thread that is left alone if it hangs: that breaks the rule."""
+        results, errors = list[Any](), list[BaseException]()
+
+        def settle() -> None:
+            try:
+                results.append(work())
+            except BaseException as error:
+                errors.append(error)
+
+        before = {*threading.enumerate()}
+        thread = threading.Thread(target=settle, daemon=True)
+        thread.start()
+        if self._hangs(thread, is_loop=rig.name in ASYNC):
+            rig.hangs = True
+            rest = {*threading.enumerate()} - before - {thread}
+            places = [self._stands(each.ident) for each in (thread, *rest)]
+            place = next(filter(None, places), "")
+            loop = ", the event loop" if place and rig.name in ASYNC else ""
+            HANGING[self.plugin] = seen = f"{who} hang{loop}{place}"
+            self._breaks(rule, rig.name, seen)
+        for error in errors:
+            raise error
+        return results[0]
+
+    def _hangs(self, thread: threading.Thread, *, is_loop: bool) -> bool:
+        """Whether it does not end, or is a loop's and does not leave one line of the plugin."""
+        until, stuck, last = time.monotonic() + HANGS, time.monotonic() + STUCK, None
+        while thread.is_alive() and time.monotonic() < min(until, stuck):
+            thread.join(LOOK)
+            frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - no other way
+            now = (frame, frame.f_lasti) if frame and where(frames_of(frame), self.plugin) else None
+            if not is_loop or now is None or now != last:
+                last, stuck = now, time.monotonic() + STUCK
+        return thread.is_alive()
 
     @in_each_world
     def test_it_refuses_nothing_where_nothing_waits(self, world: str) -> None:

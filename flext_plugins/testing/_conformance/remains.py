@@ -29,6 +29,8 @@ BATCH, EXERCISES = 10, 2
 """Requests and exercises between two looks at the memory."""
 BATCHES = 150
 """Looks, after which what has grown at each of them grows for ever."""
+GIVEN_UP = 0.0, 0.002, 0.02
+"""Seconds after which exercises are given up."""
 AT_ONCE = 1.0
 """Seconds in which a task that was cancelled ends."""
 
@@ -61,6 +63,8 @@ class Remains(Rules):
         with self._rig(world, left=left) as rig, opened(ASYNC[0]) as loop:
             rig.send()
             rig.exercise()
+            if rig.subject.exercise is not None:
+                rig.exercised_and_abandoned(GIVEN_UP)
             loop.run(loop.sender(rig.host, "GET", "/"))  # a second connection
             self._close(rig, rule)
             for each in (rig.world, loop):
@@ -96,10 +100,6 @@ class Remains(Rules):
             getattr(each.get_coro(), "__qualname__", each.get_name()) + where(stack, self.plugin)
             for each, stack in stacks
         ]
-
-    def _stands(self, thread: int | None) -> str:
-        frame = sys._current_frames().get(thread or 0)  # noqa: SLF001 - there is no other way
-        return where(frames_of(frame), self.plugin)
 
     def _allocated(self, left: WarningMessage) -> str:
         """The text about something unclosed, and where it was made."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import re
+import sys
 import warnings
 from collections.abc import (  # noqa: TC003 - `typing.get_type_hints` looks here
     Callable,
@@ -18,11 +19,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import pytest
 
-from flext_plugins._errors import FlextError, PluginError
+from flext_plugins._errors import FlextError, PluginError, Refused
 from flext_plugins._host import Host  # noqa: TC001 - as above
+from flext_plugins._messages import Failure
 from flext_plugins.testing._rig import Rig
 from flext_plugins.testing._service import Answer, Received  # noqa: TC001 - as above
-from flext_plugins.testing._source import line_of, places_of, where
+from flext_plugins.testing._source import frames_of, line_of, places_of, where
 from flext_plugins.testing._subject import Subject
 from flext_plugins.testing._trial import Trial  # noqa: TC001 - as above
 from flext_plugins.testing._world import WORLDS
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 ANY = "any world"
 ASYNC = [each for each in WORLDS if each.endswith(" async")]
 NEVER_AWAITED = "coroutine .* was never awaited"
+HANGING: dict[type, str] = {}
+"""The plugins that were left hanging in this process, and where."""
 in_each_world = pytest.mark.parametrize("world", WORLDS)
 
 
@@ -103,6 +107,17 @@ class Rules:
             seen = f"as an observer it raised {failed.error!r}{self._where(failed.error)}"
             self._breaks(rule, rig.name, seen)
 
+    def _stands(self, thread: int | None) -> str:
+        """The plugin's line at which a thread is, if it is in the plugin."""
+        frame = sys._current_frames().get(thread or 0)  # noqa: SLF001 - there is no other way
+        return where(frames_of(frame), self.plugin)
+
+    @pytest.fixture(autouse=True)
+    def _skipped_if_it_hangs(self) -> None:
+        """Do not wait again for what a plugin may hold still that was left hanging."""
+        if (seen := HANGING.get(self.plugin)) is not None:
+            pytest.skip(f"it hangs: {seen}")
+
     def _where(self, error: BaseException) -> str:
         return where(places_of(error), self.plugin) or where(places_of(error), type(self))
 
@@ -134,6 +149,12 @@ def is_unawaited(warned: warnings.WarningMessage) -> bool:
     """Whether this is about a coroutine that was dropped."""
     is_runtime = warned.category is RuntimeWarning
     return is_runtime and re.match(NEVER_AWAITED, str(warned.message)) is not None
+
+
+def is_turned_away(came: object) -> bool:
+    """Whether this is what a crowd may get: no error, a guard's refusal, an exhausted pool."""
+    is_exhausted = getattr(type(came), "failure", None) is Failure.POOL
+    return is_exhausted or isinstance(came, Refused) or not isinstance(came, BaseException)
 
 
 def needs_a_loop(error: object) -> bool:
