@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
 import time
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,6 @@ import pytest
 from flext_plugins._errors import Refused
 from flext_plugins.testing._conformance.rules import (
     ASYNC,
-    HANGING,
     Rules,
     in_each_world,
     is_turned_away,
@@ -24,7 +22,6 @@ from flext_plugins.testing._conformance.rules import (
 from flext_plugins.testing._pauses import Pauses
 from flext_plugins.testing._rig import TOGETHER, Outcome, outcome
 from flext_plugins.testing._service import Answer
-from flext_plugins.testing._source import frames_of, where
 from flext_plugins.testing._waiting import without_waiting
 from flext_plugins.testing._world import opened
 
@@ -37,14 +34,8 @@ if TYPE_CHECKING:
 THREADS, TASKS = 16, 200
 LINE = 60
 """Tasks that wait for each other and give up."""
-HANGS = 20.0
-"""Seconds after which callers who started at once are given up."""
 RECOVERY = 3.0
 """Seconds after which a plugin that has to recover, as a rate limiter has, lets callers through."""
-STUCK = 5.0
-"""Seconds after which an event loop that has not left one line of the plugin is given up."""
-LOOK = 0.25
-"""Seconds between two looks at it."""
 MOMENTS = tuple(number * 0.618 % 1 for number in range(11))
 """Parts of an exercise after which it is given up: spread evenly, the first at its start."""
 LATE = 0.5
@@ -97,7 +88,8 @@ class Crowds(Rules):
         with self._rig(world) as rig:
             before = rig.send()
             for _ in range(3):
-                rig.abandoned(count)
+                give_up = partial(rig.abandoned, count)
+                self._watched(rig, rule, f"{count} callers who give up", give_up)
             rig.service.answer = rig.subject.answer
             until = time.monotonic() + RECOVERY
             while True:
@@ -173,42 +165,6 @@ class Crowds(Rules):
         finally:
             sys.setswitchinterval(interval)
         return found
-
-    def _watched(self, rig: Rig, rule: str, who: str, work: Callable[[], Any]) -> Any:
-        """What `work()` gives, in a thread that is left alone if it hangs: that breaks the rule."""
-        results, errors = list[Any](), list[BaseException]()
-
-        def settle() -> None:
-            try:
-                results.append(work())
-            except BaseException as error:
-                errors.append(error)
-
-        before = {*threading.enumerate()}
-        thread = threading.Thread(target=settle, daemon=True)
-        thread.start()
-        if self._hangs(thread, is_loop=rig.name in ASYNC):
-            rig.hangs = True
-            rest = {*threading.enumerate()} - before - {thread}
-            places = [self._stands(each.ident) for each in (thread, *rest)]
-            place = next(filter(None, places), "")
-            loop = ", the event loop" if place and rig.name in ASYNC else ""
-            HANGING[self.plugin] = seen = f"{who} hang{loop}{place}"
-            self._breaks(rule, rig.name, seen)
-        for error in errors:
-            raise error
-        return results[0]
-
-    def _hangs(self, thread: threading.Thread, *, is_loop: bool) -> bool:
-        """Whether it does not end, or is a loop's and does not leave one line of the plugin."""
-        until, stuck, last = time.monotonic() + HANGS, time.monotonic() + STUCK, None
-        while thread.is_alive() and time.monotonic() < min(until, stuck):
-            thread.join(LOOK)
-            frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - no other way
-            now = (frame, frame.f_lasti) if frame and where(frames_of(frame), self.plugin) else None
-            if not is_loop or now is None or now != last:
-                last, stuck = now, time.monotonic() + STUCK
-        return thread.is_alive()
 
     @in_each_world
     def test_it_refuses_nothing_where_nothing_waits(self, world: str) -> None:

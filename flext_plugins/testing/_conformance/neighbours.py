@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from flext_plugins.testing._service import Answer, Received
 
+RULE = "two services with one plugin do not mix"
 NAMES = "service", "another"
 LATER = 0.02
 """Seconds that services which are asked take, so that both callers wait for them at once."""
@@ -32,7 +34,7 @@ class Neighbours(Rules):
     def test_two_services_of_one_host_do_not_mix(self, world: str) -> None:
         """Each has its own: settings, services to ask, answers."""
         if seen := self._mixture(world):
-            self._breaks("two services with one plugin do not mix", world, seen)
+            self._breaks(RULE, world, seen)
 
     def _mixture(self, world: str) -> str:
         """A sign that two services mix; empty if there is none."""
@@ -44,7 +46,9 @@ class Neighbours(Rules):
                 for suffix in ("", OF_ANOTHER):
                     rig.others[name + suffix].answer = _later(answer)
             senders = [rig.world.sender(rig.host, "GET", "/same", service=name) for name in NAMES]
-            rounds = [rig.world.all(senders), *(rig.world.all([each]) for each in senders * 2)]
+            at_once = partial(rig.world.all, senders)
+            rounds = [self._watched(rig, RULE, "callers of both services", at_once)]
+            rounds += [rig.world.all([each]) for each in senders * 2]
             for name, came in zip(NAMES * 3, chain(*rounds), strict=True):
                 if seen := _foreign_answer(name, came):
                     return seen

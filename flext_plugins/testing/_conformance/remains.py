@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from collections.abc import Sized
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins.testing._conformance.rules import ASYNC, Rules, in_each_world, is_unawaited
@@ -64,7 +65,8 @@ class Remains(Rules):
             rig.send()
             rig.exercise()
             if rig.subject.exercise is not None:
-                rig.exercised_and_abandoned(GIVEN_UP)
+                give_up = partial(rig.exercised_and_abandoned, GIVEN_UP)
+                self._watched(rig, rule, "exercises that are given up", give_up)
             loop.run(loop.sender(rig.host, "GET", "/"))  # a second connection
             self._close(rig, rule)
             for each in (rig.world, loop):

@@ -6,6 +6,8 @@ import gc
 import inspect
 import re
 import sys
+import threading
+import time
 import warnings
 from collections.abc import (  # noqa: TC003 - `typing.get_type_hints` looks here
     Callable,
@@ -37,6 +39,12 @@ ASYNC = [each for each in WORLDS if each.endswith(" async")]
 NEVER_AWAITED = "coroutine .* was never awaited"
 HANGING: dict[type, str] = {}
 """The plugins that were left hanging in this process, and where."""
+HANGS = 20.0
+"""Seconds after which what hangs is given up."""
+STUCK = 5.0
+"""Seconds after which an event loop that has not left one line of the plugin is given up."""
+LOOK = 0.25
+"""Seconds between two looks at it."""
 in_each_world = pytest.mark.parametrize("world", WORLDS)
 
 
@@ -106,6 +114,42 @@ class Rules:
         for failed in rig.failures:
             seen = f"as an observer it raised {failed.error!r}{self._where(failed.error)}"
             self._breaks(rule, rig.name, seen)
+
+    def _watched(self, rig: Rig, rule: str, who: str, work: Callable[[], Any]) -> Any:
+        """What `work()` gives, in a thread that is left alone if it hangs: that breaks the rule."""
+        results, errors = list[Any](), list[BaseException]()
+
+        def settle() -> None:
+            try:
+                results.append(work())
+            except BaseException as error:
+                errors.append(error)
+
+        before = {*threading.enumerate()}
+        thread = threading.Thread(target=settle, daemon=True)
+        thread.start()
+        if self._hangs(thread, is_loop=rig.name in ASYNC):
+            rig.hangs = True
+            rest = {*threading.enumerate()} - before - {thread}
+            places = [self._stands(each.ident) for each in (thread, *rest)]
+            place = next(filter(None, places), "")
+            loop = ", the event loop" if place and rig.name in ASYNC else ""
+            HANGING[self.plugin] = seen = f"{who} hang{loop}{place}"
+            self._breaks(rule, rig.name, seen)
+        for error in errors:
+            raise error
+        return results[0]
+
+    def _hangs(self, thread: threading.Thread, *, is_loop: bool) -> bool:
+        """Whether it does not end, or is a loop's and does not leave one line of the plugin."""
+        until, stuck, last = time.monotonic() + HANGS, time.monotonic() + STUCK, None
+        while thread.is_alive() and time.monotonic() < min(until, stuck):
+            thread.join(LOOK)
+            frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - no other way
+            now = (frame, frame.f_lasti) if frame and where(frames_of(frame), self.plugin) else None
+            if not is_loop or now is None or now != last:
+                last, stuck = now, time.monotonic() + STUCK
+        return thread.is_alive()
 
     def _stands(self, thread: int | None) -> str:
         """The plugin's line at which a thread is, if it is in the plugin."""
