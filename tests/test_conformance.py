@@ -129,6 +129,32 @@ def test_these_are_all_the_awaitables_of_connection():
     assert awaitable | {"permit"} == {*DROPPED}
 
 
+class Nothing:
+    """Does nothing."""
+
+    @hookimpl
+    def flext_request(self): ...
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_what_pytest_fails_with_in_one_of_many_exercises_is_told(world):
+    class Conformance(PluginConformance):
+        plugin = Nothing
+        under_way = 0
+
+        async def exercise(self, trial):
+            self.under_way += 1
+            await trial.world.sleep(0.05)
+            crowd, self.under_way = self.under_way, 0
+            if crowd > 1:
+                pytest.fail(f"{crowd} at once")
+
+    with pytest.raises(
+        pytest.fail.Exception, match="of 16 exercises at once one raised .* at once"
+    ):
+        Conformance().test_many_threads_and_tasks_use_it_at_once(world)
+
+
 def test_a_plugin_that_stops_the_event_loop_for_good_is_told_with_its_line(tmp_path):
     (tmp_path / "conftest.py").write_text(
         'pytest_plugins = ["flext_plugins.testing"]\n'

@@ -64,8 +64,9 @@ class Rules:
     async def exercise(self, trial: Trial) -> None:
         """Use the plugin for what it is there for: send requests, ask what it lends.
 
-        The rules do it beside their own requests, several times and in every world, where the
-        service says what `answers` are. What it raises is a fault, an `assert` too.
+        The rules do it beside their own requests, many times and in every world, where the service
+        says what `answers` are: alone, sixteen at once, and cancelled or ended by deadlines. What
+        it raises is a fault, an `assert` too, but for what comes of being given up.
         """
 
     @property
