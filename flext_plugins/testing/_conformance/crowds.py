@@ -62,7 +62,7 @@ class Crowds(Rules):
                 if len(named := _callers(each.path, each.headers, each.body)) > 1:
                     seen = f"one request names the callers {', '.join(sorted(named))}: {each}"
                     self._breaks(rule, world, seen)
-            if rig.exercise().error is None:  # else another rule tells
+            if rig.subject.exercise and rig.exercise().error is None:  # else another rule tells
                 told = any(map(needs_a_loop, found))
                 for came in self._crowd(rig, rule, rig.exercises(THREADS)):
                     if not (is_turned_away(came) or (told and needs_a_loop(came))):
@@ -101,26 +101,24 @@ class Crowds(Rules):
                     seen = f"{before} before {count} callers gave up at once, now {after}"
                     self._breaks(rule, world, seen)
                 time.sleep(BLOCKED)
-        if self._subject.exercise is not None:
-            self._leaves_the_exercise_whole(rule, world)
+            if rig.subject.exercise is not None:
+                self._leaves_the_exercise_whole(rig, rule)
 
-    def _leaves_the_exercise_whole(self, rule: str, world: str) -> None:
+    def _leaves_the_exercise_whole(self, rig: Rig, rule: str) -> None:
         """The exercise works after it was given up at many moments, and ended when it had to."""
-        with self._rig(world) as rig:
-            rig.exercise()  # connects
-            started = time.monotonic()
-            if rig.exercise().error is not None:
-                return  # another rule tells
-            seconds = time.monotonic() - started
-            moments = [part * seconds for part in MOMENTS]
-            step = 3 if world in ASYNC else TOGETHER
-            for first in range(0, len(moments), step):
-                self._gives_up(rig, rule, moments[first : first + step])
-                after = self._exercise(rig, rule)
-                if after.error is not None:
-                    how = "cancelled" if world in ASYNC else "ended by deadlines"
-                    seen = f"after exercises were {how}, one raised {after.error!r}"
-                    self._breaks(rule, world, f"{seen}{self._where(after.error)}")
+        rig.exercise()  # connects
+        started = time.monotonic()
+        if rig.exercise().error is not None:
+            return  # another rule tells
+        seconds = time.monotonic() - started
+        moments = [part * seconds for part in MOMENTS]
+        some, how = (3, "cancelled") if rig.name in ASYNC else (TOGETHER, "ended by deadlines")
+        for first in range(0, len(moments), some):
+            self._gives_up(rig, rule, moments[first : first + some])
+            after = self._exercise(rig, rule)
+            if after.error is not None:
+                seen = f"after exercises were {how}, one raised {after.error!r}"
+                self._breaks(rule, rig.name, f"{seen}{self._where(after.error)}")
 
     def _gives_up(self, rig: Rig, rule: str, moments: list[float]) -> None:
         """Give exercises up, which may not go on; once more if one did: the machine may be slow."""
