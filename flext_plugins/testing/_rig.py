@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Self
 
+    from flext_plugins._call import Call
     from flext_plugins._connections.connection import Connection
     from flext_plugins._connections.resource import Resource
     from flext_plugins._host import Host
@@ -213,19 +214,25 @@ class Rig:
                         rig.uncounted.append((operation, error))
                     raise
                 finally:
-                    left = connection.call.remaining() if connection.call else None
-                    if left is not None and left < 0:
-                        rig.overtime.append((operation, -left))
+                    rig._note_overtime(operation, connection.call)
 
             @hookimpl
             def flext_event(self, event: object) -> None:
-                ends = CallFinished | HopFinished
-                more = f" {event.outcome}" if isinstance(event, ends) else ""
-                if isinstance(event, PluginFailed):
-                    rig.failures.append(event)
-                rig.events.append(type(event).__name__ + more)
+                rig._note_event(event)
 
         return Inside
+
+    def _note_event(self, event: object) -> None:
+        ends = CallFinished | HopFinished
+        more = f" {event.outcome}" if isinstance(event, ends) else ""
+        if isinstance(event, PluginFailed):
+            self.failures.append(event)
+        self.events.append(type(event).__name__ + more)
+
+    def _note_overtime(self, operation: Operation, call: Call | None) -> None:
+        left = call.remaining() if call is not None else None
+        if left is not None and left < 0:
+            self.overtime.append((operation, -left))
 
     def send(self, method: str = "GET", path: str = "/", **options: Any) -> Outcome:
         """One request by a client of its own."""

@@ -117,7 +117,7 @@ class Rules:
             self._breaks(rule, rig.name, seen)
 
     def _watched(self, rig: Rig, rule: str, who: str, work: Callable[[], Any]) -> Any:
-        """What `work()` gives, in a thread that is left alone if it hangs: that breaks the rule."""
+        """The result of `work()`, in a thread that is left alone if it hangs, which is told."""
         results, errors = list[Any](), list[BaseException]()
 
         def settle() -> None:
