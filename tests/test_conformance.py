@@ -124,8 +124,8 @@ def test_the_kit_misses_each_awaitable_of_connection_that_is_dropped(name, world
 
 
 def test_these_are_all_the_awaitables_of_connection():
-    public = {name: each for name, each in vars(Connection).items() if not name.startswith("_")}
-    awaitable = {name for name, each in public.items() if iscoroutinefunction(each)}
+    public = [name for name in dir(Connection) if not name.startswith("_")]
+    awaitable = {name for name in public if iscoroutinefunction(getattr(Connection, name))}
     assert awaitable | {"permit"} == {*DROPPED}
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from flext_plugins._connections.connection import Connection
 from flext_plugins.testing._conformance.rules import ASYNC, Rules, in_each_world, is_unawaited
 from flext_plugins.testing._pauses import TICK
 from flext_plugins.testing._rig import PATIENCE, Ask
@@ -32,6 +33,8 @@ BATCHES = 150
 """Looks, after which what has grown at each of them grows for ever."""
 GIVEN_UP = 0.0, 0.002, 0.02
 """Seconds after which exercises are given up."""
+OFFERED = tuple(f"{each.__name__}." for each in Connection.__mro__[:-1])
+"""The classes whose methods are what `connection` offers, as coroutines name them."""
 AT_ONCE = 1.0
 """Seconds in which a task that was cancelled ends."""
 
@@ -83,6 +86,7 @@ class Remains(Rules):
             if closable and each.close is None and not hasattr(self.plugin, "flext_disconnect"):
                 seen = f"the {each.kind.__name__} that it lends is never closed"
                 self._breaks(rule, rig.name, seen)
+        rig.failures.clear()  # another rule tells of those before
         try:
             rig.world.close(rig.host)
         except ExceptionGroup as error:
@@ -126,8 +130,10 @@ class Remains(Rules):
             coroutine: Any = each.source
             place = where(getattr(coroutine, "cr_origin", None) or (), self.plugin)
             name = getattr(coroutine, "__qualname__", "")
-            if is_unawaited(each) and (place or name.startswith("Connection.")):
-                name = name.replace("Connection.", "connection.").replace("Send.__call__", "send")
+            if is_unawaited(each) and (place or name.startswith(OFFERED)):
+                name = name.replace("Send.__call__", "send")
+                for prefix in OFFERED:
+                    name = name.replace(prefix, "connection.")
                 seen = f"{name} was not awaited{place}"
                 self._breaks("what `connection` offers is awaited", world, seen)
 
