@@ -570,7 +570,7 @@ def test_problems_of_members_of_unions_are_told_at_the_key_itself():
     (told,) = problems(deep, either={"host": 5})
     assert told == "services.a.plugins.deep.either.host: expected a valid string"
     (told,) = problems(deep, either="text")
-    assert told.startswith("services.a.plugins.deep.either: expected a valid dictionary")
+    assert told.startswith("services.a.plugins.deep.either: expected a table")
 
 
 @pytest.mark.contract("errors-at-composing-are-told")
@@ -660,3 +660,13 @@ def test_only_a_file_that_was_not_named_is_told_how_to_be(tmp_path, monkeypatch)
     (tmp_path / "flext.toml").write_text("")
     with pytest.raises(ConfigError, match=r"flext\.prod\.toml: no such file$"):
         Host.from_file(environment="prod")
+
+
+@pytest.mark.parametrize("table", [None, True, "yes"])
+def test_what_is_no_table_is_told_how_a_table_without_anything_is_written(table):
+    with pytest.raises(ConfigError) as caught:
+        Host({"services": {"a": {"plugins": {"retry": table}}, "b": table}})
+    assert [each.split(": ", 1)[1] for each in caught.value.problems] == [
+        "expected False or a table, which is {} if it says nothing",
+        "expected a table, which is {} if it says nothing",
+    ]

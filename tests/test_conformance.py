@@ -199,3 +199,30 @@ class Turns:
 class TestTurns(PluginConformance):
     plugin = Turns
 """
+
+
+def test_a_rule_that_is_left_out_has_to_be_one():
+    with pytest.raises(TypeError, match="there is no rule 'test_it_streams'"):
+        type("TestIt", (PluginConformance,), {"exempt_from": {"test_it_streams"}})
+
+
+def test_events_that_vary_are_not_compared():
+    class Asynchronous:
+        """Tells of what happens in one world alone."""
+
+    class Tells:
+        @hookimpl
+        def flext_request(self, connection):
+            if connection.asynchronous:
+                connection.emit(Asynchronous())
+
+    class Conformance(PluginConformance):
+        plugin = Tells
+
+    with pytest.raises(pytest.fail.Exception, match="events were: .*'Asynchronous'"):
+        Conformance().test_it_does_the_same_in_all_worlds()
+
+    class Lenient(Conformance):
+        varying_events = {"Asynchronous"}
+
+    Lenient().test_it_does_the_same_in_all_worlds()

@@ -41,7 +41,10 @@ def problems_of(
             said.append(_message(each, model, raw))
         elif not said:
             said.append("unknown key")
-    return [where.problem(place, " or ".join(dict.fromkeys(said))) for place, said in found.items()]
+    told = {place: " or ".join(dict.fromkeys(said)) for place, said in found.items()}
+    return [
+        where.problem(place, what.replace(" or expected ", " or ")) for place, what in told.items()
+    ]
 
 
 def _place(location: tuple[int | str, ...], raw: Any, *, absent: bool) -> Place:
@@ -62,6 +65,8 @@ def _message(error: ErrorDetails, model: type[BaseModel], raw: Any) -> str:
     kind, message = error["type"], error["msg"]
     if kind == "missing":
         return "is required"
+    if kind in {"dict_type", "model_type"}:
+        return "expected a table, which is {} if it says nothing"
     if kind in {"value_error", "assertion_error", "union_tag_invalid"}:
         message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
         return _without(message, raw)
@@ -143,8 +148,10 @@ def validated(model: type[BaseModel], table: dict[str, Any], where: Where) -> tu
         account = account_of(error, place, lambda text: redact(_without(text, table)))
         told = [where.problem((), f"validating these settings raised {account}")]
     fields = model.model_fields
+    texts = {key: each for key, each in table.items() if isinstance(each, str) and key in fields}
     return {
         key: Secret(value)
-        for key, value in table.items()
-        if isinstance(value, str) and key in fields and may_hold_secrets(fields[key].annotation)
+        for key, value in texts.items()
+        if may_hold_secrets(annotation := fields[key].annotation)
+        and (Secret(value).reference or str not in get_args(annotation))  # else it is as it stands
     }, told

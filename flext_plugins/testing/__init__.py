@@ -20,6 +20,7 @@ from flext_plugins.testing._conformance import PluginConformance
 from flext_plugins.testing._distribution import install
 from flext_plugins.testing._record import Record, Seen
 from flext_plugins.testing._service import Answer, LoopbackService, Received, echo
+from flext_plugins.testing._trial import Trial
 from flext_plugins.testing._waiting import without_waiting
 from flext_plugins.testing._world import HTTPX, WORLDS, Client, World, opened
 
@@ -37,6 +38,7 @@ __all__ = [
     "Received",
     "Record",
     "Seen",
+    "Trial",
     "World",
     "echo",
     "flext_async_world",

@@ -110,6 +110,7 @@ class Rig:
         lent: what it lends, per connection that was opened.
         raising: what exchanges end with from inside, if they are to.
         raised: how many did.
+        failed: how many were sent, and failed.
         hangs: whether what runs here is stuck, so that its event loop cannot be closed.
         pauses: watches the event loop, if it is to be watched.
     """
@@ -132,7 +133,7 @@ class Rig:
         self.uncounted: list[tuple[Operation, Exception]] = []
         self.overtime: list[tuple[Operation, float]] = []
         self.raising: type[BaseException] | None = None
-        self.raised = 0
+        self.raised = self.failed = 0
         self.hangs = False
         self.pauses: Pauses | None = None
         with ExitStack() as stack:
@@ -201,7 +202,7 @@ class Rig:
                 if rig.raising is not None:
                     rig.raised += 1
                     raise rig.raising
-                return await send(request)
+                return await rig._sent(send, request)
 
             @hookimpl
             async def flext_operation(
@@ -233,6 +234,15 @@ class Rig:
         left = call.remaining() if call is not None else None
         if left is not None and left < 0:
             self.overtime.append((operation, -left))
+
+    async def _sent(
+        self, send: Callable[[Request], Awaitable[Response]], request: Request
+    ) -> Response:
+        try:
+            return await send(request)
+        except Exception:
+            self.failed += 1
+            raise
 
     def send(self, method: str = "GET", path: str = "/", **options: Any) -> Outcome:
         """One request by a client of its own."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flext_plugins.testing._service import Answer, echo
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
     from flext_plugins._host import Host
     from flext_plugins.testing._service import Received
@@ -66,6 +66,8 @@ class Subject(NamedTuple):
     answers: Sequence[Answer] | Callable[[Received], Answer] = ()
     prepare: Callable[[Host], None] | None = None
     exercise: Callable[[Trial], Awaitable[None]] | None = None
+    varying_events: Collection[str] = ()
+    """The names of events that come when the clock has it so."""
 
     @property
     def answer(self) -> Callable[[Received], Answer]:

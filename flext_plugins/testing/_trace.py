@@ -54,7 +54,8 @@ def _seen_in(rig: Rig, step: Step, plain: Mapping[str, str]) -> Iterator[tuple[P
         if name not in MADE_ANEW:
             yield (step.name, "the caller got the header", name), value
     yield (step.name, "its hooks ran"), [_visible(each) for each in rig.record.seen[hooks:]]
-    yield (step.name, "events were"), [each for each in rig.events[events:] if each not in TIMED]
+    varying = TIMED.union(rig.subject.varying_events)
+    yield (step.name, "events were"), [each for each in rig.events[events:] if each not in varying]
     for name, each in services.items():
         for number, received in enumerate(each.received[before[name] :], 1):
             place = step.name, f"{name} received, as number {number},"

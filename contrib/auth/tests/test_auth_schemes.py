@@ -251,6 +251,29 @@ def test_an_inline_secret_in_a_file_is_refused_and_a_plain_body_field_is_not(
     assert "canary" not in str(caught.value)
 
 
+def test_another_mistake_does_not_make_a_client_id_that_stands_in_the_file_one_too(
+    monkeypatch: Any, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("FLEXT_SECRET", "canary")
+    config = tmp_path / "flext.toml"
+    config.write_text(
+        """
+        [services.a]
+        base_url = "http://127.0.0.1:1"
+        [services.a.plugins.auth]
+        scheme = "oauth2"
+        token_url = "http://127.0.0.1:1/token"
+        client_id = "shop"
+        client_secret = "env:FLEXT_SECRET"
+        leeway = -1
+        """
+    )
+    with pytest.raises(ConfigError) as caught:
+        Host.from_file(config).check()
+    (told,) = caught.value.problems
+    assert "plugins.auth.leeway: expected greater than or equal to 0" in told
+
+
 def test_a_scheme_without_a_credential_in_its_settings_sends_none() -> None:
     with pytest.raises(AssertionError, match="scheme 'mtls' has no credential"):
         static_credential(AuthSettings.model_validate({"scheme": "mtls"}))

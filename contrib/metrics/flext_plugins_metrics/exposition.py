@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def app(registry: CollectorRegistry | None = None) -> Callable[..., Awaitable[None]]:
-    """An ASGI application that serves `registry` at whatever path it is mounted.
+    """An ASGI application that serves `registry` at whatever path it is mounted or routed.
 
     If `PROMETHEUS_MULTIPROC_DIR` is set, it serves the metrics that all processes write there
     instead, because a registry holds only those of this process.
@@ -27,15 +27,20 @@ def app(registry: CollectorRegistry | None = None) -> Callable[..., Awaitable[No
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # it takes a registry
-    page: Any = make_asgi_app(REGISTRY if registry is None else registry)
+    return _Page(make_asgi_app(REGISTRY if registry is None else registry))
 
-    async def serve(scope: Any, receive: Any, send: Any) -> None:
+
+class _Page:
+    """Serves the page; no function, which routers take for a handler of requests."""
+
+    def __init__(self, page: Any) -> None:
+        self._page = page
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":
-            await page(scope, receive, send)
+            await self._page(scope, receive, send)
         elif scope["type"] == "lifespan":
             await _live(receive, send)
-
-    return serve
 
 
 async def _live(receive: Any, send: Any) -> None:

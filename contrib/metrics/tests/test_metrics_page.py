@@ -14,6 +14,8 @@ from flext_plugins_devstack import Devstack
 from flext_plugins_devstack.server import Server
 from flext_plugins_metrics import NAMES, app
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
 
 from flext_plugins import Host, Operation, events, hookimpl
 from flext_plugins.testing import LoopbackService
@@ -52,6 +54,18 @@ def page(registry: Any) -> Iterator[str]:
     server.up()
     yield server.url
     server.close()
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/mounted/"])
+def test_a_program_serves_it_at_a_route_or_below_a_mount(registry: Any, path: str) -> None:
+    routes = [Route("/metrics", app(registry)), Mount("/mounted", app(registry))]
+    server = Server("program", Starlette(routes=routes))
+    server.up()
+    try:
+        answer = httpx.get(server.url + path, trust_env=False)
+    finally:
+        server.close()
+    assert (answer.status_code, answer.headers["content-type"][:10]) == (200, "text/plain")
 
 
 class Searches:

@@ -119,10 +119,14 @@ class Exchanges(Rules):
             if (before.status, type(before.error)) != (after.status, type(after.error)):
                 self._breaks(rule, world, f"{before} before requests were cancelled, now {after}")
             for step in rig.subject.steps:
+                failed = rig.failed
                 came = rig.step(step)
                 raised = isinstance(came.error, PluginError) and came.error.__cause__
                 if raised and step.fails and not needs_a_loop(came.error):
                     self._breaks(rule, world, f"{step.name} came out as {came}")
+                if rig.failed > failed and isinstance(came.error, Refused):
+                    seen = f"{step.name}, which was sent, came out as {came}"
+                    self._breaks(rule, world, seen)
             self._observes(rig, rule)
         if self.services:
             self._without_others(rule, world)

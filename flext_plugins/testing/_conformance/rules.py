@@ -57,6 +57,15 @@ class Rules:
     not_secret: ClassVar[Collection[str]] = ()
     services: Mapping[str, Callable[[Received], Answer]] = MappingProxyType({})
     answers: Sequence[Answer] | Callable[[Received], Answer] = ()
+    varying_events: ClassVar[Collection[str]] = ()
+    exempt_from: ClassVar[Collection[str]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name in cls.exempt_from:
+            if not hasattr(cls, name):
+                raise TypeError(f"exempt_from: there is no rule {name!r}")
+            setattr(cls, name, None)
 
     def prepare(self, host: Host) -> None:
         """Do what an application does with its host before it connects, such as `host.provide`."""
@@ -84,6 +93,7 @@ class Rules:
             answers,
             self.prepare,
             self.exercise if own else None,
+            self.varying_events,
         )
 
     @contextmanager
