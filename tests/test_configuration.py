@@ -429,7 +429,7 @@ def test_all_problems_of_the_shape_come_together_with_file_and_path(write, monke
             "flext.toml: services.a.timout: unknown key; did you mean 'timeout'?",
             (
                 "flext.toml: services.a.verify: expected a valid boolean, unable to interpret input "
-                "or expected a valid string"
+                "or a valid string"
             ),
             "flext.toml: services.a.timeout: expected greater than 0",
             "flext.toml: services.a.max_connections: expected greater than 0",

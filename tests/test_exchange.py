@@ -944,6 +944,55 @@ def test_an_observer_cannot_change_an_outcome(flext_service, flext_world):
         flext_world.get(host)
 
 
+class PaintsMessages:
+    observer = True
+    stage = Stage.CALL
+
+    @hookimpl
+    def flext_request(self, request):
+        request.method = "DELETE"
+        request.headers["X-Mark"] = "1"
+
+    @hookimpl
+    def flext_response(self, response):
+        response.status_code = 299
+
+
+class PaintsAnExchange:
+    observer = True
+    stage = Stage.CALL
+
+    @hookimpl
+    async def flext_exchange(self, request, send):
+        request.method = "DELETE"
+        request.headers["X-Mark"] = "1"
+        response = await send(request)
+        response.status_code = 299
+        return response
+
+
+@pytest.mark.contract("observer-changes-nothing")
+@pytest.mark.parametrize("kind", [PaintsMessages, PaintsAnExchange])
+def test_an_observer_marks_headers_and_changes_neither_method_nor_status(
+    flext_service, flext_world, kind
+):
+    failures = []
+
+    class Hears:
+        @hookimpl
+        def flext_event(self, event):
+            if isinstance(event, events.PluginFailed):
+                failures.append(str(event.error))
+
+    flext_service.answer = Answer(503)
+    assert flext_world.get(flext_world.serve(flext_service, kind, Hears)).status_code == 503
+    (received,) = flext_service.received
+    assert (received.method, received.headers["x-mark"]) == ("GET", "1")
+    assert {each.partition(" ")[2] for each in failures} == {
+        "changed a method or a status, which was put back: an observer only looks"
+    }
+
+
 @pytest.mark.contract("observer-changes-nothing")
 def test_an_observer_cannot_send_twice(flext_service, flext_world):
     class Twice:

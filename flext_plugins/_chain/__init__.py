@@ -17,7 +17,10 @@ from flext_plugins._chain.layer import (
     cause_of,
     check_request,
     discard,
+    essence,
+    put_back,
     refuse_answer,
+    refuse_change,
     refuse_coroutine,
     supersede,
 )
@@ -40,8 +43,8 @@ class Send:
     """The way inward, which a `flext_exchange` or `flext_operation` calls."""
 
     __slots__ = (
-        *("_around", "_before", "_busy", "_ended", "_errors", "_message", "_scope"),
-        *("error", "response", "sent"),
+        *("_around", "_before", "_busy", "_ended", "_errors", "_essences", "_message", "_scope"),
+        *("changed", "error", "response", "sent"),
     )
 
     def __init__(self, around: Around, message: Any, scope: Scope) -> None:
@@ -53,6 +56,9 @@ class Send:
         self.response: Any = None
         self.error: BaseException | None = None
         self._before = message.fields() if around.identifies else None
+        self._essences = [essence(message)] if around.observes else []
+        self.changed = False
+        """Whether an observer changed what it may not."""
 
     async def __call__(self, message: Any) -> Any:
         around = self._around
@@ -61,6 +67,7 @@ class Send:
             raise PluginError(what, around.name)
         if around.observes:
             message = self._message
+            self.put_back()
         elif message is not self._message:
             around.check(message, self._scope)
         if self.sent:
@@ -75,6 +82,8 @@ class Send:
             self.response = response = await around.inner(inward, self._scope)
             if around.clones:
                 response.request = message
+            if around.observes:
+                self._essences.append(essence(response))
             return response
         except BaseException as error:
             self.error = error
@@ -102,6 +111,11 @@ class Send:
         if self.error is not None:
             self._errors += (self.error,)
         self.response = self.error = None
+
+    def put_back(self) -> None:
+        """Undo what an observer changed of the messages."""
+        messages = [self._message, self.response][: len(self._essences)]
+        self.changed |= put_back(messages, self._essences)
 
     def is_own(self, error: BaseException) -> bool:
         """Whether one of the sends raised `error`."""
@@ -196,6 +210,8 @@ class Observed(Around):
         try:
             result = await self._hook(message, send, self.connection)
             refuse_answer(result, (send.response,), self.name)
+            send.put_back()
+            refuse_change(send.changed, self.name)
         except BaseException as error:
             if not isinstance(error, Exception):
                 if self.closes:
@@ -203,6 +219,7 @@ class Observed(Around):
                 raise
             if error is not send.error:
                 self.receiver.report(self.layer, self.name, error, (message,))
+        send.put_back()
         if not send.sent:
             await send(message)
         if send.error is not None:

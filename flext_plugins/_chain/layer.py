@@ -24,7 +24,7 @@ from flext_plugins.events import CallRefused
 from flext_plugins.hookspecs import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from flext_plugins._call import Call, Scope
     from flext_plugins._wire import Wire
@@ -146,21 +146,27 @@ def cause_of(error: Exception) -> BaseException | None:
 
 
 def guarded(layer: Layer, hook: Hook, receiver: Receiver) -> Hook:
-    """An observer's small hook: what it raises, or answers, is reported."""
+    """An observer's small hook: what it raises, answers or changes is reported."""
     name = hook.shape.name
 
     def observe(*arguments: Any) -> None:
+        before = [*map(essence, arguments)]
         try:
             result = hook.function(*arguments)
             refuse_coroutine(result, name)
             refuse_answer(result, arguments, name)
+            refuse_change(put_back(arguments, before), name)
         except Exception as error:
+            put_back(arguments, before)
             receiver.report(layer, name, error, arguments)
 
     async def aobserve(*arguments: Any) -> None:
+        before = [*map(essence, arguments)]
         try:
             refuse_answer(await hook.function(*arguments), arguments, name)
+            refuse_change(put_back(arguments, before), name)
         except Exception as error:
+            put_back(arguments, before)
             receiver.report(layer, name, error, arguments)
 
     return hook._replace(function=aobserve if hook.shape.asynchronous else observe)
@@ -174,6 +180,34 @@ def refuse_answer(result: Any, own: tuple[Any, ...], hook: str) -> None:
     """
     if result is not None and all(result is not each for each in own):
         what = f"{hook} returned {type(result).__name__}, which is ignored: an observer only looks"
+        raise PluginError(what, hook)
+
+
+def essence(message: object) -> str | int | None:
+    """The part of `message` that no observer may change; what else it marks are headers."""
+    if isinstance(message, Request):
+        return message.method
+    return message.status_code if isinstance(message, Response) else None
+
+
+def put_back(messages: Sequence[object], before: Sequence[str | int | None]) -> bool:
+    """Undo what an observer changed of `messages`, and say whether it did."""
+    changed = False
+    for message, value in zip(messages, before, strict=True):
+        if value is not None and essence(message) != value:
+            setattr(message, "method" if isinstance(message, Request) else "status_code", value)
+            changed = True
+    return changed
+
+
+def refuse_change(changed: bool, hook: str) -> None:  # noqa: FBT001 - it is what this is about
+    """See to it that an observer's hook changed nothing.
+
+    Raises:
+        PluginError: it did, which has been undone.
+    """
+    if changed:
+        what = f"{hook} changed a method or a status, which was put back: an observer only looks"
         raise PluginError(what, hook)
 
 

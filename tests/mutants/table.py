@@ -884,6 +884,20 @@ OBSERVER = [
         "return new_call(self.service)",
     ),
     Mutant(
+        "observer-changes-nothing",
+        f"{LAYER}::essence",
+        "message.status_code if isinstance(message, Response) else None",
+        "None",
+        "marks_headers",
+    ),
+    Mutant(
+        "observer-changes-nothing",
+        f"{CHAIN}::Send.__call__",
+        "self.put_back()",
+        "pass",
+        "marks_headers",
+    ),
+    Mutant(
         "nothing-waits-in-tests",
         f"{CONNECTION}::Connection.permit",
         "always or self.waits",
