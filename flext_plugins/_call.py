@@ -15,7 +15,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flext_plugins._errors import DeadlineExceeded
-from flext_plugins._logging import bound_values, log, text_of
+from flext_plugins._logging import log, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -255,7 +255,10 @@ def correlation(value: object) -> str | None:
 
 def _bound() -> str:
     """The `correlation_id` in structlog's context, if the program uses that, else nothing."""
-    value = bound_values().get("correlation_id")
+    if (structlog := sys.modules.get("structlog.contextvars")) is None:
+        return ""
+    get: Any = getattr(structlog, "get_contextvars", dict)  # it may be about to be imported
+    value = get().get("correlation_id")
     if value is None:
         return ""
     found = correlation(value)

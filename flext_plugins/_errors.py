@@ -120,9 +120,10 @@ def _seconds(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"retry_after takes seconds, not {type(value).__name__}")
-    if not math.isfinite(value):
-        raise ValueError(f"retry_after takes seconds, not {value:g}")
-    return max(cast("float", value), 0)
+    seconds = cast("float", value)
+    if not -math.inf < seconds < math.inf:
+        raise ValueError(f"retry_after takes seconds, not {seconds:g}")
+    return max(seconds, 0)
 
 
 class Refused(FlextError):

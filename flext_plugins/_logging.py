@@ -121,7 +121,7 @@ def log(level: int, message: str, *values: object, **fields: object) -> None:
     harmless(_log, level, message, values, fields)
 
 
-def bound_values() -> dict[str, Any]:
+def _bound_values() -> dict[str, Any]:
     """The values bound in structlog's context: none if the program has not imported it.
 
     Importing it here would stop an event loop for as long as that takes, at the first line.
@@ -138,7 +138,7 @@ def _log(level: int, message: str, values: tuple[object, ...], fields: dict[str,
         return
     shown = {
         inline(key): MASK if is_secret(key) else inline(value)
-        for key, value in {**bound_values(), **fields}.items()
+        for key, value in {**_bound_values(), **fields}.items()
         if value is not None
     }
     bound = " ".join(f"{key}={value}" for key, value in shown.items())

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
@@ -245,6 +246,65 @@ def test_what_was_lent_refuses_once_the_host_is_closed(flext_service, flext_worl
     flext_world.run(host.aclose if flext_world.asynchronous else host.close)
     with pytest.raises(Refused, match=r"^service: the host is closed$"):
         flext_world.run(lambda: searcher.search(after, 0))
+
+
+@pytest.mark.contract("closed-host-refuses")
+def test_an_operation_is_not_done_again_where_the_host_closed_between_two_attempts(
+    flext_service, flext_world
+):
+    done = []
+
+    class Again:
+        stage = Stage.RETRY
+
+        @hookimpl
+        async def flext_operation(self, operation, proceed):
+            with suppress(Down):
+                return await proceed(operation)
+            return await proceed(operation)
+
+    host = flext_world.serve(flext_service, Lends, Again)
+
+    async def aclosing():
+        done.append("once")
+        await host.aclose()
+        raise Down("closed under way")
+
+    def closing():
+        done.append("once")
+        host.close()
+        raise Down("closed under way")
+
+    with pytest.raises(Refused, match="the host is closed"):
+        search(flext_world, host, aclosing if flext_world.asynchronous else closing)
+    assert done == ["once"]
+
+
+async def _ask(host):
+    return await host.aresource("service", Searcher)
+
+
+@pytest.mark.contract("closed-host-refuses")
+def test_what_a_loop_that_was_simply_closed_had_refuses_too(flext_service, flext_async_world):
+    loop = asyncio.new_event_loop()
+    host = flext_async_world.serve(flext_service, Lends)
+    searcher = loop.run_until_complete(_ask(host))
+    loop.close()
+    host.close()
+    with pytest.raises(Refused, match="the host is closed"):
+        asyncio.run(searcher.search(after, 0))
+
+
+@pytest.mark.contract("operation-names-its-plugin")
+@pytest.mark.parametrize(
+    "error", [ValueError("no running event loop, said the server"), asyncio.QueueEmpty()]
+)
+def test_an_error_that_only_looks_like_a_missing_loop_keeps_its_class(
+    flext_service, flext_world, error
+):
+    host = flext_world.serve(flext_service, Lends)
+    with pytest.raises(type(error)):
+        search(flext_world, host, after, 0, error)
 
 
 @pytest.mark.contract("closed-host-refuses")

@@ -17,8 +17,6 @@ from flext_plugins._chain.layer import (
     cause_of,
     check_request,
     discard,
-    essence,
-    put_back,
     refuse_answer,
     refuse_change,
     refuse_coroutine,
@@ -43,7 +41,17 @@ class Send:
     """The way inward, which a `flext_exchange` or `flext_operation` calls."""
 
     __slots__ = (
-        *("_around", "_before", "_busy", "_ended", "_errors", "_essences", "_message", "_scope"),
+        *(
+            "_around",
+            "_before",
+            "_busy",
+            "_ended",
+            "_errors",
+            "_message",
+            "_method",
+            "_scope",
+            "_status",
+        ),
         *("changed", "error", "response", "sent"),
     )
 
@@ -56,7 +64,8 @@ class Send:
         self.response: Any = None
         self.error: BaseException | None = None
         self._before = message.fields() if around.identifies else None
-        self._essences = [essence(message)] if around.observes else []
+        self._method = message.method if around.observes and around.closes else None
+        self._status: int | None = None
         self.changed = False
         """Whether an observer changed what it may not."""
 
@@ -82,8 +91,8 @@ class Send:
             self.response = response = await around.inner(inward, self._scope)
             if around.clones:
                 response.request = message
-            if around.observes:
-                self._essences.append(essence(response))
+            if self._method is not None:
+                self._status = response.status_code
             return response
         except BaseException as error:
             self.error = error
@@ -114,8 +123,10 @@ class Send:
 
     def put_back(self) -> None:
         """Undo what an observer changed of the messages."""
-        messages = [self._message, self.response][: len(self._essences)]
-        self.changed |= put_back(messages, self._essences)
+        if self._method is not None and self._message.method != self._method:
+            self._message.method, self.changed = self._method, True
+        if self._status is not None and self.response.status_code != self._status:
+            self.response.status_code, self.changed = self._status, True
 
     def is_own(self, error: BaseException) -> bool:
         """Whether one of the sends raised `error`."""

@@ -140,6 +140,14 @@ def needs_loop(error: Exception) -> bool:
     )
 
 
+def lacks_loop(error: Exception) -> bool:
+    """Whether asyncio raised `error` for want of a running event loop, as its locks do."""
+    if isinstance(error, RuntimeError):
+        return "event loop" in text_of(error) and needs_loop(error)
+    is_absent = isinstance(error, AttributeError) and error.obj is None
+    return is_absent and needs_loop(error)
+
+
 def cause_of(error: Exception) -> BaseException | None:
     """The cause to raise `blame(error, ...)` from."""
     return error.__cause__ if isinstance(error, FlextError) else error
@@ -148,25 +156,26 @@ def cause_of(error: Exception) -> BaseException | None:
 def guarded(layer: Layer, hook: Hook, receiver: Receiver) -> Hook:
     """An observer's small hook: what it raises, answers or changes is reported."""
     name = hook.shape.name
+    places = [at for at, each in enumerate(hook.shape.arguments) if each in ("request", "response")]
 
     def observe(*arguments: Any) -> None:
-        before = [*map(essence, arguments)]
+        before = [essence(arguments[at]) for at in places]
         try:
             result = hook.function(*arguments)
             refuse_coroutine(result, name)
             refuse_answer(result, arguments, name)
-            refuse_change(put_back(arguments, before), name)
+            refuse_change(put_back([arguments[at] for at in places], before), name)
         except Exception as error:
-            put_back(arguments, before)
+            put_back([arguments[at] for at in places], before)
             receiver.report(layer, name, error, arguments)
 
     async def aobserve(*arguments: Any) -> None:
-        before = [*map(essence, arguments)]
+        before = [essence(arguments[at]) for at in places]
         try:
             refuse_answer(await hook.function(*arguments), arguments, name)
-            refuse_change(put_back(arguments, before), name)
+            refuse_change(put_back([arguments[at] for at in places], before), name)
         except Exception as error:
-            put_back(arguments, before)
+            put_back([arguments[at] for at in places], before)
             receiver.report(layer, name, error, arguments)
 
     return hook._replace(function=aobserve if hook.shape.asynchronous else observe)
@@ -179,22 +188,21 @@ def refuse_answer(result: Any, own: tuple[Any, ...], hook: str) -> None:
         PluginError: it returned something else, which would have no effect.
     """
     if result is not None and all(result is not each for each in own):
-        what = f"{hook} returned {type(result).__name__}, which is ignored: an observer only looks"
+        kind = "a response" if isinstance(result, Response) else type(result).__name__
+        what = f"{hook} returned {kind}, which is ignored: an observer only looks"
         raise PluginError(what, hook)
 
 
-def essence(message: object) -> str | int | None:
+def essence(message: Request | Response) -> str | int:
     """The part of `message` that no observer may change; what else it marks are headers."""
-    if isinstance(message, Request):
-        return message.method
-    return message.status_code if isinstance(message, Response) else None
+    return message.method if isinstance(message, Request) else message.status_code
 
 
-def put_back(messages: Sequence[object], before: Sequence[str | int | None]) -> bool:
+def put_back(messages: Sequence[Request | Response], before: Sequence[str | int]) -> bool:
     """Undo what an observer changed of `messages`, and say whether it did."""
     changed = False
     for message, value in zip(messages, before, strict=True):
-        if value is not None and essence(message) != value:
+        if essence(message) != value:
             setattr(message, "method" if isinstance(message, Request) else "status_code", value)
             changed = True
     return changed

@@ -41,10 +41,14 @@ def problems_of(
             said.append(_message(each, model, raw))
         elif not said:
             said.append("unknown key")
-    told = {place: " or ".join(dict.fromkeys(said)) for place, said in found.items()}
-    return [
-        where.problem(place, what.replace(" or expected ", " or ")) for place, what in told.items()
-    ]
+    return [where.problem(place, _either(dict.fromkeys(said))) for place, said in found.items()]
+
+
+def _either(messages: Iterable[str]) -> str:
+    first, *others = messages
+    if first.startswith("expected "):
+        others = [each.removeprefix("expected ") for each in others]
+    return " or ".join([first, *others])
 
 
 def _place(location: tuple[int | str, ...], raw: Any, *, absent: bool) -> Place:

@@ -51,6 +51,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 _changing: ContextVar[tuple[Channel, ...]] = ContextVar("flext_plugins.changing", default=())
 """The channels that this context opens or closes, the innermost last."""
+HOST_CLOSED = "the host is closed"
 REPORT_SECONDS = 60.0
 """An observer that keeps failing is logged once in this time."""
 
@@ -119,6 +120,7 @@ class Channel:
 
     async def successor(self) -> Channel:
         """The forked child's own channel to the service in this world."""
+        self._refuse_closed()
         channels = self.runtime.channels
         return await channels.get(self.service.name, asynchronous=self.asynchronous)
 
@@ -193,13 +195,17 @@ class Channel:
         Raises:
             Refused: it was closed.
         """
-        if self._closed and not self.is_changing:
-            raise Refused(self._closed).add_context(service=self.service.name, call=call)
+
+        def at_work() -> Awaitable[Any]:
+            self._refuse_closed()  # it may have been closed between two attempts
+            return work()
+
+        self._refuse_closed(call)
         outer = scope.get()
         wire = outer.wire if outer else None
         if outer:
             absent |= outer.absent
-        current = Scope(call, wire, absent, work, outer.held if outer else ())
+        current = Scope(call, wire, absent, at_work, outer.held if outer else ())
         token = scope.set(current)
         try:
             return await self.chain("operation", current.absent)(operation, current)
@@ -208,6 +214,17 @@ class Channel:
             raise
         finally:
             restore(scope, token)
+
+    def _refuse_closed(self, call: Call | None = None) -> None:
+        """See to it that it is open, or that this context closes it.
+
+        Raises:
+            Refused: it was closed, or its host, which knows nothing of loops that have gone.
+        """
+        is_over = self.runtime.channels.closed and not changes(self.runtime)
+        if is_over or (self._closed and not self.is_changing):
+            error = Refused(self._closed or HOST_CLOSED)
+            raise error.add_context(service=self.service.name, call=call)
 
     def emit(self, event: object, unless: Layer | None = None) -> None:
         """Tell every receiver but `unless`, and the log."""

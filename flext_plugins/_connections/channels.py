@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 from concurrent.futures import CancelledError
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from flext_plugins._chain.drive import drive
-from flext_plugins._connections.channel import Channel, changes, with_notes
+from flext_plugins._connections.channel import HOST_CLOSED, Channel, changes, with_notes
 from flext_plugins._errors import FlextError, Refused
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 LOOP_SECONDS = 5.0
 """How long `close` waits, for each connection of an event loop in another thread, to be closed."""
-HOST_CLOSED = "the host is closed"
 
 
 class _Group(dict[str, Channel]):
@@ -40,10 +40,13 @@ class _Group(dict[str, Channel]):
 
     async def _with_loop(self) -> AsyncGenerator[None, None]:
         """Close with the event loop: `asyncio.run` closes the generators that are still open."""
+        process = os.getpid()
         try:
             yield
         finally:
             self._keeper = None
+            if os.getpid() != process:
+                self.clear()  # a forked child's loop ends, and what was opened is the parent's
             if self:
                 # The loop warns of generators that begin from now on, and requests need some. It
                 # puts its hook back when it runs next.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, cast, overload
 
 from flext_plugins._call import Call, least, new_call, scope
 from flext_plugins._chain.drive import drive
-from flext_plugins._chain.layer import blame, needs_loop
+from flext_plugins._chain.layer import blame, lacks_loop
 from flext_plugins._connections.messaging import Messaging
 from flext_plugins._connections.resource import Resource
 from flext_plugins._connections.work import apply, apply_any, in_time
@@ -94,6 +94,11 @@ class Connection(Messaging):
         """
         return self._channel.runtime.waits
 
+    @property
+    def _name(self) -> tuple[str, str]:
+        """The names of service and plugin, which a forked child's own has too."""
+        return self.service.name, self._layer.name
+
     def _time_left(self, waiting_for: str) -> float | None:
         call = self.call
         return call.check(f"{self._layer.name}'s {waiting_for}") if call else None
@@ -148,7 +153,7 @@ class Connection(Messaging):
             DeadlineExceeded: the call's deadline passed while waiting.
         """
         call, plugin = self.call, self._layer.plugin
-        full_key = (type(plugin) if shared else id(plugin), key)
+        full_key = (type(plugin) if shared else self._name, key)
         result: T = await self._channel.runtime.singleflight.once(
             full_key, work, asynchronous=self.asynchronous, deadline=call.deadline if call else None
         )
@@ -186,7 +191,7 @@ class Connection(Messaging):
             PluginError: `key` has another capacity.
         """
         runtime, plugin = self._channel.runtime, self._layer.plugin
-        full_key = (type(plugin) if shared else id(plugin), key)
+        full_key = (type(plugin) if shared else self._name, key)
         permits = runtime.permits.of(full_key, capacity)
         waiting_for, asynchronous = f"{self._layer.name}'s permit", self.asynchronous
         tidy = partial(runtime.channels.tidy, asynchronous=asynchronous)
@@ -226,6 +231,7 @@ class Connection(Messaging):
                 f"requested service {service!r}, which its settings do not name by a field of the "
                 "type ServiceName"
             )
+        await self._survive_fork()
         outer = scope.get()
         runtime, channel = self._channel.runtime, self._channel
         library = outer.wire.library if outer and outer.wire else runtime.default_library
@@ -286,8 +292,7 @@ class Connection(Messaging):
             try:
                 return await self._in_time(what, apply_any, function, args)
             except Exception as error:
-                is_own = isinstance(error, FlextError)
-                if not (is_own or self.asynchronous) and needs_loop(error):
+                if not self.asynchronous and lacks_loop(error):
                     raise blame(error, self._layer, "perform", self.service.name) from error
                 self._attribute(error, operation)
                 raise
@@ -348,7 +353,8 @@ class Connection(Messaging):
 
     def emit(self, event: object) -> None:
         """Hand a record to every `flext_event` of this service."""
-        self._channel.emit(event)
+        if not self._channel.is_inherited:  # else those that hear would be the parent's
+            self._channel.emit(event)
 
     def provide(
         self,

@@ -35,6 +35,8 @@ class Resources(list[Resource]):
         Raises:
             PluginError: its value is not of its type, or there is one of that type and name.
         """
+        if not isinstance(resource.kind, type):
+            raise PluginError(f"{resource.plugin} provides a {resource.kind!r}, which is no type")
         if not is_one(resource.value, resource.kind):
             kind, value = resource.kind.__name__, kind_of(resource.value)
             raise PluginError(f"{resource.plugin} provides as a {kind} what is none: {value}")

@@ -886,7 +886,7 @@ OBSERVER = [
     Mutant(
         "observer-changes-nothing",
         f"{LAYER}::essence",
-        "message.status_code if isinstance(message, Response) else None",
+        "message.method if isinstance(message, Request) else message.status_code",
         "None",
         "marks_headers",
     ),
@@ -906,17 +906,24 @@ OBSERVER = [
     ),
     Mutant(
         "closed-host-refuses",
-        f"{CHANNEL}::Channel.operate",
-        "if self._closed and not self.is_changing:",
+        f"{CHANNEL}::Channel._refuse_closed",
+        "if is_over or (self._closed and not self.is_changing):",
         "if False:",
         "lent_refuses",
     ),
     Mutant(
         "closed-host-refuses",
-        f"{CHANNEL}::Channel.operate",
+        f"{CHANNEL}::Channel._refuse_closed",
         "self._closed and not self.is_changing",
         "self._closed",
         "last_operation",
+    ),
+    Mutant(
+        "closed-host-refuses",
+        f"{CHANNEL}::Channel.operate.at_work",
+        "self._refuse_closed()",
+        "pass",
+        "between_two_attempts",
     ),
     Mutant(
         "fork-starts-afresh",
@@ -928,7 +935,7 @@ OBSERVER = [
     Mutant(
         "sync-awaits-the-connection-only",
         f"{CONNECTION}::Connection",
-        "needs_loop(error)",
+        "lacks_loop(error)",
         "False",
         "in_an_operation",
     ),
@@ -939,9 +946,12 @@ OBSERVER = [
         "if False:",
         "of_its_type",
     ),
-    Mutant("refusal-says-when", "_errors.py::_seconds", "max(cast('float', value), 0)", "value"),
+    Mutant("refusal-says-when", "_errors.py::_seconds", "max(seconds, 0)", "seconds"),
     Mutant(
-        "refusal-says-when", "_errors.py::_seconds", "if not math.isfinite(value):", "if False:"
+        "refusal-says-when",
+        "_errors.py::_seconds",
+        "if not -math.inf < seconds < math.inf:",
+        "if False:",
     ),
     Mutant(
         "timeouts-fit-the-deadline",
@@ -1470,15 +1480,15 @@ ONCE = [
     Mutant(
         "once-key",
         "_connections/connection.py::Connection.once",
-        "type(plugin) if shared else id(plugin)",
+        "type(plugin) if shared else self._name",
         "type(plugin)",
         "instance_or_if_shared",
     ),
     Mutant(
         "once-key",
         "_connections/connection.py::Connection.once",
-        "type(plugin) if shared else id(plugin)",
-        "id(plugin)",
+        "type(plugin) if shared else self._name",
+        "self._name",
         "instance_or_if_shared",
     ),
     Mutant(
@@ -1516,15 +1526,15 @@ PERMITS = [
     Mutant(
         "permit-key",
         f"{CONNECTION}::Connection.permit",
-        "type(plugin) if shared else id(plugin)",
+        "type(plugin) if shared else self._name",
         "type(plugin)",
         "instance_or_if_shared",
     ),
     Mutant(
         "permit-key",
         f"{CONNECTION}::Connection.permit",
-        "type(plugin) if shared else id(plugin)",
-        "id(plugin)",
+        "type(plugin) if shared else self._name",
+        "self._name",
         "instance_or_if_shared",
     ),
     Mutant(

@@ -435,7 +435,7 @@ def test_a_directory_of_a_closed_host_refuses(ask: Any) -> None:
     plain = directory.directory
     assert directory.world.run(lambda: plain.user("ana")).username == "ana"
     directory.world.close(directory.host)
-    with pytest.raises(Refused, match="the directory is closed"):
+    with pytest.raises(Refused, match="the host is closed"):
         directory.world.run(lambda: plain.user("ana"))
 
 

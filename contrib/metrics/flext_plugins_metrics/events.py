@@ -58,9 +58,11 @@ class EventCounter:
                 self._set_progress(event)
 
     def _set_state(self, event: events.StateChanged) -> None:
-        labels = self._service, event.plugin, self._label_values["origin"](event.target)
-        self._metrics.gauge(names.BREAKER, *labels, event.old).set(0)
-        self._metrics.gauge(names.BREAKER, *labels, event.new).set(1)
+        values = self._label_values
+        plugin, origin = values["plugin"](event.plugin), values["origin"](event.target)
+        for state, value in (event.old, 0), (event.new, 1):
+            labels = self._service, plugin, origin, values["state"](state)
+            self._metrics.gauge(names.BREAKER, *labels).set(value)
 
     def _count_connections(self, event: events.PoolChanged, connection: Connection) -> None:
         """Add up the pools to one target: each of the service's connections has its own."""

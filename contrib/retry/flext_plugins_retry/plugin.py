@@ -9,6 +9,7 @@ from flext_plugins import (
     ConfigError,
     DeadlineExceeded,
     Failure,
+    FlextError,
     PluginError,
     Refused,
     Stage,
@@ -69,9 +70,11 @@ class Retry:
                 response = await send(request)
             except Exception as error:
                 failure = _failure(error, connection)
+                # An operation's error says nothing of whether this request was sent.
+                unsent = failure is Failure.CONNECT and not isinstance(error, FlextError)
                 if (
                     failure
-                    and (repeatable or failure is Failure.CONNECT)  # else it may have been done
+                    and (repeatable or unsent)  # else it may have been done
                     and attempts.replay(request)
                     and await attempts.again(failure.value, error)
                 ):
@@ -98,15 +101,14 @@ class Retry:
         proceed: Proceed,
         connection: Connection,
     ) -> object:
-        """Do the operation, and repeat it after a failure of the wire if nothing is done twice."""
+        """Do the operation, and repeat it after a failure on the wire if it is idempotent."""
         attempts = _Attempts(self, connection)
         while True:
             try:
                 return await proceed(operation)
             except Exception as error:
                 failure = _failure(error, connection)
-                repeatable = operation.idempotent or failure is Failure.CONNECT
-                if failure and repeatable and await attempts.again(failure.value, error):
+                if operation.idempotent and failure and await attempts.again(failure.value, error):
                     continue
                 final = attempts.final(error)
                 if final is error:

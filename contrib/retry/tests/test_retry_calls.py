@@ -12,6 +12,7 @@ from flext_plugins import (
     ConfigError,
     DeadlineExceeded,
     Failure,
+    FlextError,
     Host,
     Operation,
     PluginError,
@@ -643,7 +644,7 @@ def test_a_refusal_of_an_operation_after_a_failure_is_a_note_on_the_failure(
     ]
 
 
-@pytest.mark.parametrize("failure", [each for each in Failure if each is not Failure.CONNECT])
+@pytest.mark.parametrize("failure", list(Failure))
 def test_an_operation_that_is_not_idempotent_is_done_once(
     flext_world: World, serve: Any, failure: Failure
 ) -> None:
@@ -653,14 +654,27 @@ def test_an_operation_that_is_not_idempotent_is_done_once(
     assert Directory.tried == 1
 
 
-def test_an_operation_of_which_nothing_was_done_is_done_again(
-    flext_world: World, serve: Any
+def test_an_operation_that_could_not_be_done_does_not_send_a_post_again(
+    flext_world: World, flext_service: LoopbackService, serve: Any
 ) -> None:
-    Directory.tried, Directory.idempotent = 0, False
-    Directory.errors = [broken(Failure.CONNECT), broken(Failure.READ)]
-    with pytest.raises(PluginError):
-        flext_world.get(serve(Directory))
-    assert Directory.tried == 2
+    class Unreachable(FlextError):
+        failure = Failure.CONNECT
+
+    class LooksUp:
+        """Asks a directory who it was, once the answer is there."""
+
+        stage = Stage.GUARD
+
+        def ask(self) -> None:
+            raise Unreachable("no directory")
+
+        @hookimpl
+        async def flext_response(self, connection: Any) -> None:
+            await connection.perform(Operation("ldap", "search", "dir:389"), self.ask)
+
+    with pytest.raises(Unreachable):
+        flext_world.send(serve(LooksUp), "POST", "/orders")
+    assert len(flext_service.received) == 1
 
 
 def test_an_operation_that_fails_by_itself_is_done_once(flext_world: World, serve: Any) -> None:
