@@ -206,9 +206,17 @@ def test_both_workers_go_on_with_the_client_that_was_made_before_the_fork(
 def test_a_refusal_is_a_503_that_says_when_to_come_again(ask, stock):
     stock.answer = Answer(503)
     answers = [ask(7)]
-    while answers[-1].status_code == 500 and len(answers) < 50:
+    while answers[-1].status_code == 502 and len(answers) < 50:
         answers.append(ask(7))
     assert (answers[-1].status_code, answers[-1].headers.get("retry-after")) == (503, "1")
+
+
+@pytest.mark.parametrize("failure", [Answer(404), Answer(reset=True)], ids=["answer", "wire"])
+def test_a_service_that_fails_makes_a_502(ask, stock, failure):
+    time.sleep(0.3)  # a circuit that was opened lets a probe through
+    ask(7)
+    stock.answer = failure
+    assert ask(7).status_code == 502
 
 
 @pytest.mark.parametrize("name", ["FastAPI", "Flask"])
@@ -273,6 +281,7 @@ def test_nobody_is_told_to_come_again_where_something_was_sent(inbound):
     assert unavailable(refused) == (503, {})
     assert unavailable(Refused("not now")) == (503, {})
     assert unavailable(DeadlineExceeded("too late")) == (504, {})
+    assert unavailable(httpx.ReadTimeout("too late")) == (504, {})
 
 
 @pytest.fixture(scope="module")
