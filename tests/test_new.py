@@ -34,7 +34,7 @@ def test_the_command_makes_the_same_byte_for_byte(repository, tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     said = run(*new, *by, cwd=tmp_path, TMPDIR=temporary)
-    assert said.startswith("made new/acme-flext-calm; go there")
+    assert said.startswith("made new/acme-flext-calm; go there, then: make test try wheel FLEXT_D")
     made = files(tmp_path / "new")
     assert "acme-flext-calm/pyproject.toml" in made
     assert made == files(tmp_path / "path") == files(tmp_path / "git")

@@ -25,7 +25,7 @@ ANSWERS = json.loads((TEMPLATE / "cookiecutter.json").read_text())
 MADE = {
     *(".github/workflows/ci.yml", ".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md"),
     *("conftest.py", "constraints-lowest.txt", "flext.toml", "pyproject.toml", "try.py"),
-    *("tests/test_conformance.py", "tests/test_plugin.py"),
+    *("tests/test_conformance.py", "tests/test_plugin.py", "tests/test_readme.py"),
     *("src/PACKAGE/__init__.py", "src/PACKAGE/plugin.py", "src/PACKAGE/settings.py"),
     "src/PACKAGE/py.typed",
 }
@@ -65,6 +65,8 @@ def baked(tmp_path_factory):
         ({"name": "plugins-tenant", "prefix": "flext"}, ["flext-plugins-* is ours"]),
         ({"name": "oracle"}, ["the name 'oracle' belongs to flext-plugins-oracle"]),
         ({"name": "none"}, ["the name 'none' makes the class None"]),
+        ({"name": "test"}, ["the name 'test' makes the class Test, which pytest would take"]),
+        ({"name": "test-thing"}, ["makes the class TestThing, which pytest would take for tests"]),
         ({"name": "core", "prefix": "pydantic"}, ["pydantic-core is installed already"]),
     ],
     ids=lambda value: value.get("name") or "nothing" if isinstance(value, dict) else "",

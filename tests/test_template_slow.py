@@ -42,6 +42,7 @@ BROKEN = {
         "an observer's failure sends unsigned": ("fail_closed = True", "fail_closed = False"),
     },
     "guard": {
+        "a setting is not in the README": ("    longest:", "    least: float = 0.0\n    longest:"),
         "nothing is refused": ("if left > 0:", "if left > 10**6:"),
         "every answer begins a pause": ("response.status_code in self._settings.statuses", "True"),
         "no status begins a pause": ("response.status_code in self._settings.statuses", "False"),
@@ -115,7 +116,7 @@ def wheel(project, folder):
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
     """The folder with the wheels of the host and its devstack, as `FLEXT_DIST` names it."""
-    folder = tmp_path_factory.mktemp("dist")
+    folder = tmp_path_factory.mktemp("dist with spaces")
     for project in (ROOT, ROOT / "contrib/devstack"):
         wheel(project, folder)
     return folder
@@ -175,6 +176,21 @@ def test_its_tests_and_checks_pass(kind, baked, environment):
     assert "Success: no issues found" in said
 
 
+def test_a_line_that_is_too_long_is_formatted_and_the_rest_mended(baked, tmp_path):
+    folder = tmp_path / "message"
+    shutil.copytree(baked["message"], folder, symlinks=True)
+    line = f"VALUES = {{{', '.join(f'{number}: {number}' for number in range(10, 21))}, 7: 1}}"
+    assert len(line) == 103
+    plugin = package(folder) / "plugin.py"
+    plugin.write_text(f"{plugin.read_text()}\n\n{line}\nimport os, json\n\n\ndef bare(): pass\n")
+    run("make", "format", cwd=folder)
+    text = plugin.read_text()
+    assert "\n    10: 10,\n" in text
+    assert "import os" not in text
+    run(folder / ".venv/bin/ruff", "format", "--check", ".", cwd=folder)
+    assert "D103" in run("make", "lint", cwd=folder, expect=2)
+
+
 @pytest.mark.parametrize("kind", NAMES)
 def test_it_is_ready_and_a_request_passes_it(kind, baked, environment):
     name, plugins = NAMES[kind], environment / "bin/flext-plugins"
@@ -189,32 +205,46 @@ def test_it_is_ready_and_a_request_passes_it(kind, baked, environment):
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_its_own_tests_notice_what_is_broken(kind, baked, tmp_path):
-    folder = baked[kind]
+    tests = ("tests/test_plugin.py", "tests/test_readme.py")
 
     def survives(what, edits):
-        broken = tmp_path / re.sub(r"\W", "-", what) / package(folder).name
-        shutil.copytree(package(folder), broken)
-        for old, new in zip(edits[::2], edits[1::2], strict=True):
-            (place,) = [each for each in broken.glob("*.py") if old in each.read_text()]
-            text = place.read_text().replace(old, new)
-            place.write_text(f"{text}\nKEYS = {{}}\n" if "KEYS" in new else text)
-        python = folder / ".venv/bin/python"
-        options = ("-q", "-x", "-p", "no:cacheprovider", "-k", "requests")  # in one of the worlds
-        offline = {"PYTHONPATH": str(broken.parent), "PYTHONDONTWRITEBYTECODE": "1", **QUICK}
-        done = subprocess.run(
-            [python, "-m", "pytest", *options, "tests/test_plugin.py"],
-            check=False,
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            env={**os.environ, **offline},
-        )
-        assert done.returncode in (0, 1), done.stdout + done.stderr
+        broken = tmp_path / re.sub(r"\W", "-", what)
+        done = tested(baked[kind], broken, edits, *tests, "-k", "requests or readme")  # one world
         return what if done.returncode == 0 else None
 
     broken = {"nothing": (), **BROKEN[kind]}
     with ThreadPoolExecutor(2) as pool:
         assert {*pool.map(survives, broken, broken.values())} == {"nothing", None}
+
+
+def test_its_conformance_notices_a_guard_that_refuses_where_nothing_waits(baked, tmp_path):
+    rule = ("tests/test_conformance.py", "-k", "refuses_nothing and requests")
+    edits = BROKEN["guard"]["an application's tests are refused"]
+    assert tested(baked["guard"], tmp_path / "whole", (), *rule).returncode == 0
+    done = tested(baked["guard"], tmp_path / "broken", edits, *rule)
+    assert "a caller got Paused('the service asked for a pause')" in done.stdout
+
+
+def tested(folder, copy, edits, *arguments):
+    """The end of its tests with `copy`, a copy of its package with those `edits`."""
+    broken = copy / package(folder).name
+    shutil.copytree(package(folder), broken)
+    for old, new in zip(edits[::2], edits[1::2], strict=True):
+        (place,) = [each for each in broken.glob("*.py") if old in each.read_text()]
+        text = place.read_text().replace(old, new)
+        place.write_text(f"{text}\nKEYS = {{}}\n" if "KEYS" in new else text)
+    python = folder / ".venv/bin/python"
+    offline = {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", **QUICK}
+    done = subprocess.run(
+        [python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments],
+        check=False,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **offline},
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return done
 
 
 def test_from_nothing_a_wheel_is_built_and_seen_ready_and_the_lowest_versions_do(

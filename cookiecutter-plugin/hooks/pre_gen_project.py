@@ -56,6 +56,8 @@ def taken() -> Iterator[str]:
         yield f"the name {name!r} belongs to flext-plugins-{name}"
     if class_ in ANSWERS["_used"] or hasattr(builtins, class_) or keyword.iskeyword(class_):
         yield f"the name {name!r} makes the class {class_}, which means something else in the code"
+    if class_.startswith("Test"):
+        yield f"the name {name!r} makes the class {class_}, which pytest would take for tests"
     installed = [*offers()]
     for owner, offered in installed:
         if normal(owner) == distribution:

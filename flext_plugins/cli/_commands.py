@@ -200,6 +200,7 @@ def explain(
         display.onion(explanation)
 
 
+WHERE_WHEELS_ARE = "FLEXT_DIST=... (the folder with the wheels of flext-plugins)"
 Kind = typer.Option(help="What the plugin does.")
 Output = typer.Option("-o", "--output", metavar="FOLDER", help="Where its folder is made.")
 PluginName = typer.Argument(metavar="NAME", help="Its name in a configuration.")
@@ -228,7 +229,7 @@ def new(
     answers = {key: value for key, value in given.items() if value is not None}
     folder, here = make(answers, output, asks=name is None), Path.cwd()
     shown = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    display.say(f"made {shown}; go there, then: make test, make try, make wheel")
+    display.say(f"made {shown}; go there, then: make test try wheel {WHERE_WHEELS_ARE}")
 
 
 Header = typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="Again for another.")

@@ -7,5 +7,5 @@ from {{ cookiecutter.__package }} import {{ cookiecutter.__class }}
 
 class Test{{ cookiecutter.__class }}(PluginConformance):
     plugin = {{ cookiecutter.__class }}
-    settings = {"longest": 1e-9}  # over at once, so that the rules' own requests are sent
-    answers = (Answer(429, {"Retry-After": "7"}), Answer(200))
+    # The second begins a pause that outlasts every rule, so the first answer is an ordinary one.
+    answers = (Answer(200), Answer(429, {"Retry-After": "30"}))
