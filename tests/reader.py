@@ -214,7 +214,8 @@ def is_configuration(text: str) -> bool:
 
 
 def plain(text: str) -> list[str]:
-    """The lines without what differs from run to run."""
+    """The lines without what differs from run to run, and pytest's dots however wide it is."""
+    text = re.sub(r"(\.+) +\[ *\d+%\]\n(?=\.)", r"\1", text)
     lines = []
     for line in text.splitlines():
         if not line.lower().startswith("date:"):

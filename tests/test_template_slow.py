@@ -209,7 +209,9 @@ def test_its_own_tests_notice_what_is_broken(kind, baked, tmp_path):
 
     def survives(what, edits):
         broken = tmp_path / re.sub(r"\W", "-", what)
-        done = tested(baked[kind], broken, edits, *tests, "-k", "requests or readme")  # one world
+        done = run_tests(
+            baked[kind], broken, edits, *tests, "-k", "requests or readme"
+        )  # one world
         return what if done.returncode == 0 else None
 
     broken = {"nothing": (), **BROKEN[kind]}
@@ -220,12 +222,11 @@ def test_its_own_tests_notice_what_is_broken(kind, baked, tmp_path):
 def test_its_conformance_notices_a_guard_that_refuses_where_nothing_waits(baked, tmp_path):
     rule = ("tests/test_conformance.py", "-k", "refuses_nothing and requests")
     edits = BROKEN["guard"]["an application's tests are refused"]
-    assert tested(baked["guard"], tmp_path / "whole", (), *rule).returncode == 0
-    done = tested(baked["guard"], tmp_path / "broken", edits, *rule)
+    done = run_tests(baked["guard"], tmp_path, edits, *rule)
     assert "a caller got Paused('the service asked for a pause')" in done.stdout
 
 
-def tested(folder, copy, edits, *arguments):
+def run_tests(folder, copy, edits, *arguments):
     """The end of its tests with `copy`, a copy of its package with those `edits`."""
     broken = copy / package(folder).name
     shutil.copytree(package(folder), broken)
