@@ -17,8 +17,10 @@ PAGE = ROOT / "docs/reference/dependencies.md"
 PYPROJECTS = [ROOT / "pyproject.toml", *sorted(ROOT.glob("contrib/*/pyproject.toml"))]
 
 ALLOWED = {"Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "MPL-2.0", "PSF-2.0"}
-ALONE = {"ldap3": "LGPL-3.0"}
-"""The one exception: an optional plugin uses it as it is published, and changes nothing in it."""
+ALONE = {"ldap3": "LGPL-3.0", "text-unidecode": "Artistic License"}
+"""The exceptions: both are used as they are published, and come with something optional."""
+UNDECLARED = {"cookiecutter": "BSD-3-Clause", "python-dateutil": "Apache-2.0 OR BSD-3-Clause"}
+"""What the files LICENSE say of those whose metadata do not."""
 BROUGHT = {*ALLOWED, "ISC", "MIT-0"}
 """For what the direct dependencies bring: two of those packages have MIT in fewer words."""
 SPELLINGS = {
@@ -72,6 +74,8 @@ def name_of(path):
 
 def licence(name):
     """The SPDX expression that an installed distribution declares, in one spelling."""
+    if name in UNDECLARED:
+        return UNDECLARED[name]
     metadata = distribution(name).metadata
     classified = [
         each.rpartition(" :: ")[2]
