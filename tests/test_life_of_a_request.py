@@ -41,7 +41,7 @@ def is_plugins(frame):
         file = file_of(frame.f_code)
         if frame.f_code.co_qualname == "Send.__call__":
             return False
-        if file in {"plugin", "_connections/connection.py"}:
+        if file in {"plugin", "_connections/connection.py", "_connections/messaging.py"}:
             return True
         frame = frame.f_back
     return False

@@ -506,10 +506,7 @@ async def test_waiting_ends_with_the_calls_deadline(flext_service, flext_world):
     connection = await lent(flext_world, host)
     client = await flext_world.client(host)
 
-    (plugin,) = [
-        each.plugin for each in host._runtime.composed("service").layers if each.name == "bulkhead"
-    ]
-    permits = host._runtime.permits.of((id(plugin), "key"), 1)
+    permits = host._runtime.permits.of((("service", "bulkhead"), "key"), 1)
     assert permits.take()
     began = time.monotonic()
     with options(deadline=0.2), pytest.raises(DeadlineExceeded) as caught:
