@@ -62,6 +62,24 @@ def test_what_the_command_refuses_is_told_without_a_traceback(tmp_path):
     assert files(tmp_path) == {}
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            ("--description", "Costs {{ 7 * 7 }} euros"),
+            "description: {{, {% and {# mean something in a template\n",
+        ),
+        (("--output", "file/below"), "file/below"),
+    ],
+)
+def test_what_cannot_be_written_is_told_in_a_line(options, told, tmp_path):
+    (tmp_path / "file").touch()
+    new = (SCRIPTS / "flext-plugins", "new", "calm", "--author", "Ana", "--prefix", "acme")
+    said = run(*new, *options, cwd=tmp_path, expect=1)
+    assert told in said
+    assert said.count("\n") == 1
+
+
 def test_without_its_extra_one_line_says_what_to_install(tmp_path):
     code = (
         "import sys; sys.modules['cookiecutter'] = None; sys.argv = ['flext-plugins', 'new', 'a']\n"

@@ -95,7 +95,7 @@ BROKEN = {
         "the database stays open": (", close=entries.close", "", ", close=lent.close", ""),
         "what could not be opened is taken for open": (
             "database.close()\n                raise",
-            "self._database = database\n                raise",
+            'state["database"] = database\n                raise',
         ),
         "the deadline is not minded": ("self._connection.timeout(self._timeout)", "self._timeout"),
         "the first text stays": ("insert or replace", "insert or ignore"),

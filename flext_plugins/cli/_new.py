@@ -30,6 +30,10 @@ def make(answers: Mapping[str, str], output: Path, *, asks: bool) -> Path:
     Raises:
         SystemExit: it cannot be made; what is wrong has been told.
     """
+    for name, answer in answers.items():
+        if any(each in answer for each in ("{{", "{%", "{#")):
+            display.complain(f"{name}: {{{{, {{% and {{# mean something in a template")
+            sys.exit(1)
     cookiecutter, exceptions = _cookiecutter()
     # It logs with a traceback what its hook has told in a line.
     logging.getLogger("cookiecutter").addHandler(logging.NullHandler())
@@ -57,6 +61,8 @@ def make(answers: Mapping[str, str], output: Path, *, asks: bool) -> Path:
             problem = str(error).removeprefix("Error: ")
         except exceptions.CookiecutterException as error:
             problem = str(getattr(error, "message", error))  # its `str` has all of the template
+        except OSError as error:  # also of its replay file, in the user's home
+            problem = str(error)
         finally:
             tempfile.tempdir = None
     display.complain(display.visible(problem))

@@ -41,5 +41,6 @@ class {{ cookiecutter.__class }}:
         response = await send(request)
         seconds = retry_after(response.headers)
         if seconds is not None and response.status_code in self._settings.statuses:
-            self._until = time.monotonic() + min(seconds, self._settings.longest)
+            until = time.monotonic() + min(seconds, self._settings.longest)
+            self._until = max(self._until, until)  # a late answer shortens no pause
         return response

@@ -33,8 +33,6 @@ class AsyncEntries:
 
     def __init__(self, path: str, timeout: float, connection: Connection) -> None:
         self._path, self._timeout, self._connection = path, timeout, connection
-        self._database: sqlite3.Connection | None = None
-        self._lock = threading.Lock()  # statements run in several threads
 
     async def get(self, key: str) -> str | None:
         """The text of that key, or `None`.
@@ -59,13 +57,23 @@ class AsyncEntries:
     def close(self) -> None:
         """Close the database; the next statement would open it again."""
         with self._lock:
-            if self._database is not None:
-                self._database.close()
-            self._database = None
+            database: sqlite3.Connection | None = self._connection.state.pop("database", None)
+            if database is not None:
+                database.close()
+
+    @property
+    def _lock(self) -> threading.Lock:
+        """Lets one statement run at a time, of all those in several threads.
+
+        It is in the connection's state, as the database is, which a forked child has anew.
+        """
+        lock: threading.Lock = self._connection.state.setdefault("lock", threading.Lock())
+        return lock
 
     def _execute(self, statement: str, *values: str) -> list[tuple[str]]:
         seconds = self._connection.timeout(self._timeout)
-        if not self._lock.acquire(timeout=seconds):
+        lock = self._lock
+        if not lock.acquire(timeout=seconds):
             raise EntriesUnavailable("other statements take too long")
         try:
             database = self._opened(seconds)
@@ -74,11 +82,12 @@ class AsyncEntries:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             raise (EntriesUnavailable if code in DOWN else EntriesError)(str(error)) from error
         finally:
-            self._lock.release()
+            lock.release()
 
     def _opened(self, seconds: float) -> sqlite3.Connection:
         """The database, which waits no longer than `seconds` while others write."""
-        if self._database is None:
+        state = self._connection.state
+        if "database" not in state:
             database = sqlite3.connect(
                 self._path, isolation_level=None, check_same_thread=False, timeout=seconds
             )
@@ -88,9 +97,10 @@ class AsyncEntries:
             except sqlite3.Error:
                 database.close()
                 raise
-            self._database = database
-        self._database.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
-        return self._database
+            state["database"] = database
+        opened: sqlite3.Connection = state["database"]
+        opened.execute(f"pragma busy_timeout = {int(seconds * 1000)}")
+        return opened
 
 
 class Entries:
