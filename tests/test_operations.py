@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -327,45 +328,67 @@ def test_what_closes_with_the_host_may_do_a_last_operation(flext_service, flext_
     assert done == ["flushed"]
 
 
+class Locks:
+    """Passes operations and events one by one, as whoever holds its lock lets it."""
+
+    stage = Stage.GUARD
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    @hookimpl
+    async def flext_operation(self, operation, proceed):
+        with self.lock:
+            return await proceed(operation)
+
+    @hookimpl
+    def flext_event(self, event):
+        with self.lock:
+            Locks.heard = event
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.contract("fork-starts-afresh")
-def test_what_was_lent_before_a_fork_goes_on_with_the_childs_own_plugins(flext_service):
-    class Locks:
-        """Passes operations one by one, as whoever holds its lock lets it."""
+@pytest.mark.parametrize("use", ["perform", "emit", "permit"])
+def test_what_was_lent_before_a_fork_goes_on_with_the_childs_own_plugins(flext_service, use):
+    def hold():
+        entered.set()
+        leave.wait(10)
 
-        stage = Stage.GUARD
-
-        def __init__(self):
-            self.lock = threading.Lock()
-
-        @hookimpl
-        async def flext_operation(self, operation, proceed):
-            with self.lock:
-                return await proceed(operation)
+    def child():
+        if use == "emit":
+            searcher.connection.emit("an event")
+        if use == "permit":
+            with ThreadPoolExecutor(1) as pool:
+                holding = searcher.connection.permit("key", 1)
+                searcher.connection.drive(holding.__aenter__())
+                assert searcher.search(after, 0) == "done"
+                waiting = pool.submit(
+                    lambda: searcher.connection.drive(
+                        searcher.connection.permit("key", 1, queue=0).__aenter__()
+                    )
+                )
+                return isinstance(waiting.exception(), Refused)
+        return searcher.search(after, 0) == "done"
 
     with World("httpx sync") as world:
         host = world.serve(flext_service, Lends, Locks)
         searcher = world.resource(host, Searcher)
         entered, leave = threading.Event(), threading.Event()
-
-        def hold():
-            entered.set()
-            leave.wait(10)
-
         holder = threading.Thread(target=searcher.search, args=(hold,))
         holder.start()
         entered.wait(5)  # a thread that no child has holds the lock of the parent's plugin
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # 3.12: fork with threads
-            child = os.fork()
-        if child == 0:
+            pid = os.fork()
+        if pid == 0:
             signal.alarm(10)
             code = 1
             try:
-                code = 0 if searcher.search(after, 0) == "done" else 2
+                code = 0 if child() else 2
             finally:
                 os._exit(code)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         leave.set()
         holder.join(5)
 
