@@ -254,21 +254,28 @@ def test_an_index_would_take_all_of_them(built):
     assert make("check-wheels", folder).count("PASSED") == 2 * len(OURS)
 
 
+def files_below(folder):
+    return {
+        str(path.relative_to(folder.parent))
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_a_wheel_has_the_package_and_the_licence_and_its_sdist_what_builds_it(built, name):
     folder, _ = built
     package = name.replace("-", "_")
     stem = f"{package}-{VERSION}"
-    files = {
-        str(path.relative_to(OURS[name]))
-        for path in (OURS[name] / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
+    files = files_below(OURS[name] / package)
+    # The template of `flext-plugins new`, which lies in the command's folder once it is built.
+    template = files_below(ROOT / "cookiecutter-plugin") if name == "flext-plugins" else set()
     with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl") as wheel:
         names = set(wheel.namelist())
         assert wheel.read(f"{stem}.dist-info/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()
         about = wheel.read(f"{stem}.dist-info/METADATA").decode()
-    assert {each for each in names if not each.startswith(f"{stem}.dist-info/")} == files
+    packaged = files | {f"flext_plugins/cli/{each}" for each in template}
+    assert {each for each in names if not each.startswith(f"{stem}.dist-info/")} == packaged
     assert {"License-Expression: MIT", "License-File: LICENSE"} < {*about.splitlines()}
     assert (OURS[name] / "README.md").read_text() in about
 
@@ -277,7 +284,7 @@ def test_a_wheel_has_the_package_and_the_licence_and_its_sdist_what_builds_it(bu
     # Tests are not in it: they need all distributions at once, and run from a clone.
     more = {"CHANGELOG.md"} if name == "flext-plugins" else set()
     beside = {"README.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
-    assert names == files | beside | more
+    assert names == files | template | beside | more
 
 
 def test_a_newer_version_of_a_stranger_does_not_get_in_by_the_printed_line(python):
