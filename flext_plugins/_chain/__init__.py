@@ -41,17 +41,8 @@ class Send:
     """The way inward, which a `flext_exchange` or `flext_operation` calls."""
 
     __slots__ = (
-        *(
-            "_around",
-            "_before",
-            "_busy",
-            "_ended",
-            "_errors",
-            "_message",
-            "_method",
-            "_scope",
-            "_status",
-        ),
+        *("_around", "_before", "_busy", "_ended", "_errors", "_message", "_method", "_scope"),
+        "_status",
         *("changed", "error", "response", "sent"),
     )
 

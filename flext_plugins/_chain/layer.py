@@ -159,23 +159,25 @@ def guarded(layer: Layer, hook: Hook, receiver: Receiver) -> Hook:
     places = [at for at, each in enumerate(hook.shape.arguments) if each in ("request", "response")]
 
     def observe(*arguments: Any) -> None:
-        before = [essence(arguments[at]) for at in places]
+        messages = [arguments[at] for at in places]
+        before = [*map(essence, messages)]
         try:
             result = hook.function(*arguments)
             refuse_coroutine(result, name)
             refuse_answer(result, arguments, name)
-            refuse_change(put_back([arguments[at] for at in places], before), name)
+            refuse_change(put_back(messages, before), name)
         except Exception as error:
-            put_back([arguments[at] for at in places], before)
+            put_back(messages, before)
             receiver.report(layer, name, error, arguments)
 
     async def aobserve(*arguments: Any) -> None:
-        before = [essence(arguments[at]) for at in places]
+        messages = [arguments[at] for at in places]
+        before = [*map(essence, messages)]
         try:
             refuse_answer(await hook.function(*arguments), arguments, name)
-            refuse_change(put_back([arguments[at] for at in places], before), name)
+            refuse_change(put_back(messages, before), name)
         except Exception as error:
-            put_back([arguments[at] for at in places], before)
+            put_back(messages, before)
             receiver.report(layer, name, error, arguments)
 
     return hook._replace(function=aobserve if hook.shape.asynchronous else observe)
