@@ -65,8 +65,14 @@ test-lowest: test-setup
 test-setup:
 	@sh tools/stopwatch.sh "set-up of .venv" $(MORE) -s .venv/test $(OIDC)/node_modules/.package-lock.json servers
 
-servers:
+servers: .venv-seerdb/installed
 	@sh tools/servers.sh
+
+# The program that speaks Oracle's protocol, apart from what it is asked by.
+.venv-seerdb/installed: contrib/devstack/seerdb.txt
+	@$(MORE) -s .venv-seerdb/pip
+	@.venv-seerdb/bin/python $(PIP) install --no-deps -r $<
+	@touch $@
 
 lint: .venv/test
 	.venv/bin/ruff check .

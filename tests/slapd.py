@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
 from flext_plugins_devstack.directory import (
     BASE,
     GROUPS,
@@ -15,12 +12,12 @@ from flext_plugins_devstack.directory import (
     PEOPLE,
     SERVICE,
     DirectoryServer,
-    NotInstalled,
     entry,
     people,
     root,
 )
 from flext_plugins_devstack.directory import USERS as EVERYDAY
+from installed import or_skipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,17 +60,6 @@ def _seed(crowd: int, numbers: bool) -> Iterator[str]:
     for number in range(crowd):
         uid = f"crowd-{number:04}"
         yield entry(f"uid={uid},{CROWD}", objectClass="inetOrgPerson", uid=uid, cn=uid, sn="Crowd")
-
-
-@contextmanager
-def or_skipped() -> Iterator[None]:
-    """Where there is no slapd the test is skipped, or fails where CI is set."""
-    try:
-        yield
-    except NotInstalled as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"{error} (nothing is skipped where CI is set)", pytrace=False)
-        pytest.skip(f"{error}; see tools/servers.sh")
 
 
 class Slapd(DirectoryServer):

@@ -20,8 +20,11 @@ class Authority:
     client: Path
 
 
-def authority(folder: Path) -> Authority:
-    """Make a CA in `folder`, with certificates for 127.0.0.1 and a client that last a day."""
+def authority(folder: Path, *names: str) -> Authority:
+    """Make a CA in `folder`, with certificates that last a day: for a server, and for a client.
+
+    They are for 127.0.0.1, and for the host names given.
+    """
     folder.mkdir(exist_ok=True)
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name("test CA")
@@ -36,10 +39,10 @@ def authority(folder: Path) -> Authority:
     files = []
     for common in ("server", "client"):
         own = ec.generate_private_key(ec.SECP256R1())
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        addresses = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, names)]
         signed = (
             _builder(_name(common), name, own)
-            .add_extension(x509.SubjectAlternativeName([address]), False)
+            .add_extension(x509.SubjectAlternativeName(addresses), False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(ski), False
             )

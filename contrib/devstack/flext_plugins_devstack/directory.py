@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Self
 
 from .certificates import Authority
 from .certificates import authority as authority_in
+from .process import NotInstalled, listens
 from .server import HOST, PATIENCE, bind
 
 BASE = "dc=flext,dc=test"
@@ -57,10 +57,6 @@ overlay memberof
 memberof-refint TRUE
 {overlays}
 """
-
-
-class NotInstalled(Exception):
-    """The program slapd is not installed; the message names the command that installs it."""
 
 
 def program() -> str:
@@ -206,7 +202,7 @@ class DirectoryServer:
                 stderr=log,
             )
         end = time.monotonic() + PATIENCE
-        while not _listens(self.tls_port if self._tls else self.port):
+        while not listens(self.tls_port if self._tls else self.port):
             if self._process.poll() is not None or time.monotonic() > end:
                 self.down()
                 raise RuntimeError(f"slapd does not start: {(self.folder / 'log').read_text()}")
@@ -269,11 +265,3 @@ class DirectoryServer:
         )
         if done.returncode:
             raise RuntimeError(f"slapd does not take what it is to hold: {done.stderr}")
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), 1).close()
-    except OSError:
-        return False
-    return True

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from flext_plugins_devstack import Devstack, directory
+from flext_plugins_devstack import Devstack, NotInstalled, directory
 from flext_plugins_devstack.auth import USERS
 from flext_plugins_devstack.demo import acts, identity, outage, performance, trace
 from flext_plugins_devstack.demo.checks import (
@@ -57,7 +57,7 @@ cli.app()
 def has_slapd() -> bool:
     try:
         return bool(directory.program())
-    except directory.NotInstalled:
+    except NotInstalled:
         return False
 
 

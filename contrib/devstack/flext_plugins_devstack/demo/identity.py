@@ -7,7 +7,8 @@ from contextlib import ExitStack
 import httpx
 
 from flext_plugins import Host, Refused, installed, options
-from flext_plugins_devstack.directory import USERS, DirectoryServer, NotInstalled, program
+from flext_plugins_devstack.directory import USERS, DirectoryServer, program
+from flext_plugins_devstack.process import NotInstalled
 from flext_plugins_devstack.stack import Devstack
 
 from .checks import CONFIG, Since, Skipped, environment, expect
