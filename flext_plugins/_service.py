@@ -126,6 +126,15 @@ class Operation:
     """The one that answers, `host:port` or a name; breakers keep one state for each."""
     idempotent: bool = False
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    """What else a plugin may want to know. Four keys are known to all:
+
+    - `namespace`: the database, as text;
+    - `collection`: the one table that it is about, as text;
+    - `size`: how many rows or entries a batch has, an `int`;
+    - `query`: the statement with placeholders, as text, only where a setting asks for it.
+
+    Spans show these, so none may hold a value: no bind parameter, no user's literal, no password.
+    """
 
 
 Proceed: TypeAlias = Callable[[Operation], Awaitable[object]]

@@ -8,6 +8,7 @@ from flext_plugins_circuit_breaker import CircuitBreaker, CircuitOpen, State
 from flext_plugins_ldap import (
     AsyncDirectory,
     Directory,
+    DirectoryError,
     DirectoryUnavailable,
     InvalidCredentials,
     UserNotFound,
@@ -36,11 +37,13 @@ class Seen(SpanProcessor):
 
     def series(self, target: str) -> dict[tuple[str, str], float]:
         """How many operations at `target`, by name and kind of error."""
+        address, _, port = target.partition(":")
         return {
             (each.labels["db_operation_name"], each.labels["error_type"]): each.value
             for metric in self.registry.collect()
             for each in metric.samples
-            if each.name == SECONDS and each.labels["server_address"] == target
+            if each.name == SECONDS
+            and (each.labels["server_address"], each.labels["server_port"]) == (address, port)
         }
 
     @property
@@ -95,6 +98,16 @@ def test_each_operation_is_a_span_and_a_measurement(guarded: Any, slapd: Any, se
     ]
     assert {each.status.status_code for each in seen.spans} == {StatusCode.UNSET}
     assert circuit(directory, slapd.target) is State.CLOSED
+
+
+def test_what_the_directory_refuses_is_measured_and_traced_by_its_code(
+    guarded: Any, slapd: Any, seen: Seen
+) -> None:
+    with pytest.raises(DirectoryError):
+        guarded().add(slapd.people, {"objectClass": "organizationalUnit"})
+    assert seen.series(slapd.target) == {("add", "68"): 1}
+    (attributes,) = [dict(each.attributes or {}) for each in seen.spans]
+    assert attributes["error.type"] == attributes["db.response.status_code"] == "68"
 
 
 def test_nobody_who_measures_or_traces_learns_a_name_or_a_password(
@@ -169,6 +182,8 @@ def test_a_batch_that_was_cut_short_is_finished_by_the_next_attempt(
     assert {each.outcome for each in reports} <= {"added", "modified"}
     assert [each.outcome for each in reports].count("added") >= len(people) - 1
     assert seen.series(way.target) == {("health", ""): 1, ("upsert", "read"): 1, ("upsert", ""): 1}
+    sizes = [(each.attributes or {}).get("db.operation.batch.size") for each in seen.spans]
+    assert sizes == [None, 200, 200]
 
 
 def test_a_server_that_is_down_is_left_alone_and_the_next_one_asked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import defaultdict
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from flext_plugins import Connection
 
     from .collectors import Collectors
+
+CODE = re.compile(r"[A-Za-z0-9._:-]{1,32}")
+"""A system's code for an error, and no text about it: `ORA-00001`, `23505`."""
 
 
 class EventCounter:
@@ -72,7 +76,8 @@ class EventCounter:
             if event.limit or event.in_use:
                 self._pools[key] = event
         values = self._label_values
-        labels = self._service, values["system"](event.system), values["pool"](event.target)
+        system = values["system"](names.SYSTEMS.get(event.system, event.system))
+        labels = self._service, system, values["pool"](event.target)
         gauge = self._metrics.gauge
         gauge(names.CONNECTIONS, *labels, "used").inc(event.in_use - old.in_use)
         gauge(names.CONNECTIONS, *labels, "idle").inc(event.idle - old.idle)
@@ -87,9 +92,19 @@ class EventCounter:
             total.set(event.total)
 
 
-def kind_of(error: BaseException, connection: Connection) -> str:
-    """The kind of an error: one of few words, the same for all client libraries."""
+def kind_of(error: BaseException, connection: Connection, code: str = "") -> str:
+    """The kind of an error: one of few words, the same for all client libraries.
+
+    What did not happen on the wire is its `code`, or else its class.
+    """
     if not isinstance(error, Exception):
         return "cancelled"
     failure = connection.failure(error)
-    return type(error).__name__ if failure is None else failure.value
+    return (code or type(error).__name__) if failure is None else failure.value
+
+
+def code_of(error: BaseException) -> str:
+    """The system's code for the error of an operation, if it has one."""
+    code = getattr(error, "code", None)
+    text = str(code) if isinstance(code, (int, str)) else ""
+    return text if CODE.fullmatch(text) else ""

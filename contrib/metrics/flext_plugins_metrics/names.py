@@ -15,6 +15,10 @@ CALL_SECONDS = (*SECONDS, 30.0, 60.0)
 BYTES = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 
 
+SYSTEMS = {"oracle": "oracle.db"}
+"""Systems that OpenTelemetry names differently."""
+
+
 class Name(NamedTuple):
     """A metric's name, kind, labels and help."""
 
@@ -61,7 +65,10 @@ RESPONSE_SIZE = Name(
 OPERATION = Name(
     "db_client_operation_duration_seconds",
     Histogram,
-    ("service", "db_system_name", "db_operation_name", "server_address", "error_type"),
+    (
+        *("service", "db_system_name", "db_operation_name", "db_namespace"),
+        *("server_address", "server_port", "error_type"),
+    ),
     "Operations that are not HTTP, such as a search in a directory.",
     OPERATION_SECONDS,
 )

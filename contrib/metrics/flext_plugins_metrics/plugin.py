@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -13,7 +15,7 @@ from flext_plugins.http import IDEMPOTENT, Origin
 
 from . import names
 from .collectors import OTHER, LabelValues, collectors
-from .events import EventCounter, kind_of
+from .events import EventCounter, code_of, kind_of
 from .exemplar import Exemplars
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 METHODS = IDEMPOTENT | {"CONNECT", "PATCH", "POST", "QUERY"}
 """RFC 9110's, PATCH and QUERY; OpenTelemetry calls any other `_OTHER`."""
+OPERATION_KEY = ("system", "operation", "namespace", "target", "error")
+"""What tells an operation's series apart."""
 
 
 class _Instruments(NamedTuple):
@@ -54,7 +58,7 @@ class Metrics:
         self._count_event = EventCounter(self._metrics, service.name)
         self._active: dict[str, Gauge] = {}
         self._instruments: dict[tuple[str, int, str, str], _Instruments] = {}
-        self._operations: dict[tuple[str, str, str, str], Histogram] = {}
+        self._operations: dict[tuple[str, ...], Histogram] = {}
         self._label_values: defaultdict[str, LabelValues] = defaultdict(LabelValues)
 
     @hookimpl
@@ -128,7 +132,7 @@ class Metrics:
         try:
             return await proceed(operation)
         except BaseException as error:
-            kind = kind_of(error, connection)
+            kind = kind_of(error, connection, code_of(error))
             raise
         finally:
             passed = perf_counter() - started
@@ -155,13 +159,30 @@ class Metrics:
         return self._instruments.setdefault(key, instruments)
 
     def _operation_of(self, operation: Operation, kind: str) -> Histogram:
-        system, name = self._label_values["system"], self._label_values["operation"]
-        target = self._label_values["target"](operation.target)
-        key = system(operation.system), name(operation.name), target, kind
+        namespace = operation.attributes.get("namespace")
+        if not isinstance(namespace, str):
+            namespace = ""
+        key = operation.system, operation.name, namespace, operation.target, kind
         if (histogram := self._operations.get(key)) is not None:
             return histogram
-        histogram = self._metrics.histogram(names.OPERATION, self._service, *key)
+        few = [
+            self._label_values[what](value) for what, value in zip(OPERATION_KEY, key, strict=True)
+        ]
+        system, name, namespace, target, kind = few
+        labels = names.SYSTEMS.get(system, system), name, namespace, *_server_of(target), kind
+        histogram = self._metrics.histogram(names.OPERATION, self._service, *labels)
+        if OTHER in few:
+            return histogram
         return self._operations.setdefault(key, histogram)
+
+
+def _server_of(target: str) -> tuple[str, str]:
+    """The address and port of an operation's target; all of it is the address if it has none."""
+    with suppress(ValueError):
+        url = urlsplit(target if "://" in target else f"//{target}")
+        if url.hostname and target != OTHER:
+            return url.hostname, str(url.port or "")
+    return target, ""
 
 
 def _observer(sizes: Histogram) -> Callable[[BaseException | None, int], None]:

@@ -14,6 +14,7 @@ from flext_plugins.testing import Answer, LoopbackService, World
 
 COUNT = "http_client_request_duration_seconds_count"
 SUM = "http_client_request_duration_seconds_sum"
+OPERATIONS = "db_client_operation_duration_seconds_count"
 
 
 class Answers:
@@ -321,14 +322,8 @@ def test_operations_are_measured_also_when_they_fail(
             flext_world.get(host)
     finally:
         Directory.error = None
-    labels = {"db_system_name": "ldap", "db_operation_name": "search"}
-    found = registry.all("db_client_operation_duration_seconds_count", **labels)
-    assert found == {("",): 1, ("TimeoutError",): 1}
-    assert "directory-0:389" in {
-        sample.labels.get("server_address")
-        for metric in registry.collect()
-        for sample in metric.samples
-    }
+    labels = {"db_system_name": "ldap", "db_operation_name": "search", "db_namespace": ""}
+    assert registry.all(OPERATIONS, **labels, server_port="389") == {("",): 1, ("TimeoutError",): 1}
 
 
 def test_however_many_targets_there_are_the_series_stay_few(
@@ -339,6 +334,6 @@ def test_however_many_targets_there_are_the_series_stay_few(
         sample.labels["server_address"]: sample.value
         for metric in registry.collect()
         for sample in metric.samples
-        if sample.name == "db_client_operation_duration_seconds_count"
+        if sample.name == OPERATIONS
     }
     assert (len(found), found["_OTHER"]) == (MOST + 1, 7)

@@ -192,13 +192,13 @@ def test_a_pool_of_any_system_is_shown_as_it_is_now(
     assert registry.all("db_client_connection_count") == {
         ("one:389", "used", "ldap"): 1,
         ("one:389", "idle", "ldap"): 2,
-        ("two:1521", "used", "oracle"): 0,
-        ("two:1521", "idle", "oracle"): 5,
+        ("two:1521", "used", "oracle.db"): 0,
+        ("two:1521", "idle", "oracle.db"): 5,
     }
-    at_most = {("one:389", "ldap"): 4, ("two:1521", "oracle"): 5}
+    at_most = {("one:389", "ldap"): 4, ("two:1521", "oracle.db"): 5}
     assert registry.all("db_client_connection_max") == at_most
     waiting = registry.all("db_client_connection_pending_requests")
-    assert waiting == {("one:389", "ldap"): 0, ("two:1521", "oracle"): 0}
+    assert waiting == {("one:389", "ldap"): 0, ("two:1521", "oracle.db"): 0}
 
 
 def test_pools_of_a_service_to_one_target_are_added_up(

@@ -17,12 +17,13 @@ from flext_plugins_devstack.server import Server
 from flext_plugins_metrics import DASHBOARD, RULES, app
 from prometheus_client import CollectorRegistry
 
-from flext_plugins import Host, Operation, Refused, events, hookimpl
+from flext_plugins import FlextError, Host, Operation, Refused, events, hookimpl
 
 pytestmark = pytest.mark.once
 
 BURST = 40
-PANELS: list[Any] = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+BOARD = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+PANELS: list[Any] = [each for each in BOARD["panels"] if each["type"] != "row"]
 AUTH = {"scheme": "login", "service": "flext-auth", "username": "admin"}
 RIGHT = {**AUTH, "password": "flexcore100", "body": {"tenant_id": "tenant-1"}}
 WRONG = {**RIGHT, "password": "guessed"}
@@ -30,16 +31,27 @@ MINUTE = 800
 """Milliseconds that a minute of the rules has here."""
 
 
+class EntryExists(FlextError):
+    """The directory has that entry already."""
+
+    code = 68
+
+
 class Searches:
-    """Does an operation for each request that asks for it, which is part of a trace."""
+    """Does two operations for each request that asks for it, which is part of a trace."""
 
     @hookimpl
     async def flext_request(self, request: Any, connection: Any) -> None:
         if "X-Search" in request.headers:
             request.headers["traceparent"] = f"00-{'a' * 32}-{'b' * 16}-01"
             await connection.perform(Operation("ldap", "search", "directory:389"), str)
+            with suppress(EntryExists):
+                await connection.perform(Operation("ldap", "add", "directory:389"), self.add)
             connection.emit(events.PoolChanged("ldap", "directory:389", 2, 1, 4, 3))
             connection.emit(events.Progress("import", 20, 200, "records"))
+
+    def add(self) -> None:
+        raise EntryExists("it is there")
 
 
 class Stumbles:
@@ -77,11 +89,12 @@ class Scene:
         host.provide(CollectorRegistry, self.registry)
         return host
 
-    def buckets(self, name: str, service: str) -> dict[float, float]:
+    def buckets(self, name: str, *labels: str) -> dict[float, float]:
+        """Those of the series that have these label values."""
         found: dict[float, float] = {}
         for metric in self.registry.collect():
             for sample in metric.samples:
-                if sample.name == f"{name}_bucket" and sample.labels["service"] == service:
+                if sample.name == f"{name}_bucket" and {*labels} <= {*sample.labels.values()}:
                     bound = float(sample.labels["le"])
                     found[bound] = found.get(bound, 0) + sample.value
         return found
@@ -152,6 +165,12 @@ def quantile(share: float, before: dict[float, float], after: dict[float, float]
 
 CALLS, ATTEMPTS = "flext_call_duration_seconds", "http_client_request_duration_seconds"
 OPERATIONS = "db_client_operation_duration_seconds"
+QUANTILES: list[tuple[str, str, tuple[str, ...], tuple[float, ...]]] = [
+    ("What a call waited", CALLS, ("plain",), (0.5, 0.95)),
+    ("What an attempt took", ATTEMPTS, ("plain",), (0.5, 0.95)),
+    ("What an operation took", OPERATIONS, ("plain", "search"), (0.95,)),
+    ("What an operation took", OPERATIONS, ("plain", "add"), (0.95,)),
+]
 N = BURST
 RATES: dict[str, dict[tuple[str, ...], float]] = {
     "Calls": {
@@ -164,7 +183,8 @@ RATES: dict[str, dict[tuple[str, ...], float]] = {
     "Resends": {("503", "plain"): 2 * N},
     "Tokens fetched": {("fetched", "locked"): N // 4},
     "Bodies that break": {("protocol", "plain"): N},
-    "Operations": {("search", "ldap", "plain"): N},
+    "Operations": {("search", "ldap", "plain"): N, ("add", "ldap", "plain"): N},
+    "Operations that fail": {("add", "ldap", "68", "plain"): N},
     "Plugins that fail": {("flext_request", "stumbles", "plain"): N},
     "Attempts": {
         ("GET", "200", "locked"): N // 4,
@@ -180,7 +200,7 @@ def seen(scene: Scene) -> tuple[Callable[[str], Any], Traffic, Any, Any]:
     """What the dashboard's queries give, over exactly the time of the burst."""
     traffic = Traffic(scene)
     traffic.send(4)  # a counter begins to be known with its first value
-    names = [(CALLS, "plain"), (ATTEMPTS, "plain"), (OPERATIONS, "plain")]
+    names = [(name, *labels) for _, name, labels, _ in QUANTILES]
     before = {each: scene.buckets(*each) for each in names}
     started = scene.prometheus.scraped()
     traffic.received = 0
@@ -233,25 +253,18 @@ def test_the_share_of_attempts_that_fail(seen: Any) -> None:
     assert found == exactly({("plain",): 3 / 7})
 
 
-@pytest.mark.parametrize(
-    ("title", "name", "shares"),
-    [
-        ("What a call waited", CALLS, (0.5, 0.95)),
-        ("What an attempt took", ATTEMPTS, (0.5, 0.95)),
-        ("What an operation took", OPERATIONS, (0.95,)),
-    ],
-)
+@pytest.mark.parametrize(("title", "name", "labels", "shares"), QUANTILES)
 def test_quantiles_are_those_of_the_buckets(
-    seen: Any, title: str, name: str, shares: tuple[float, ...]
+    seen: Any, title: str, name: str, labels: tuple[str, ...], shares: tuple[float, ...]
 ) -> None:
     ask, _, before, after = seen
     found = [
         value
         for target in asked(ask, title)
-        for labels, value in target.items()
-        if "plain" in labels
+        for key, value in target.items()
+        if {*labels} <= {*key}
     ]
-    buckets = before[name, "plain"], after[name, "plain"]
+    buckets = before[name, *labels], after[name, *labels]
     assert found == exactly([quantile(share, *buckets) for share in shares])
 
 
@@ -288,13 +301,26 @@ def test_no_panel_is_left_out(seen: Any) -> None:
 
 
 def test_the_dashboard_is_of_the_current_form() -> None:
-    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
-    assert board["schemaVersion"] >= 39
+    assert BOARD["schemaVersion"] >= 39
     assert {each["type"] for each in PANELS} == {"timeseries"}
     for key in ("id", "title"):
-        assert len({each[key] for each in PANELS}) == len(PANELS)
-    places = {(each["gridPos"]["x"], each["gridPos"]["y"]) for each in PANELS}
-    assert places == {(12 * (n % 2), 8 * (n // 2)) for n in range(len(PANELS))}
+        assert len({each[key] for each in BOARD["panels"]}) == len(BOARD["panels"])
+
+
+def test_its_panels_stand_in_twos_and_those_of_operations_in_a_row_of_their_own() -> None:
+    kinds = [each["type"] for each in BOARD["panels"]]
+    above = kinds.index("row")
+    assert BOARD["panels"][above]["title"] == "Databases and directories"
+    assert [each["title"] for each in PANELS[above:]] == [
+        *("Operations", "Operations that fail", "What an operation took", "Pools", "Progress")
+    ]
+    places = [(each["gridPos"]["x"], each["gridPos"]["y"]) for each in BOARD["panels"]]
+    top = 8 * above // 2
+    assert places == [
+        *((12 * (n % 2), 8 * (n // 2)) for n in range(above)),
+        (0, top),
+        *((12 * (n % 2), top + 1 + 8 * (n // 2)) for n in range(len(PANELS) - above)),
+    ]
 
 
 # the rules

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 METHODS = IDEMPOTENT | {"CONNECT", "PATCH", "POST", "QUERY"}
 SYSTEMS = {"oracle": "oracle.db"}
 """Systems that the conventions name differently."""
+CODE = re.compile(r"[A-Za-z0-9._:-]{1,32}")
+"""A system's code for an error, and no text about it: `ORA-00001`, `23505`."""
 OURS = "flext_plugins_tracing"
 """Marks our own suppression of HTTP instrumentation, under which our spans are still made."""
 
@@ -76,29 +81,52 @@ def of_request(
         attributes["http.request.resend_count"] = call.attempt - 1
     if call.route is None:
         return method, attributes
-    # Half a surrogate pair is no Unicode: an exporter would lose the whole batch over it.
-    route = call.route.encode(errors="backslashreplace").decode()
-    attributes["url.template"] = route
+    route = attributes["url.template"] = _unicode(call.route)
     return f"{method} {route}", attributes
 
 
 def of_operation(operation: Operation) -> tuple[str, dict[str, AttributeValue]]:
     """The name and first attributes of an operation's span."""
+    entity, server = _server_of_operation(operation.target)
     attributes: dict[str, AttributeValue] = {
         "db.system.name": SYSTEMS.get(operation.system, operation.system),
         "db.operation.name": operation.name,
+        **server,
     }
-    target = urlsplit(operation.target if "://" in operation.target else f"//{operation.target}")
-    address = target.hostname or ""
-    if address:
-        attributes["server.address"] = address
-    try:
-        port = target.port
-    except ValueError:
-        port = None
-    if port:
-        attributes["server.port"] = port
-    return f"{operation.name} {address}".rstrip(), attributes
+    if operation.attributes:
+        entity = _describe(operation.attributes, attributes) or entity
+    return f"{operation.name} {entity}".rstrip(), attributes
+
+
+@lru_cache(256)
+def _server_of_operation(target: str) -> tuple[str, Mapping[str, AttributeValue]]:
+    """The server as the name of an operation's span has it, and its attributes."""
+    server: dict[str, AttributeValue] = {}
+    with suppress(ValueError):
+        url = urlsplit(target if "://" in target else f"//{target}")
+        if url.hostname:
+            server["server.address"] = url.hostname
+        if url.port:
+            server["server.port"] = url.port
+    return ":".join(map(str, server.values())), server
+
+
+def _describe(told: Mapping[str, object], attributes: dict[str, AttributeValue]) -> str:
+    """Add what an operation tells of itself; return what it is about, if that is told."""
+    entity = ""
+    for key, name in ("namespace", "db.namespace"), ("collection", "db.collection.name"):
+        if isinstance(value := told.get(key), str) and value:
+            entity = attributes[name] = _unicode(value)
+    if isinstance(size := told.get("size"), int) and size > 1:  # one alone is no batch
+        attributes["db.operation.batch.size"] = size
+    if isinstance(query := told.get("query"), str):
+        attributes["db.query.text"] = redacted(_unicode(query))
+    return entity
+
+
+def _unicode(text: str) -> str:
+    """`text` without halves of surrogate pairs, over which an exporter would lose the batch."""
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 class Current:
@@ -108,10 +136,10 @@ class Current:
     span meanwhile.
     """
 
-    __slots__ = ("_connection", "_context", "_span", "_token")
+    __slots__ = ("_connection", "_context", "_is_http", "_span", "_token")
 
     def __init__(self, span: Span, connection: Connection, *, is_http: bool) -> None:
-        self._span, self._connection = span, connection
+        self._span, self._connection, self._is_http = span, connection, is_http
         self._context = trace.set_span_in_context(span)
         if is_http:
             self._context = context.set_value(HTTP_SUPPRESSED, OURS, self._context)
@@ -131,7 +159,8 @@ class Current:
             if not isinstance(error, GeneratorExit) or context.get_current() is self._context:
                 context.detach(self._token)
             if isinstance(error, Exception):
-                _note_error(self._span, error, self._connection)
+                code = "" if self._is_http else _code(error)
+                _note_error(self._span, error, self._connection, code)
             elif error is not None:
                 self._span.add_event("cancelled")
         finally:
@@ -146,16 +175,26 @@ def note_status(span: Span, status: int) -> None:
         span.set_status(StatusCode.ERROR)
 
 
-def _note_error(span: Span, error: Exception, connection: Connection) -> None:
+def _note_error(span: Span, error: Exception, connection: Connection, code: str) -> None:
     """Set the error on `span`, without words that may quote the request."""
     failure = connection.failure(error)
     name = f"{type(error).__module__}.{type(error).__qualname__}"
-    span.set_attribute("error.type", failure.value if failure else name)
+    kinds = {"error.type": failure.value if failure else code or name}
+    if code:
+        kinds["db.response.status_code"] = code
+    span.set_attributes(kinds)
     span.set_status(StatusCode.ERROR)
     details: dict[str, AttributeValue] = {"exception.type": name}
     if message := _message(error):
         details["exception.message"] = message
     span.add_event("exception", details)
+
+
+def _code(error: Exception) -> str:
+    """The system's code for the error of an operation, if it has one."""
+    code = getattr(error, "code", None)
+    text = str(code) if isinstance(code, (int, str)) else ""
+    return text if CODE.fullmatch(text) else ""
 
 
 def _message(error: BaseException | None) -> str:

@@ -12,20 +12,9 @@ from flext_plugins_tracing import Tracing
 from flext_plugins_tracing.span_events import span_event
 from opentelemetry import baggage, context, trace
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.instrumentation.utils import is_http_instrumentation_enabled
 from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_trace_id
 
-from flext_plugins import (
-    Call,
-    Connection,
-    Host,
-    Operation,
-    Refused,
-    Service,
-    events,
-    hookimpl,
-    options,
-)
+from flext_plugins import Call, Connection, Host, Refused, Service, events, hookimpl, options
 from flext_plugins.testing import Answer, LoopbackService, World
 
 Serve = Callable[..., Host]
@@ -43,20 +32,6 @@ class Inside:
         Inside.current = trace.get_current_span().get_span_context()
 
 
-class Lends:
-    """Lends an operation."""
-
-    @hookimpl
-    def flext_connect(self, connection: Connection) -> None:
-        connection.provide(Lends, self)
-        self.connection = connection
-
-    def search(self, function: Any) -> Any:
-        operation = Operation("ldap", "search", "directory:389", attributes={"password": "canary"})
-        work = self.connection.perform(operation, function)
-        return work if self.connection.asynchronous else self.connection.drive(work)
-
-
 class Outside:
     """A connection outside of any call."""
 
@@ -68,15 +43,6 @@ class Outside:
 
 class Quiet(Tracing):
     """Tracing by a name of its own."""
-
-
-def searched(world: World, host: Host, function: Any) -> Any:
-    async def asearch() -> Any:
-        return await (await host.aresource("service", Lends)).search(function)
-
-    if world.asynchronous:
-        return world.run(asearch)
-    return host.resource("service", Lends).search(function)
 
 
 def test_a_request_is_a_client_span_in_the_conventions_words(
@@ -234,25 +200,6 @@ def test_the_span_is_current_for_what_is_further_in(
 ) -> None:
     flext_world.get(serve(Inside))
     assert Inside.current == spans.ended[0].context
-
-
-def test_an_operation_is_a_span_in_the_words_for_databases(
-    flext_world: World, serve: Serve, spans: Any
-) -> None:
-    host = serve(Lends)
-    assert searched(flext_world, host, is_http_instrumentation_enabled)  # it may use HTTP
-    with pytest.raises(ConnectionRefusedError):
-        searched(flext_world, host, lambda: (_ for _ in ()).throw(ConnectionRefusedError(111, "x")))
-    found, failed = spans.ended
-    assert (found.name, found.kind) == ("search directory", SpanKind.CLIENT)
-    assert dict(found.attributes) == {
-        "db.system.name": "ldap",
-        "db.operation.name": "search",
-        "server.address": "directory",
-        "server.port": 389,
-    }
-    assert failed.status.status_code is StatusCode.ERROR
-    assert failed.events[0].attributes["exception.message"] == "Connection refused"
 
 
 def test_a_body_that_breaks_is_an_event_on_the_span_that_reads_it(
