@@ -1,0 +1,33 @@
+"""SQLAlchemy's dialect for python-oracledb, without what makes one caller wait for another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.oracle import oracledb
+
+
+class Dialect(oracledb.dialect):
+    """The same, but it asks a server about itself where a deadline holds."""
+
+    supports_statement_cache = True
+    is_initialised = False
+
+    def initialize(self, connection: Any) -> None:
+        """Ask nothing: SQLAlchemy calls it under a lock, where all others would wait."""
+
+    def learn(self, connection: Any) -> None:
+        """Ask what `initialize` asks, once; who asks at the same time learns the same."""
+        if not self.is_initialised:
+            super().initialize(connection)  # type: ignore[no-untyped-call]
+            self.is_initialised = True
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        """Do nothing: a session ends its transactions itself, rows of array DML included."""
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        """Do nothing, for the same reason; after a query there is nothing to undo."""
+
+
+registry.register("oracle.flext", __name__, "Dialect")

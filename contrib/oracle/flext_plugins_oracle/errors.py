@@ -1,0 +1,176 @@
+"""The errors of a database, typed by what the caller can do about them.
+
+    FlextError
+    └── DatabaseError               the database said no: see `code`
+        ├── ConstraintViolated      a row breaks a rule of its table
+        ├── RowRefused              a load stopped at a row: see `row` and `report`
+        ├── OutcomeUnknown          the answer to a commit was lost: look first
+        └── DatabaseUnavailable     it cannot be reached, or did not answer: try later
+
+If the database does not accept the settings, it is a `ConfigError`, as everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import TYPE_CHECKING
+
+from flext_plugins import ConfigError, Failure, FlextError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .report import BadRow, LoadReport
+
+
+class DatabaseError(FlextError):
+    """The database refused a statement, or the statement could not be sent.
+
+    Attributes:
+        code: `ORA-...`, or the driver's `DPY-...`; `None` if it was found here.
+        report: how far a load had come that this ended; else `None`.
+    """
+
+    report: LoadReport | None = None
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ConstraintViolated(DatabaseError):
+    """A row breaks a rule of its table: a key that exists, a value that is missing, a check."""
+
+
+class RowRefused(DatabaseError):
+    """A load with `on_error="raise"` came to a bad row; its batch is undone, those before are kept.
+
+    Attributes:
+        row: the row's number, and what is wrong with it.
+    """
+
+    def __init__(self, message: str, code: str | None = None, row: BadRow | None = None) -> None:
+        super().__init__(message, code)
+        self.row = row
+
+
+class OutcomeUnknown(DatabaseError):
+    """The answer to a commit was lost: what was to be committed is there, or it is not."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database did not answer.
+
+    Attributes:
+        failure: the place on the wire, for circuit-breaker and retry.
+    """
+
+    failure = Failure.READ
+
+
+class Unreachable(DatabaseUnavailable):
+    """Nothing was done: there is no session, or none that can be trusted."""
+
+    failure = Failure.CONNECT
+
+
+class Late(DatabaseUnavailable):
+    """No answer came in time."""
+
+    failure = Failure.TIMEOUT
+
+
+class Exhausted(DatabaseUnavailable):
+    """All sessions of the pool were busy: our own congestion."""
+
+    failure = Failure.POOL
+
+
+CONSTRAINTS = frozenset({1, 1400, 1407, 2290, 2291, 2292, 12899, 1438})
+"""A key twice, a value missing, a check, a parent missing, children; too long, too large."""
+CREDENTIALS = frozenset({1005, 1017, 1045, 28000, 28001, 28009, 1040})
+"""The account: no password, a wrong one, no right to connect, locked, expired."""
+GONE = frozenset({28, 1012, 1092, 2396, 3113, 3114, 3135, 12537, 12547, 12570, 25408})
+"""The session is over: killed, idle for too long, the network or the server went away."""
+CLOSED = frozenset({1033, 1034, 1089, 1090, 1109, 12505, 12514, 12516, 12518, 12519, 12520, 12526,
+                    12527, 12528, 18, 20, 2391, 12154, 12541, 12170})  # fmt: skip
+"""No session now: starting, stopping, not registered, too many; nothing was done."""
+DRIVER_GONE = frozenset({"DPY-1001", "DPY-4011"})
+ADDRESS = frozenset({"DPY-4000", "DPY-4017", "DPY-4018", "DPY-4026", "DPY-4027"})
+"""What the driver says of a `dsn` that it cannot read."""
+_CODE = re.compile(r"\b(ORA|DPY|DPI)-(\d{4,5})\b")
+_VALUE = re.compile(r"containing '.*' to a number")
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """`error` and its causes: the driver's own code is the innermost one's."""
+    each: BaseException | None = error
+    while each is not None:
+        yield each
+        each = each.__cause__
+
+
+def code_of(error: BaseException) -> str | None:
+    """The code that says what happened, however many errors stand around it.
+
+    A listener's code, which the driver words anew, is the one that Oracle's documentation has.
+    """
+    found = None
+    for each in chain(error):
+        text = str(each)
+        own = getattr(each.args[0], "full_code", None) if each.args else None
+        similar = re.search(r"\(Similar to (ORA-\d{5})\)", text)
+        found = (similar and similar[1]) or own or found
+    return found or None
+
+
+def reason_of(error: BaseException) -> str:
+    """What the driver says, in one line without values."""
+    innermost = [*chain(error)][-1]
+    if isinstance(innermost, ssl.SSLError):
+        text = innermost.reason or "TLS failed"
+        verdict = getattr(innermost, "verify_message", None)
+        return f"{text}: {verdict}; check ca_file or wallet" if verdict else text
+    return line_of(str(innermost)) or type(innermost).__name__
+
+
+def line_of(message: str) -> str:
+    """The first line of the driver's message, without values."""
+    line = re.sub(r"\(CONNECTION_ID=[^)]*\)", "", message.strip().partition("\n")[0])
+    return _VALUE.sub("containing '***' to a number", line).strip()
+
+
+def number_of(code: str | None) -> int | None:
+    """The number of one of the database's own codes."""
+    return int(code[4:]) if code is not None and code.startswith("ORA-") else None
+
+
+def of_connecting(error: BaseException, target: str, *, is_late: bool) -> FlextError:
+    """The error for a session that could not be opened because of `error`."""
+    code, reason = code_of(error), reason_of(error)
+    number = number_of(code)
+    if number in CREDENTIALS:
+        return ConfigError(f"{target} does not accept username with password: {reason}")
+    if code in ADDRESS:
+        return ConfigError(f"dsn: {reason}")
+    if is_late:
+        return Unreachable(f"{target} cannot be reached: timed out", code)
+    hint = "; check service_name, or wait until it has started" if number == 12514 else ""
+    return Unreachable(f"{target} cannot be reached: {reason}{hint}", code)
+
+
+def of_statement(
+    error: BaseException, what: str, target: str, *, is_late: bool, is_gone: bool
+) -> DatabaseError:
+    """The error for `what`, which `error` ended."""
+    if is_late:
+        return Late(f"{target} did not answer in time")
+    code, reason = code_of(error), reason_of(error)
+    number = number_of(code)
+    if is_gone or number in GONE or code in DRIVER_GONE or isinstance(error, OSError):
+        return DatabaseUnavailable(f"{target}: {what}: {reason}", code)
+    if number in CLOSED:
+        return Unreachable(f"{target}: {what}: {reason}", code)
+    kind = ConstraintViolated if number in CONSTRAINTS else DatabaseError
+    return kind(f"{what}: {reason}", code)

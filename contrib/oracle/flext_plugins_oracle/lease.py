@@ -1,0 +1,149 @@
+"""The use that a caller makes of a session, for one operation or several."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from flext_plugins import FlextError
+
+from .errors import DatabaseError, DatabaseUnavailable, OutcomeUnknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flext_plugins import Permit
+
+    from .pool import Pool, Timeouts
+    from .session import Session
+    from .wire import Wire
+
+T = TypeVar("T")
+
+
+class Lease:
+    """A session of a pool, from the first operation that needs it to the last.
+
+    Whoever gives up waiting for an operation, in an event loop, hangs up: its thread ends at once.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._permit: Permit | None = None
+        self._session: Session | None = None
+        self._wire: Wire | None = None
+        self._lock = threading.Lock()
+        self._is_over = self._is_busy = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the session was given back, or lost."""
+        return self._is_over
+
+    async def use(self, work: Callable[[Session], T], *, last: bool = False) -> T:
+        """`work(session)`, inside an operation; the `last` work ends the lease.
+
+        Raises:
+            DatabaseError: the session is lost, or somebody else uses it now.
+        """
+        with self._lock:
+            if self._is_over:
+                raise DatabaseError("the session was lost or given back; begin anew")
+            if self._is_busy:
+                raise DatabaseError("one thread or task at a time may use a transaction")
+            self._is_busy = True
+        timeouts = self._pool.timeouts()
+        try:
+            if self._permit is None:
+                self._permit = await self._pool.place()
+            return await self._pool.call(lambda: self._work(work, timeouts, last=last))
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        finally:
+            self._is_busy = False
+            self._leave()
+
+    def end(self, tidy: Callable[[], None] = lambda: None) -> None:
+        """Give the session back, if there is one, after `tidy()`; nothing is committed."""
+        with self._lock:
+            if self._is_over:
+                return
+            self._is_over = True
+            session, self._session = self._session, None
+        if session is not None:
+            tidy()
+            if session.is_in_transaction:
+                self._pool.drop(session, DatabaseError("given up"))
+            else:
+                session.finish()
+                self._pool.give(session)
+        self._leave()
+
+    def _leave(self) -> None:
+        """Let the next caller have a session, if this one is done with its own."""
+        if self._is_over and self._permit is not None:
+            self._permit.release()
+
+    def _work(self, work: Callable[[Session], T], timeouts: Timeouts, *, last: bool) -> T:
+        session = self._session
+        try:
+            if session is None:
+                session = self._pool.take(timeouts, self._begin)
+            else:
+                self._begin(session.wire)
+            session.end = timeouts.until(timeouts.answer)
+            result = work(session)
+        except BaseException as error:
+            self._put_back(session, error, last=last)
+            raise
+        self._keep(session, last=last)
+        return result
+
+    def _begin(self, wire: Wire) -> None:
+        with self._lock:
+            self._wire = wire
+            if self._is_over:
+                wire.hang_up()
+
+    def _keep(self, session: Session, *, last: bool) -> None:
+        """Keep the session for the next operation, unless there is none."""
+        with self._lock:
+            self._wire = None
+            self._is_over = is_over = self._is_over or last
+            self._session = None if is_over else session
+        if is_over:
+            self._pool.give(session)
+
+    def _put_back(self, session: Session | None, error: BaseException, *, last: bool) -> None:
+        """Decide, in the thread that worked, what becomes of the session after `error`."""
+        is_whole = session is not None and isinstance(error, Exception) and session.is_healthy
+        is_whole = is_whole and not isinstance(error, (DatabaseUnavailable, OutcomeUnknown))
+        if is_whole and session is not None and last:
+            try:
+                session.rollback()
+            except FlextError as second:
+                is_whole, error = False, second
+        with self._lock:
+            self._wire = None
+            self._is_over = is_over = self._is_over or last or not is_whole
+            self._session = None if is_over else session
+        if session is None or not is_over:
+            return
+        if is_whole:
+            self._pool.give(session)
+        else:
+            self._pool.drop(session, error)
+
+    def _give_up(self, error: BaseException) -> None:
+        """Leave nothing behind if this caller stops waiting, or never got a session."""
+        with self._lock:
+            if isinstance(error, Exception):
+                self._is_over = self._is_over or self._session is None
+                return
+            self._is_over = True
+            wire, session, self._session = self._wire, self._session, None
+        if wire is not None:
+            wire.hang_up()
+        elif session is not None:
+            self._pool.drop(session, error)

@@ -1,0 +1,113 @@
+"""Records, which are mappings, as rows of values for a statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+import oracledb
+
+from .names import NameRefused, identifier
+
+Record: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = tuple[Any, ...]
+Types: TypeAlias = Mapping[str, Any]
+"""The driver's type of each column, by its name in upper case if that means any case."""
+
+DATES = frozenset({oracledb.DB_TYPE_DATE, oracledb.DB_TYPE_TIMESTAMP, oracledb.DB_TYPE_TIMESTAMP_TZ,
+                   oracledb.DB_TYPE_TIMESTAMP_LTZ})  # fmt: skip
+TEXTS = frozenset({oracledb.DB_TYPE_VARCHAR, oracledb.DB_TYPE_NVARCHAR, oracledb.DB_TYPE_CHAR,
+                   oracledb.DB_TYPE_NCHAR, oracledb.DB_TYPE_CLOB,
+                   oracledb.DB_TYPE_NCLOB})  # fmt: skip
+
+
+class Group(NamedTuple):
+    """Rows of the same columns, each with its record's place among the records."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[int, Row]]
+
+
+class Misfit(NamedTuple):
+    """A record that cannot be a row."""
+
+    place: int
+    """Among the records, from 0."""
+    reason: str
+
+
+def grouped(records: Iterable[object]) -> tuple[list[Group], list[Misfit]]:
+    """Sort records by their columns, in the order in which these appear."""
+    groups: dict[tuple[str, ...], Group] = {}
+    misfits: list[Misfit] = []
+    for place, record in enumerate(records):
+        if not isinstance(record, Mapping) or not record:
+            misfits.append(Misfit(place, "it is no mapping of columns to values"))
+            continue
+        columns = tuple(record)
+        group = groups.get(columns)
+        if group is None:
+            same = tuple(sorted(columns, key=str))
+            if reason := problem_of(same):
+                misfits.append(Misfit(place, reason))
+                continue
+            group = groups.setdefault(same, Group(same, []))
+            groups[columns] = group
+        group.rows.append((place, tuple(record[name] for name in group.columns)))
+    return [*{id(group): group for group in groups.values()}.values()], misfits
+
+
+@lru_cache(maxsize=256)
+def problem_of(columns: tuple[str, ...]) -> str | None:
+    """What is wrong with these names of columns, if anything."""
+    try:
+        names = [identifier(each) for each in columns]
+    except NameRefused as error:
+        return str(error)
+    return "it names a column twice" if len({*names}) < len(names) else None
+
+
+def fitted(columns: Sequence[str], types: Types, rows: Iterable[Row]) -> list[Row]:
+    """Rows whose values are what the columns are made of, where JSON and CSV have no word for it.
+
+    ISO 8601 becomes a date, `true` a number where the column is one, and what is nested JSON.
+    """
+    fits = [_FITS.get(types.get(_key(each))) for each in columns]
+    if not any(fits):
+        return [*rows]
+    return [
+        tuple(value if fit is None else fit(value) for fit, value in zip(fits, row, strict=True))
+        for row in rows
+    ]
+
+
+def _key(column: str) -> str:
+    name = identifier(column)
+    return str(name) if name.quote else name.upper()
+
+
+def _date(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:  # the database may know what it is
+            return value
+    return value
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, bool) else value
+
+
+def _text(value: Any) -> Any:
+    return json.dumps(value, default=str) if isinstance(value, (dict, list)) else value
+
+
+_FITS: Mapping[Any, Callable[[Any], Any]] = {
+    **dict.fromkeys(DATES, _date),
+    **dict.fromkeys(TEXTS, _text),
+    oracledb.DB_TYPE_NUMBER: _number,
+}

@@ -1,0 +1,315 @@
+"""A session: one connection to the database, with SQLAlchemy inside and our errors outside."""
+
+from __future__ import annotations
+
+import math
+import ssl
+import time
+import warnings
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import oracledb
+from sqlalchemy import create_engine, event, false, literal_column, select
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from flext_plugins import ConfigError
+
+from . import dialect as _registered  # noqa: F401 - SQLAlchemy finds it by name
+from .errors import (
+    DatabaseError,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    line_of,
+    of_connecting,
+    of_statement,
+)
+from .names import NameRefused
+from .rows import fitted
+from .statement import table_of
+from .wire import Socket, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from sqlalchemy import CursorResult, Engine, Executable
+
+    from .rows import Row, Types
+    from .settings import DatabaseSettings
+    from .statement import Prepared
+    from .wire import Watch
+
+DIALECT = "oracle+flext://"
+GOODBYE_SECONDS = 0.5
+"""So long a session may take to log off."""
+
+
+class Opener:
+    """Opens sessions to one database."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings, self.target = settings, settings.target
+        self._tls = tls(settings)
+        self.engine = self._engine()
+        self.types: dict[str, Types] = {}
+        """Of the columns of tables that rows were inserted into."""
+
+    def open(self, watch: Watch, end: float, wire: Wire) -> Session:
+        """Open a session over `wire` by `end`, on the monotonic clock.
+
+        Raises:
+            Unreachable: the database cannot be reached.
+            ConfigError: it does not accept the settings.
+        """
+        session = None
+        try:
+            with watch.until(wire, end), wire.opening():
+                wire.seconds = max(end - time.monotonic(), 0.001)
+                session = Session(self, wire, watch)
+                session.begin(self._settings.schema_name)
+            return session
+        except BaseException as error:
+            wire.close()
+            if not isinstance(error, (SQLAlchemyError, oracledb.Error, OSError)):
+                raise
+            found = error.orig if isinstance(error, DBAPIError) and error.orig else error
+            problem = of_connecting(found, self.target, is_late=wire.is_hung_up)
+        raise problem
+
+    def _engine(self) -> Engine:
+        engine = create_engine(
+            DIALECT, creator=self._connect, poolclass=NullPool, hide_parameters=True
+        )
+
+        @event.listens_for(engine, "before_cursor_execute")
+        def _size(*arguments: Any) -> None:
+            cursor, context = arguments[1], arguments[4]
+            if size := context.execution_options.get("batch_size"):
+                cursor.arraysize, cursor.prefetchrows = size, size + 1  # one trip a batch
+
+        return engine
+
+    def _connect(self) -> Any:
+        settings, wire = self._settings, Wire.current()
+        arguments: dict[str, Any] = {
+            name: value
+            for name, value in (
+                ("host", settings.host),
+                ("dsn", settings.dsn),
+                ("port", settings.port if settings.host else None),
+                ("service_name", settings.service_name),
+                ("sid", settings.sid),
+                ("protocol", settings.protocol if settings.host else None),
+                ("wallet_location", settings.wallet),
+                ("config_dir", settings.wallet if settings.dsn else None),
+                ("ssl_server_cert_dn", settings.server_dn),
+            )
+            if value is not None
+        }
+        secrets = {
+            name: secret.get_secret_value()
+            for name, secret in (
+                ("user", settings.username),
+                ("password", settings.password),
+                ("wallet_password", settings.wallet_password),
+            )
+            if secret is not None
+        }
+        try:
+            return oracledb.connect(
+                **arguments, **secrets, ssl_context=self._tls, tcp_connect_timeout=wire.seconds
+            )
+        finally:
+            secrets.clear()  # nobody who renders locals shall see them here
+
+
+def tls(settings: DatabaseSettings) -> ssl.SSLContext:
+    """The TLS context that verifies servers.
+
+    Raises:
+        ConfigError: `ca_file` cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        problem = type(error).__name__
+    else:
+        context.sslsocket_class = Socket
+        return context
+    raise ConfigError(
+        "ca_file: expected a file of certificates in PEM, "
+        f"cannot read {settings.ca_file!r} ({problem})"
+    )
+
+
+class Session:
+    """One connection to the database; used by one thread at a time."""
+
+    def __init__(self, opener: Opener, wire: Wire, watch: Watch) -> None:
+        self.opener, self.wire, self._watch = opener, wire, watch
+        self.idle_since = time.monotonic()
+        self.end = math.inf
+        """When what it does next has to be over, on the monotonic clock."""
+        self._connection = opener.engine.connect()
+        self.dialect: Any = opener.engine.dialect
+
+    @property
+    def driver(self) -> Any:
+        """The driver's connection."""
+        return self._connection.connection.driver_connection
+
+    @property
+    def version(self) -> str:
+        """The server's."""
+        return str(self.driver.version)
+
+    def begin(self, schema: str | None) -> None:
+        """Prepare the session, before its first use."""
+        self.dialect.learn(self._connection)
+        if schema is not None:
+            name = self.dialect.identifier_preparer.quote(schema)
+            self._connection.exec_driver_sql(f"ALTER SESSION SET CURRENT_SCHEMA = {name}")
+        self._connection.rollback()
+
+    @contextmanager
+    def speaking(self, what: str) -> Iterator[None]:
+        """Hang up at `end`, and raise our errors in the place of the libraries'."""
+        try:
+            with self._watch.until(self.wire, self.end):
+                yield
+        except (DatabaseError, ConfigError):
+            raise
+        except NameRefused as error:
+            raise DatabaseError(f"{what}: {error}") from None
+        except DBAPIError as error:
+            raise self._problem(error.orig or error, what) from None
+        except (SQLAlchemyError, oracledb.Error, OSError) as error:
+            raise self._problem(error, what) from None
+        except (TypeError, ValueError, OverflowError) as error:  # the driver's, about a value
+            problem = f"{what}: the values cannot be sent ({type(error).__name__})"
+            raise DatabaseError(problem) from None
+
+    def _problem(self, error: BaseException, what: str) -> DatabaseError:
+        return of_statement(
+            error,
+            what,
+            self.opener.target,
+            is_late=self.wire.is_hung_up,
+            is_gone=not self.is_healthy,
+        )
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the driver thinks that the connection is there."""
+        return not self.wire.is_hung_up and bool(self.driver and self.driver.is_healthy())
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether something is to be committed."""
+        return bool(self.driver.transaction_in_progress)
+
+    def execute(
+        self,
+        statement: str | Executable,
+        values: Mapping[str, Any] | None = None,
+        *,
+        batch_size: int | None = None,
+    ) -> CursorResult[Any]:
+        """Execute a statement, without committing; `batch_size` rows come in a trip."""
+        with self.speaking("execute"):
+            options = {} if batch_size is None else {"batch_size": batch_size}
+            if isinstance(statement, str):
+                return self._connection.exec_driver_sql(
+                    statement, dict(values or {}), execution_options=options
+                )
+            return self._connection.execute(
+                statement, dict(values) if values else None, execution_options=options
+            )
+
+    def execute_many(self, prepared: Prepared, rows: list[Row], table: str) -> int:
+        """Execute a statement for all rows of a table, without committing; how many it changed."""
+        rows = fitted(prepared.columns, self.types_of(table), rows)
+        with self.speaking("execute"), self.cursor() as cursor:
+            cursor.executemany(prepared.text, rows)
+            return int(cursor.rowcount)
+
+    def execute_all(self, text: str, rows: list[Row]) -> list[tuple[int, str, str]]:
+        """Execute a statement for all rows that the database takes, without committing.
+
+        The others as their offset, code and reason.
+        """
+        with self.speaking("load"), self.cursor() as cursor:
+            cursor.executemany(text, rows, batcherrors=True)
+            return [
+                (each.offset, each.full_code, line_of(each.message))
+                for each in cursor.getbatcherrors()
+            ]
+
+    def compiled(self, statement: Executable) -> Any:
+        """A statement of SQLAlchemy's in SQL."""
+        return statement.compile(dialect=self.dialect)  # type: ignore[attr-defined]
+
+    def types_of(self, table: str) -> Types:
+        """The driver's types of a table's columns, by name; asked once for each pool."""
+        types = self.opener.types.get(table)
+        if types is None:
+            statement: Any = select(literal_column("*")).select_from(table_of(table)).where(false())
+            with self.speaking("describe"), self.cursor() as cursor:
+                cursor.execute(str(statement.compile(dialect=self.dialect)))
+                types = {column[0]: column[1] for column in cursor.description}
+            self.opener.types[table] = types
+        return types
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """A cursor of the driver's, for what SQLAlchemy does not offer."""
+        cursor = self.driver.cursor()
+        try:
+            yield cursor
+        finally:
+            cursor.close()
+
+    def commit(self) -> None:
+        """Commit.
+
+        Raises:
+            OutcomeUnknown: the answer did not come.
+            DatabaseError: the database refused, and has undone everything.
+        """
+        try:
+            with self.speaking("commit"):
+                self.driver.commit()
+        except DatabaseUnavailable as error:
+            raise OutcomeUnknown(
+                f"the answer to the commit was lost: {error}", error.code
+            ) from None
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        """Undo what was not committed; costs a round trip only if there may be something."""
+        with self.speaking("rollback"):
+            self.driver.rollback()
+        self._connection.rollback()
+
+    def finish(self) -> None:
+        """End a query, which has begun no transaction unless it locked rows."""
+        if self.is_in_transaction:
+            self.rollback()
+        else:
+            self._connection.rollback()
+
+    def ping(self) -> None:
+        """Make a round trip."""
+        with self.speaking("ping"):
+            self.driver.ping()
+
+    def close(self, end: float = 0.0) -> None:
+        """Close; log off before, if the connection is whole and the time until `end` suffices."""
+        with self._watch.until(self.wire, end), warnings.catch_warnings():
+            if end <= time.monotonic():
+                self.wire.hang_up()
+            warnings.simplefilter("ignore", ResourceWarning)
+            with suppress(Exception):
+                self._connection.close()
+        self.wire.close()
