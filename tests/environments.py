@@ -112,6 +112,7 @@ class Environments:
             "HOME": str(self.folder),
             "LANG": "C.UTF-8",
             "COLUMNS": "200",
+            "FLEXT_SEERDB_PYTHON": str(ROOT / ".venv-seerdb/bin/python"),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
             "PIP_FIND_LINKS": str(self.folder / "index"),

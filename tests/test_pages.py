@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("contrib/*/README.md")]
 LONGEST_FIRST = sorted(filter(reader.is_run, PAGES), key=lambda page: -page.stat().st_size)
-NOT_HERE = ("NotInstalled: slapd", "curl: not found")
+NOT_HERE = ("flext_plugins_devstack.NotInstalled: ", "curl: not found")
 
 CORE = "$ pip install dist/flext_plugins-1.0.0-py3-none-any.whl"
 DEVSTACK = f"{CORE} dist/flext_plugins_devstack-1.0.0-py3-none-any.whl"

@@ -4,17 +4,25 @@ import logging
 import signal
 import sys
 import threading
-from typing import Annotated
+from contextlib import ExitStack
+from typing import Annotated, Never
 
 import typer
 from rich.console import Console
 
 from .auth import TENANTS
 from .demo import perform
+from .oracle import SERVICE_NAME, OracleCompatibleServer
+from .process import NotInstalled
 from .server import PortError
 from .stack import Devstack
 
-PORT_OPTIONS = {"flexcore": "--flexcore-port", "flext-auth": "--auth-port", "echo": "--echo-port"}
+PORT_OPTIONS = {
+    "flexcore": "--flexcore-port",
+    "flext-auth": "--auth-port",
+    "echo": "--echo-port",
+    "oracle": "--oracle-port",
+}
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_show_locals=False)
 Port = Annotated[int, typer.Option(min=0, max=65535, help="0 finds a free port.")]
@@ -36,6 +44,8 @@ def up(
     default_tenant: Annotated[
         str | None, typer.Option(help=f"Tenant of a login that names none ({', '.join(TENANTS)}).")
     ] = None,
+    oracle: Annotated[bool, typer.Option(help="And an Oracle-compatible server.")] = False,
+    oracle_port: Port = 1521,
 ) -> None:
     """Start the servers and run until Ctrl-C or SIGTERM."""
     stopped = threading.Event()
@@ -50,37 +60,43 @@ def up(
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    _start(stack)
-    try:
-        _greet(stack, protected=protected)
+    with ExitStack() as opened:
+        database = None
+        try:
+            opened.enter_context(stack)
+            if oracle:
+                database = opened.enter_context(OracleCompatibleServer(oracle_port))
+        except PortError as error:
+            _fail(f"{error.strerror}; choose another with {PORT_OPTIONS.get(error.server, '')}")
+        except NotInstalled as error:
+            _fail(str(error))
+        _greet(stack, database, protected=protected)
         stopped.wait()
-    finally:
-        stack.close()
 
 
-def _start(stack: Devstack) -> None:
-    try:
-        stack.start()
-    except PortError as error:
-        Console(stderr=True, soft_wrap=True).print(
-            f"{error.strerror}; choose another with {PORT_OPTIONS.get(error.server, '')}",
-            highlight=False,
-            markup=False,
-        )
-        raise typer.Exit(1) from None
+def _fail(message: str) -> Never:
+    console = Console(stderr=True, soft_wrap=True)
+    console.print(message, highlight=False, markup=False)
+    raise typer.Exit(1) from None
 
 
-def _greet(stack: Devstack, *, protected: bool) -> None:
+def _greet(stack: Devstack, database: OracleCompatibleServer | None, *, protected: bool) -> None:
     console = Console(soft_wrap=True)
     console.print(
         f"[bold]flexcore[/]    {stack.flexcore.url}" + ("  (protected)" if protected else "")
     )
     console.print(f"[bold]flext-auth[/]  {stack.auth.url}")
     console.print(f"[bold]echo[/]        {stack.echo.url}  (answers with what it was sent)")
+    if database is not None:
+        console.print(f"[bold]oracle[/]      {database.target}  (Oracle-compatible, by seerdb)")
     login = '{"username": "admin", "password": "flexcore100", "tenant_id": "tenant-1"}'
     console.print(
         f"\nTry: curl -d '{login}' {stack.auth.url}/auth/login", highlight=False, markup=False
     )
+    if database is not None:
+        user, password = next(iter(database.users.items()))
+        where = f'user="{user}", password="{password}", dsn="{database.target}/{SERVICE_NAME}"'
+        console.print(f"     oracledb.connect({where})", highlight=False, markup=False)
     console.print("Ctrl-C stops.")
 
 

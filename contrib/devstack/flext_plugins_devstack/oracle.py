@@ -1,6 +1,7 @@
 """A server on loopback that speaks Oracle's wire protocol and answers from PostgreSQL."""
 
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -32,6 +33,8 @@ def interpreter() -> str:
         NotInstalled: there is none.
     """
     if named := os.environ.get(VARIABLE):
+        if shutil.which(named) is None:
+            raise NotInstalled(f"{VARIABLE} names no program: {named}")
         return named
     for folder in (Path.cwd(), Path(__file__).parents[3]):
         path = folder / ENVIRONMENT / "bin" / "python"
@@ -54,7 +57,7 @@ class OracleCompatibleServer:
 
     Raises:
         NotInstalled: PostgreSQL, orafce or seerdb is not installed.
-        PortError: the port is taken.
+        OSError: the port is taken.
     """
 
     def __init__(
@@ -70,9 +73,9 @@ class OracleCompatibleServer:
         self._python = interpreter()
         self._resources = ExitStack()
         # PostgreSQL's user has to get there, whoever we are.
-        self.folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="oracle-")))
+        self._folder = Path(self._resources.enter_context(TemporaryDirectory(prefix="oracle-")))
         try:
-            self._postgres = PostgreSQL(self.folder)
+            self._postgres = PostgreSQL(self._folder)
             self.port = self._reserve(port)
         except BaseException:
             self._resources.close()
@@ -84,7 +87,7 @@ class OracleCompatibleServer:
             self._options += ["--max-sessions", str(max_sessions)]
         self.ca_file: str | None = None
         if tls:
-            issuer = authority or authority_in(self.folder / "tls", "localhost")
+            issuer = authority or authority_in(self._folder / "tls", "localhost")
             self.ca_file, file = str(issuer.path), str(issuer.server)
             self._options += ["--tls-cert", file, "--tls-key", file]
         self._process: Watched | None = None
@@ -123,7 +126,7 @@ class OracleCompatibleServer:
         if self._process is not None:
             return
         self._postgres.up()
-        log = self.folder / "mirror.log"
+        log = self._folder / "mirror.log"
         address = ["--host", HOST, "--port", str(self.port), "--encryption", "accepted"]
         backend = ["--log-level", "WARNING", *self._options, "postgres", self._postgres.conninfo]
         # Without -I it would take our modules for its own.

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Sequence
@@ -54,7 +53,7 @@ class PostgreSQL:
     """One in a process of its own.
 
     Args:
-        folder: for its files, and those of the others that use it; it becomes that of its user.
+        folder: for its files, made by us; where we are root it becomes its user's.
 
     Attributes:
         conninfo: how libpq connects.
@@ -65,7 +64,7 @@ class PostgreSQL:
 
     def __init__(self, folder: Path) -> None:
         self._programs, self._folder = programs(), folder
-        self._user = USER if os.geteuid() == 0 else None
+        self._user = USER if folder.stat().st_uid == 0 else None
         if self._user is not None:
             shutil.chown(folder, self._user)
         self.conninfo = f"host={folder} port=5432 user={USER} dbname={USER}"
@@ -87,7 +86,7 @@ class PostgreSQL:
         self._process = Watched(
             [self._programs / "postgres", "-D", data, *words],
             log,
-            ending=signal.SIGQUIT,
+            ending="QUIT",
             environment=environment(),
             user=self._user,
         )

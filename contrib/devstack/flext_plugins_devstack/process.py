@@ -1,11 +1,9 @@
 """Servers in processes of their own, which end with this one, however it ends."""
 
-import os
 import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from .server import HOST
@@ -30,7 +28,7 @@ class Watched:
     Args:
         command: its words.
         log: where its output goes.
-        ending: the signal that ends it.
+        ending: the name of the signal that ends it.
         environment: its variables.
         user: whose process it is; by default ours.
     """
@@ -40,14 +38,14 @@ class Watched:
         command: Sequence[str | Path],
         log: Path,
         *,
-        ending: signal.Signals = signal.SIGKILL,
+        ending: str = "KILL",
         environment: Mapping[str, str] | None = None,
         user: str | None = None,
     ) -> None:
         self._ending = ending
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 - a program that was found
-                ["/bin/sh", "-c", WATCHED, ending.name.removeprefix("SIG"), *command],
+                ["/bin/sh", "-c", WATCHED, ending, *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -61,7 +59,7 @@ class Watched:
 
     @property
     def pid(self) -> int:
-        """The id of its process, which is also that of its process group."""
+        """The id of its process."""
         return self._process.pid
 
     @property
@@ -71,8 +69,7 @@ class Watched:
 
     def end(self) -> None:
         """End it, and wait until it has ended."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, self._ending)
+        self._process.send_signal(getattr(signal, f"SIG{self._ending}"))
         self._process.wait()
         if self._process.stdin is not None:
             self._process.stdin.close()
