@@ -52,6 +52,7 @@ class OracleCompatibleServer:
         users: the password of each user.
         tls: whether it speaks TLS, and nothing else.
         authority: issues its certificate, for `localhost`; by default one of its own.
+        client_certificates: whether over TLS a client needs a certificate of that authority.
         max_sessions: how many connections it serves at once; it closes any more.
         failed_logins: how many in a row lock a user; 0 never.
 
@@ -67,6 +68,7 @@ class OracleCompatibleServer:
         users: Mapping[str, str] = USERS,
         tls: bool = False,
         authority: Authority | None = None,
+        client_certificates: bool = False,
         max_sessions: int | None = None,
         failed_logins: int = 10,
     ) -> None:
@@ -85,11 +87,10 @@ class OracleCompatibleServer:
         self._options = ["--failed-login-attempts", str(failed_logins)]
         if max_sessions is not None:
             self._options += ["--max-sessions", str(max_sessions)]
+        self.authority = authority
         self.ca_file: str | None = None
         if tls:
-            issuer = authority or authority_in(self._folder / "tls", "localhost")
-            self.ca_file, file = str(issuer.path), str(issuer.server)
-            self._options += ["--tls-cert", file, "--tls-key", file]
+            self._encrypt(client_certificates=client_certificates)
         self._process: Watched | None = None
 
     @property
@@ -176,6 +177,14 @@ class OracleCompatibleServer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _encrypt(self, *, client_certificates: bool) -> None:
+        if self.authority is None:
+            self.authority = authority_in(self._folder / "tls", "localhost")
+        self.ca_file, file = str(self.authority.path), str(self.authority.server)
+        self._options += ["--tls-cert", file, "--tls-key", file]
+        if client_certificates:
+            self._options += ["--tls-ca", self.ca_file]
 
     def _reserve(self, port: int) -> int:
         try:

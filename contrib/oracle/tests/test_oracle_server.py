@@ -24,8 +24,11 @@ Relays = Callable[[OracleCompatibleServer], Relay]
 Listeners = Callable[..., Listener]
 
 
-# The driver closes no socket of a connection that is lost.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [
+    pytest.mark.once,
+    # The driver closes no socket of a connection that is lost.
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -120,6 +123,19 @@ def test_over_tls_the_certificate_has_to_be_of_the_authority_and_for_the_host(
             continue
         with pytest.raises(oracledb.Error, match=refused):
             connect(tls_database, protocol="tcps", host=host, ssl_context=context)
+
+
+def test_over_tls_a_client_can_be_asked_for_its_certificate(
+    run_database: Callable[..., OracleCompatibleServer],
+) -> None:
+    server = run_database(tls=True, client_certificates=True)
+    context = ssl.create_default_context(cafile=server.ca_file)
+    with pytest.raises(oracledb.Error, match="DPY-4011|DPY-6005"):
+        connect(server, protocol="tcps", ssl_context=context)
+    assert server.authority is not None
+    context.load_cert_chain(server.authority.client)
+    with connect(server, protocol="tcps", ssl_context=context) as made:
+        made.ping()
 
 
 def test_a_server_that_is_killed_comes_back_with_what_was_committed(
