@@ -13,7 +13,10 @@ HOST = "127.0.0.1"
 
 
 def is_established(sock: socket.socket) -> bool:
-    """Whether neither side has closed it, whether this one knows already or not."""
+    """Whether neither side has closed it, whether this one knows already or not.
+
+    Asked one socket after the other, those that say yes were all open when the first was asked.
+    """
     try:
         return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == 1
     except OSError:  # closed on this side
@@ -25,13 +28,14 @@ class Peer:
 
     Attributes:
         count: how many connections there have been.
+        most: how many there were at once.
     """
 
     def __init__(self) -> None:
         self._server = socket.create_server((HOST, 0))
         self.port: int = self._server.getsockname()[1]
         self.target = f"{HOST}:{self.port}"
-        self.count = 0
+        self.most = self.count = 0
         self.ended = threading.Event()
         self._accepted: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -70,6 +74,7 @@ class Peer:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.count += 1
             self._accepted.append(accepted)
+            self.most = max(self.most, self.open)
             threading.Thread(target=self._serve, args=(accepted,), daemon=True).start()
 
     def _serve(self, accepted: socket.socket) -> None:

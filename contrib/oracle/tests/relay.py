@@ -52,6 +52,7 @@ class Relay(Peer):
         self._thawed = threading.Event()
         self._thawed.set()
         self._plan: _Plan | None = None
+        self._lock = threading.Lock()
         self._struck = threading.Event()
         super().__init__()
 
@@ -97,10 +98,6 @@ class Relay(Peer):
         """
         assert self._struck.wait(seconds), f"no fault within {seconds} s"
 
-    def close(self) -> None:
-        super().close()
-        self.thaw()
-
     def answer(self, accepted: socket.socket) -> None:
         if self.refuses:
             self.refuses -= 1
@@ -129,10 +126,11 @@ class Relay(Peer):
 
     def _request(self, whole: bytes, accepted: socket.socket, onward: socket.socket) -> None:
         plan = self._plan
-        if plan and plan.before and plan.before.search(whole):
+        if plan and plan.before and plan.before.search(whole) and self._claim(plan):
             self._strike(plan, accepted)
+        is_after = plan and plan.after and plan.after.search(whole) and self._claim(plan)
         self._pass("sent", whole, onward, accepted)
-        if plan and plan.after and plan.after.search(whole):
+        if plan and is_after:
             select.select([onward], [], [])  # the server has answered, so it has done it
             self._strike(plan, accepted)
 
@@ -143,7 +141,7 @@ class Relay(Peer):
             first, data = data[:left], data[left:]
             plan.left[way] = left - len(first)
             self._deliver(way, first, to)
-            if data:
+            if data and self._claim(plan):
                 self._strike(plan, accepted)
         self._deliver(way, data, to)
 
@@ -151,9 +149,16 @@ class Relay(Peer):
         getattr(self, way).extend(data)
         to.sendall(data)
 
+    def _claim(self, plan: _Plan) -> bool:
+        """Whether it is for this connection, and for no other that was about to."""
+        with self._lock:
+            is_mine = self._plan is plan
+            if is_mine:
+                self._plan = None
+            return is_mine
+
     def _strike(self, plan: _Plan, accepted: socket.socket) -> None:
         """Let it happen; what was frozen goes on when it is thawed."""
-        self._plan = None
         if plan.fault == "freeze":
             self.freeze()
             self._struck.set()
@@ -165,9 +170,10 @@ class Relay(Peer):
         raise _Cut
 
     def _wait_for_thaw(self) -> None:
-        while not self._thawed.wait(WAIT):
-            if self.ended.is_set():
-                raise _Cut
+        while not self._thawed.wait(WAIT) and not self.ended.is_set():
+            pass
+        if self.ended.is_set():
+            raise _Cut
 
 
 def _shut(sock: socket.socket) -> None:

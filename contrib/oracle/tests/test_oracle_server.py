@@ -6,6 +6,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,32 @@ def test_a_commit_is_lost_on_its_way_or_only_its_answer_is(
     between.wait()
     assert rows(database, name) == kept
     assert (between.count, between.open) == (1, 0)
+
+
+def test_of_several_connections_one_is_cut(
+    database: OracleCompatibleServer, table: Table, relay: Relays
+) -> None:
+    name, between = table("id number(10)"), relay(database)
+    connections = [connect(database, port=between.port) for _ in range(4)]
+    assert (between.most, between.open) == (4, 4)
+    for number, each in enumerate(connections):
+        each.cursor().execute(f"insert into {name} values ({number})")
+    between.fail("cut", after=COMMIT)
+
+    def commit(connection: oracledb.Connection) -> bool:
+        try:
+            connection.commit()
+        except oracledb.DatabaseError as error:
+            return code(error) != "DPY-4011"
+        return True
+
+    with ThreadPoolExecutor() as threads:
+        assert sorted(threads.map(commit, connections)) == [False, True, True, True]
+    assert rows(database, name) == [0, 1, 2, 3]
+    assert between.open == 3
+    for each in connections:
+        if each.is_healthy():
+            each.close()
 
 
 def test_a_connection_breaks_within_a_batch(
