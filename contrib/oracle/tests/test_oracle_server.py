@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import os
+import signal
 import ssl
 import threading
 import time
@@ -246,8 +248,16 @@ def test_of_several_connections_one_is_cut(
             return code(error) != "DPY-4011"
         return True
 
+    before = len(between.sent)
+    assert database.pid is not None
+    os.kill(database.pid, signal.SIGSTOP)
     with ThreadPoolExecutor() as threads:
-        assert sorted(threads.map(commit, connections)) == [False, True, True, True]
+        try:
+            committed = threads.map(commit, connections)
+            wait_until(lambda: len(between.sent) == before + 4 * 14)  # all are on their way
+        finally:
+            os.kill(database.pid, signal.SIGCONT)
+        assert sorted(committed) == [False, True, True, True]
     assert rows(database, name) == [0, 1, 2, 3]
     assert between.open == 3
     for each in connections:
