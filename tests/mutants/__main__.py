@@ -6,27 +6,39 @@ place is not there, fails the run. Arguments are the beginnings of rules, to try
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import importlib
 import os
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import cache_from_source
-from itertools import repeat
 from pathlib import Path
-from queue import SimpleQueue
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+import pytest
 from contract import ROOT
 from mutants.mutant import Mutant, Unresolved, broken, chosen_tests, file_of
 from mutants.table import MUTANTS
 
-WORKERS = 3
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WORKERS = 4
 HUNG = 30
 """Seconds after which tests hang, which is noticed too, and shown."""
 COPIED = ("flext_plugins", "tests", "pyproject.toml", "conftest.py")
+OURS = ("contract", "mutants", "flext_plugins")
+"""What a fork has of the tree, and must import from its copy."""
+LIBRARIES = (
+    *("h11", "httpcore", "httpcore2", "httpx", "httpx2", "hypothesis", "importlib_metadata"),
+    *("pydantic", "requests"),
+)
+"""What is imported once, not once a mutant. httpx imports httpcore in a client's first request: a
+test that forks meanwhile would hang, for who imports holds a lock."""
 
 
 def copied(folder: Path) -> Path:
@@ -54,35 +66,104 @@ class Verdict(NamedTuple):
     why: str = ""
 
 
-def judged(mutant: Mutant, copies: SimpleQueue[Path]) -> Verdict:
-    """Break a copy that is free, and run the tests that have to notice."""
-    copy = copies.get()
+class Trial(NamedTuple):
+    """A mutant whose tests run in a process of their own."""
+
+    process: int
+    mutant: Mutant
+    copy: Path
+    whole: str
+    """What stood in the mutant's file."""
+    ends: float
+    """When it hangs, by the clock of `time.monotonic`."""
+
+    @property
+    def path(self) -> Path:
+        """The file that is broken."""
+        return self.copy / "flext_plugins" / file_of(self.mutant)
+
+    @property
+    def said(self) -> Path:
+        """What pytest prints."""
+        return self.copy / "said.txt"
+
+
+def begun(mutant: Mutant, copy: Path) -> Trial:
+    """Break the copy, and run the tests that have to notice, in a fork of this process."""
+    tests = chosen_tests(mutant)
     path = copy / "flext_plugins" / file_of(mutant)
     whole = path.read_text(encoding="utf-8")
-    options = ["-x", "-q", "-p", "no:cacheprovider"]
+    write(path, broken(mutant, copy / "flext_plugins"))
+    process = os.fork()
+    if not process:
+        run(copy, tests)
+    return Trial(process, mutant, copy, whole, time.monotonic() + HUNG)
+
+
+def run(copy: Path, tests: list[str]) -> NoReturn:
+    """Be what `python -m pytest` would be in the copy, without importing the libraries again."""
+    status = 1  # as Python's own, where an exception ends pytest
     try:
-        write(path, broken(mutant, copy / "flext_plugins"))
-        ran = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, *chosen_tests(mutant)],
-            cwd=copy,
-            env={**os.environ, "PYTHONPATH": str(copy), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-            capture_output=True,
-            text=True,
-            timeout=HUNG,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Verdict("hangs")
+        os.setsid()
+        os.chdir(copy)
+        with Path("said.txt").open("wb") as said, Path(os.devnull).open("wb") as nowhere:
+            os.dup2(said.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        os.environ["PYTHONPATH"] = str(copy)
+        sys.path.insert(0, str(copy))
+        for name in [each for each in sys.modules if each.partition(".")[0] in OURS]:
+            del sys.modules[name]
+        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
     finally:
-        write(path, whole)
-        copies.put(copy)
-    if ran.returncode == 1 and ("failed" in ran.stdout or "error" in ran.stdout):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def ended(running: list[Trial]) -> tuple[Trial, Verdict]:
+    """Wait until one of these has ended or hangs, and repair its copy."""
+    while True:
+        for trial in running:
+            process, status = os.waitpid(trial.process, os.WNOHANG)
+            hangs = not process and time.monotonic() > trial.ends
+            if not process and not hangs:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(trial.process, signal.SIGKILL)  # what hangs, or was left behind
+            if hangs:
+                os.waitpid(trial.process, 0)
+            write(trial.path, trial.whole)
+            return trial, Verdict("hangs") if hangs else judged(trial, status)
+        time.sleep(0.01)
+
+
+def judged(trial: Trial, status: int) -> Verdict:
+    """Whether a test failed, by what pytest ended with and said."""
+    code, said = os.waitstatus_to_exitcode(status), trial.said.read_text(errors="replace")
+    if code == 1 and ("failed" in said or "error" in said):
         return Verdict("caught")
-    return Verdict("SURVIVED", f": pytest ended with {ran.returncode}: {ran.stdout.strip()[-200:]}")
+    return Verdict("SURVIVED", f": pytest ended with {code}: {said.strip()[-200:]}")
+
+
+def verdicts(mutants: list[Mutant], copies: list[Path]) -> Iterator[tuple[Mutant, Verdict]]:
+    """Try so many at once as there are copies; in the order in which they end."""
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    for each in LIBRARIES:
+        importlib.import_module(each)
+    pytest.main(["--version"])  # imports its own plugins
+    gc.freeze()
+    waiting, running = list(reversed(mutants)), []
+    while waiting or running:
+        while waiting and copies:
+            running.append(begun(waiting.pop(), copies.pop()))
+        trial, verdict = ended(running)
+        running.remove(trial)
+        copies.append(trial.copy)
+        yield trial.mutant, verdict
 
 
 def main(beginnings: list[str]) -> int:
-    """Try them all, three at a time, since tests wait too."""
+    """Try them all, four at a time, since tests wait too, and some mutants hang."""
     started = time.monotonic()
     mutants = [each for each in MUTANTS if each.rule.startswith(tuple(beginnings or [""]))]
     stale = 0
@@ -96,12 +177,9 @@ def main(beginnings: list[str]) -> int:
     if stale:
         return 1
     survivors = 0
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(WORKERS) as pool:
-        copies: SimpleQueue[Path] = SimpleQueue()
-        for number in range(WORKERS):
-            copies.put(copied(Path(folder, str(number))))
-        verdicts = pool.map(judged, mutants, repeat(copies))
-        for mutant, verdict in zip(mutants, verdicts, strict=True):
+    with tempfile.TemporaryDirectory() as folder:
+        copies = [copied(Path(folder, str(number))) for number in range(WORKERS)]
+        for mutant, verdict in verdicts(mutants, copies):
             survivors += bool(verdict.why)
             print(f"{verdict.word:8}  {mutant}{verdict.why}", flush=True)
     seconds = time.monotonic() - started
