@@ -7,13 +7,20 @@ CONSTRAINTS = constraints.txt
 INPUTS = pyproject.toml constraints.txt $(wildcard tests/requirements*.txt contrib/*/pyproject.toml)
 OIDC = contrib/auth/tests/oidc
 PIP = -m pip --disable-pip-version-check --quiet
+# Installs the checkout's distributions and more. What builds them comes first, in a version that can: otherwise pip makes
+# an environment to build in for each of them.
+BACKEND = hatchling editables
+INSTALL = $(@D)/bin/python $(PIP) install -c constraints.txt $(BACKEND) && \
+  $(@D)/bin/python $(PIP) install --no-build-isolation
 MORE = $(MAKE) --no-print-directory
 DIST = dist
 # Four at a time on any machine, since the tests wait more than they work; in the order of their names, for the longest
 # file has few tests, and by their number it would begin last.
 PYTEST = -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+TESTED = $(patsubst %,.venv-%,$(shell sh tools/interpreters.sh tested))
 
-.PHONY: wheels check-wheels demo test test-all test-slow test-others test-lowest test-setup servers
+.PHONY: wheels check-wheels demo test test-all test-slow test-others test-lowest test-setup environments servers
+.PHONY: .venv-lowest $(TESTED)
 .PHONY: lint mutants compare bench bench-check constraints clean
 
 # Every distribution in dist/, sdist and wheel, and one line, which installs them.
@@ -45,7 +52,7 @@ test-others: test-setup
 	  if ! python=$$(sh tools/interpreters.sh find $$version); then \
 	    echo "Python $$version is not on this machine: nothing was run with it."; \
 	  elif ! .venv/bin/python --version | grep -q " $$version[.]"; then \
-	    sh tools/stopwatch.sh "set-up of .venv-$$version" $(MORE) -s .venv-$$version/test PYTHON="$$python"; \
+	    $(MORE) .venv-$$version; \
 	    .venv-$$version/bin/python --version; \
 	    case "$$python" in \
 	      "$$(sh tools/interpreters.sh oldest)" | "$$(sh tools/interpreters.sh newest)") only= without= ;; \
@@ -56,11 +63,25 @@ test-others: test-setup
 	done
 
 # Every dependency at the minimum that a pyproject.toml declares, on the oldest interpreter.
-test-lowest: test-setup
-	@sh tools/stopwatch.sh "set-up of .venv-lowest" \
-	  $(MORE) -s .venv-lowest/test PYTHON="$$(sh tools/interpreters.sh oldest)" CONSTRAINTS=constraints-lowest.txt
+test-lowest: test-setup .venv-lowest
 	@echo "$$(.venv-lowest/bin/python --version) with the lowest versions"
 	@.venv-lowest/bin/python $(PYTEST) -m "not once and not slow"
+
+# What `.ci/run` needs, two environments at a time: pip works on one core. (A `+` hands make's two jobs on.)
+environments: servers
+	@$(MORE) -s -j 2 .venv/test $(OIDC)/node_modules/.package-lock.json .venv-lowest .venv-speed/peers $(TESTED)
+
+# One that `test-others` runs with, unless it is that of .venv or not on this machine.
+$(TESTED): .venv-3.%:
+	+@python=$$(sh tools/interpreters.sh find 3.$*) || exit 0; \
+	case "$$($(PYTHON) --version)" in \
+	  "Python 3.$*."*) ;; \
+	  *) sh tools/stopwatch.sh "set-up of $@" $(MORE) -s $@/test PYTHON="$$python" ;; \
+	esac
+
+.venv-lowest:
+	+@sh tools/stopwatch.sh "set-up of $@" \
+	  $(MORE) -s $@/test PYTHON="$$(sh tools/interpreters.sh oldest)" CONSTRAINTS=constraints-lowest.txt
 
 test-setup:
 	@sh tools/stopwatch.sh "set-up of .venv" $(MORE) -s .venv/test $(OIDC)/node_modules/.package-lock.json servers
@@ -108,10 +129,11 @@ bench-check: .venv-speed/peers servers
 
 # The newest Python, since one peer asks for 3.12; which of them this one cannot have is noted, and why.
 .venv-%/peers: $(INPUTS) benchmarks/%/requirements.txt
-	@$(MORE) .venv-$*/pip PYTHON="$$(sh tools/interpreters.sh newest)"
-	.venv-$*/bin/python $(PIP) install -c constraints.txt $(OURS) pytest h11
+	+@$(MORE) .venv-$*/pip PYTHON="$$(sh tools/interpreters.sh newest)"
+	$(INSTALL) -c constraints.txt $(OURS) pytest h11
 	@rm -rf .venv-$*/not-installed && mkdir .venv-$*/not-installed
-	@for pin in $$(cat benchmarks/$*/requirements.txt); do \
+	@.venv-$*/bin/python $(PIP) install -c constraints.txt $$(cat benchmarks/$*/requirements.txt) 2>/dev/null || \
+	for pin in $$(cat benchmarks/$*/requirements.txt); do \
 	  note=.venv-$*/not-installed/$${pin%%==*}; \
 	  if .venv-$*/bin/python $(PIP) install -c constraints.txt $$pin 2>$$note; then rm $$note; \
 	  else grep '^ERROR' $$note | tail -n 1 | cut -c 8-100 >$$note.short; mv $$note.short $$note; fi; \
@@ -119,12 +141,12 @@ bench-check: .venv-speed/peers servers
 	@touch $@
 
 %/demo: $(INPUTS)
-	@$(MORE) $*/pip
-	$*/bin/python $(PIP) install -c constraints.txt $(OURS)
+	+@$(MORE) $*/pip
+	$(INSTALL) -c constraints.txt $(OURS)
 	@touch $@
 
 .venv-build/build: constraints.txt
-	@$(MORE) -s .venv-build/pip
+	+@$(MORE) -s .venv-build/pip
 	@.venv-build/bin/python $(PIP) install -c constraints.txt build hatchling
 	@touch $@
 
@@ -137,8 +159,8 @@ bench-check: .venv-speed/peers servers
 .venv/test: ONCE = -r tests/requirements-once.txt
 
 %/test: $(INPUTS)
-	@$(MORE) $*/pip
-	$*/bin/python $(PIP) install -c $(CONSTRAINTS) $(OURS) -r tests/requirements.txt $(ONCE)
+	+@$(MORE) $*/pip
+	$(INSTALL) -c $(CONSTRAINTS) $(OURS) -r tests/requirements.txt $(ONCE)
 	@touch $@ $*/demo
 
 %/pip:
@@ -149,7 +171,7 @@ bench-check: .venv-speed/peers servers
 constraints:
 	rm -rf .venv-constraints
 	$(PYTHON) -m venv .venv-constraints
-	.venv-constraints/bin/python $(PIP) install $(OURS) $(patsubst %,-r %,$(wildcard tests/requirements*.txt)) twine
+	.venv-constraints/bin/python $(PIP) install $(BACKEND) $(OURS) $(patsubst %,-r %,$(wildcard tests/requirements*.txt)) twine
 	.venv-constraints/bin/python $(PIP) freeze --exclude-editable | grep '==' > constraints.txt
 	rm -rf .venv-constraints
 
