@@ -30,9 +30,16 @@ OWN = {
     "ldap://ldap1.example": "ldap://127.0.0.1:1",  # a directory that is down
 }
 """What stands for the reader's own world, and what is there in its place."""
-DIRECTORY = {"ldap://ldap2.example": "url", "/etc/flext/ca.pem": "ca_file"}
-"""The same, from a `directory` that the page itself has started."""
-SECRETS = {"/run/secrets/flext": "flexcore100", "/run/secrets/ldap": "s3rvice-passw0rd"}
+STARTED = {
+    "directory": {"ldap://ldap2.example": "url", "/etc/flext/ca.pem": "ca_file"},
+    "server": {"db.example:1521": "target"},
+}
+"""The same, from attributes of what the page itself has started: by the names of its variables."""
+SECRETS = {
+    "/run/secrets/flext": "flexcore100",
+    "/run/secrets/ldap": "s3rvice-passw0rd",
+    "/run/secrets/oracle": "flext-passw0rd",
+}
 """Files of the reader's own world."""
 
 
@@ -144,9 +151,10 @@ class Reader:
         for port, free in self.free.items():
             address = "http://{}:{}".format(*free.getsockname())
             text = re.sub(rf"http://(localhost|127\.0\.0\.1):{port}\b", address, text)
-        if directory := vars(self.main).get("directory"):
-            for written, attribute in DIRECTORY.items():
-                text = text.replace(written, getattr(directory, attribute))
+        for variable, places in STARTED.items():
+            for written, attribute in places.items():
+                if variable in vars(self.main) and written in text:
+                    text = text.replace(written, getattr(vars(self.main)[variable], attribute))
         for path, secret in SECRETS.items():
             if path in text:
                 file = self.folder / path.replace("/", "-")

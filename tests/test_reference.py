@@ -55,6 +55,7 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 INTERNAL = {
     *("Call.check", "Request.around", "Request.fields", "Response.unwrapped"),
     *("Fault.response", "Fault.spoil", "Retry.uniform"),
+    *("AsyncOracleDatabase.begin", "AsyncTransaction.commit", "AsyncTransaction.rollback"),
 }
 """What modules of one distribution use of each other's classes."""
 SOURCES = [*ROOT.glob("flext_plugins/**/*.py"), *ROOT.glob("contrib/*/flext_plugins_*/**/*.py")]
@@ -137,7 +138,7 @@ def members(name, value):
     if issubclass(value, Enum):
         yield from value.__members__
     elif issubclass(value, BaseModel):
-        yield from value.model_fields
+        yield from (field.alias or name for name, field in value.model_fields.items())
     elif issubclass(value, Exception):  # what it has from another is told there
         yield from own(value)
     else:

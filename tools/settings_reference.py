@@ -94,7 +94,7 @@ def _rows(settings: type[BaseModel], prefix: str = "") -> Iterator[list[str]]:
         field = settings.model_fields[name]
         kind = _type(field.annotation, tuple(field.metadata))
         meaning = meanings(settings).get(name, "")
-        yield [f"`{prefix}{name}`", kind, _default(settings, name, field), meaning]
+        yield [f"`{prefix}{field.alias or name}`", kind, _default(settings, name, field), meaning]
         if field.annotation is Timeout:
             yield from _rows(Timeout, f"{prefix}{name}.")
 
