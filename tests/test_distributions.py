@@ -151,7 +151,7 @@ def test_each_has_an_extra_of_the_host_that_is_named_as_it_is(name):
 def test_further_extras_name_all_plugins_and_all_for_http():
     named = {extra: [Requirement(each).name for each in EXTRAS[extra]] for extra in EXTRAS}
     assert named["all"] == sorted(PLUGINS)
-    assert named["standard"] == sorted(PLUGINS - {"flext-plugins-ldap"})
+    assert named["standard"] == sorted(PLUGINS - {"flext-plugins-ldap", "flext-plugins-oracle"})
     assert {*named} == {name.removeprefix(f"{HOST}-") for name in PROJECTS if name != HOST} | {
         *("all", "standard", "cli", "httpx2", "new", "requests", "testing")
     }
@@ -214,7 +214,7 @@ def test_a_command_has_a_file_for_all_of_ours_that_it_brings(command):
         ({"flext_plugins": "devstack", "flext_plugins_devstack": ""}, set()),
         (
             {"flext_plugins": "", "flext_plugins_devstack": "demo"},
-            PLUGINS - {"flext-plugins-metrics"},
+            PLUGINS - {"flext-plugins-metrics", "flext-plugins-oracle"},
         ),
     ],
 )

@@ -570,6 +570,11 @@ EXAMPLES = {
         "ldif.LdifError('file', 1, 'malformed')"
     ),
     "flext_plugins_metrics": "NAMES",
+    "flext_plugins_oracle": (
+        "BadRow(7, 'ORA-00001', 'exists'), ConstraintViolated('no', 'ORA-00001'), DatabaseError('no'),"
+        "DatabaseHealth('db:1521', '23', 0.1, Usage(1, 2, 4, 0)), DatabaseUnavailable('down'),"
+        "LoadReport('t', 1, 0, (), 1, 0.5), OutcomeUnknown('lost'), RowRefused('no', None, BadRow(1, None, ''))"
+    ),
     "flext_plugins_retry": "RetrySettings()",
     "flext_plugins_tracing": "TracingSettings()",
 }

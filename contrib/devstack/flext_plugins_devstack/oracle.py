@@ -100,7 +100,7 @@ class OracleCompatibleServer:
 
     @property
     def sessions(self) -> int:
-        """How many sessions there are, those in the making included."""
+        """The number of sessions, those in the making included."""
         others = "backend_type = 'client backend' and pid <> pg_backend_pid()"
         return int(self._postgres.ask(f"select count(*) from pg_stat_activity where {others}"))  # noqa: S608
 

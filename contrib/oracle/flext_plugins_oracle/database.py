@@ -45,7 +45,7 @@ class AsyncOracleDatabase(Statements):
         self._settings = settings
 
     async def health(self) -> DatabaseHealth:
-        """How long a round trip takes, the server's version, and the use of the pool."""
+        """Measure a round trip; ask for the server's version, and the use of the pool."""
 
         def work(session: Session) -> tuple[str, float]:
             started = time.perf_counter()

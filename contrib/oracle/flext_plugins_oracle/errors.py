@@ -126,7 +126,7 @@ def code_of(error: BaseException) -> str | None:
 
 
 def reason_of(error: BaseException) -> str:
-    """What the driver says, in one line without values."""
+    """Repeat what the driver says, in one line without values."""
     innermost = [*chain(error)][-1]
     if isinstance(innermost, ssl.SSLError):
         text = innermost.reason or "TLS failed"

@@ -33,7 +33,7 @@ class Numbered(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where the database keeps how far a load of this name has come."""
+    """The row in which the database keeps how far a load of this name has come."""
 
     table: str
     name: str
@@ -56,7 +56,7 @@ class Loading:
 
     @property
     def report(self) -> LoadReport:
-        """How far it has come."""
+        """The report, as far as it has come."""
         seconds = time.monotonic() - self._started
         bad = tuple(self._bad)
         return LoadReport(self._table, self._loaded, self._refused, bad, self.resume, seconds)
@@ -165,14 +165,14 @@ def _stops(number: int) -> bool:
 
 
 def position_of(session: Session, place: Place) -> int | None:
-    """How far the load of that name has come; `None` if there was none."""
+    """Ask how far the load of that name has come; `None` if there was none."""
     statement = f"SELECT position FROM {place.table} WHERE name = :name"  # noqa: S608 - checked
     found = session.execute(statement, {"name": place.name}).scalar()
     return None if found is None else int(found)
 
 
 def begin_at(session: Session, place: Place) -> int:
-    """How far the load of that name has come; it is noted that there is one."""
+    """Ask how far the load of that name has come, and note that there is one."""
     try:
         position = position_of(session, place)
     except DatabaseError as error:

@@ -1,4 +1,4 @@
-"""What a load has come to, and what the database says of itself."""
+"""The report of a load, and what the database says of itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class BadRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """How far a load has come, and what became of its records."""
+    """The progress of a load, and what became of its records."""
 
     table: str
     loaded: int

@@ -62,7 +62,7 @@ def grouped(records: Iterable[object]) -> tuple[list[Group], list[Misfit]]:
 
 @lru_cache(maxsize=256)
 def problem_of(columns: tuple[str, ...]) -> str | None:
-    """What is wrong with these names of columns, if anything."""
+    """The problem of these names of columns, if there is one."""
     try:
         names = [identifier(each) for each in columns]
     except NameRefused as error:

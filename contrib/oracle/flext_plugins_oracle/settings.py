@@ -1,7 +1,5 @@
 """The settings in `[services.NAME.plugins.oracle]`."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, Literal, Self
 
@@ -17,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from flext_plugins import Secret  # noqa: TC001 - pydantic looks here
+from flext_plugins import Secret
 
 from .names import NameRefused, identifier
 

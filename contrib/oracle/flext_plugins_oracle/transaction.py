@@ -31,7 +31,7 @@ BATCH_SIZE = 1000
 
 
 class Statements:
-    """What both a database and a transaction in it can do."""
+    """The methods of both a database and a transaction in it."""
 
     def __init__(self, operations: Operations, connection: Connection) -> None:
         self._operations, self._connection = operations, connection
