@@ -1,5 +1,6 @@
 """A server that speaks Oracle's protocol, one that only refuses, and a relay that loses words."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -14,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from driver import connect
 from installed import or_skipped  # type: ignore[import-not-found]
 from listener import Listener
+from real import RealOracle
 from relay import Relay
 
 
@@ -26,8 +28,8 @@ def serving(**options: Any) -> OracleCompatibleServer:
 
 @pytest.fixture(scope="session")
 def database() -> Iterator[OracleCompatibleServer]:
-    """For tests that leave it as it was."""
-    made = serving()
+    """For tests that leave it as it was; a real Oracle if `FLEXT_ORACLE_DSN` names one."""
+    made = RealOracle.named() or serving()
     yield made
     made.close()
 
@@ -63,7 +65,7 @@ def table(database: OracleCompatibleServer) -> Iterator[Callable[[str], str]]:
     made: list[str] = []
 
     def make(columns: str) -> str:
-        name = f"t_{next(NUMBERS)}"
+        name = f"t_{os.getpid()}_{next(NUMBERS)}"
         with connect(database) as connection:
             connection.cursor().execute(f"create table {name} ({columns})")
         made.append(name)

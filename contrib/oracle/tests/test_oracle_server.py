@@ -20,6 +20,7 @@ from flext_plugins_devstack import OracleCompatibleServer
 from flext_plugins_devstack.certificates import authority
 from listener import Listener
 from packets import COMMIT, EXECUTE, LOGOFF, PING, ROLLBACK
+from real import DSN
 from relay import Relay
 
 Table = Callable[[str], str]
@@ -29,6 +30,7 @@ Listeners = Callable[..., Listener]
 
 pytestmark = [
     pytest.mark.once,
+    pytest.mark.skipif(DSN in os.environ, reason="this is about the Oracle-compatible server"),
     # The driver closes no socket of a connection that is lost.
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
 ]
