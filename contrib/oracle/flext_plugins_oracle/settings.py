@@ -1,5 +1,7 @@
 """The settings in `[services.NAME.plugins.oracle]`."""
 
+from __future__ import annotations
+
 import re
 from typing import Any, Literal, Self
 
@@ -15,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from flext_plugins import Secret
+from flext_plugins import Secret  # noqa: TC001 - pydantic looks here
 
 from .names import NameRefused, identifier
 
