@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from types import NoneType
 from typing import TYPE_CHECKING, TypeVar
 
 from flext_plugins import FlextError
@@ -71,14 +72,16 @@ class Lease:
                 return
             self._is_over = True
             session, self._session = self._session, None
-        if session is not None:
+        try:
             tidy()
-            if session.is_in_transaction:
-                self._pool.drop(session, DatabaseError("given up"))
-            else:
-                session.finish()
+        finally:
+            if session is not None:
                 self._pool.give(session)
-        self._leave()
+            self._leave()
+
+    def __del__(self) -> None:
+        if self._session is not None:
+            self._pool.abandon(self._session)
 
     def _leave(self) -> None:
         """Let the next caller have a session, if this one is done with its own."""
@@ -86,7 +89,8 @@ class Lease:
             self._permit.release()
 
     def _work(self, work: Callable[[Session], T], timeouts: Timeouts, *, last: bool) -> T:
-        session = self._session
+        with self._lock:  # from now on it is this thread's
+            session, self._session = self._session, None
         try:
             if session is None:
                 session = self._pool.take(timeouts, self._begin)
@@ -97,7 +101,7 @@ class Lease:
         except BaseException as error:
             self._put_back(session, error, last=last)
             raise
-        self._keep(session, last=last)
+        self._put_back(session, None, last=last)
         return result
 
     def _begin(self, wire: Wire) -> None:
@@ -106,23 +110,17 @@ class Lease:
             if self._is_over:
                 wire.hang_up()
 
-    def _keep(self, session: Session, *, last: bool) -> None:
-        """Keep the session for the next operation, unless there is none."""
-        with self._lock:
-            self._wire = None
-            self._is_over = is_over = self._is_over or last
-            self._session = None if is_over else session
-        if is_over:
-            self._pool.give(session)
-
-    def _put_back(self, session: Session | None, error: BaseException, *, last: bool) -> None:
-        """Decide, in the thread that worked, what becomes of the session after `error`."""
-        is_whole = session is not None and isinstance(error, Exception) and session.is_healthy
-        is_whole = is_whole and not isinstance(error, (DatabaseUnavailable, OutcomeUnknown))
-        if is_whole and session is not None and last:
+    def _put_back(
+        self, session: Session | None, error: BaseException | None, *, last: bool
+    ) -> None:
+        """Decide, in the thread that worked, what becomes of the session after `error`, if any."""
+        is_lost = isinstance(error, (DatabaseUnavailable, OutcomeUnknown))
+        is_whole = isinstance(error, (Exception, NoneType)) and not is_lost
+        is_whole = is_whole and session is not None and session.is_healthy
+        if session is not None and is_whole and (last or self._is_over):
             try:
-                session.rollback()
-            except FlextError as second:
+                session.finish()
+            except Exception as second:
                 is_whole, error = False, second
         with self._lock:
             self._wire = None
@@ -142,8 +140,8 @@ class Lease:
                 self._is_over = self._is_over or self._session is None
                 return
             self._is_over = True
-            wire, session, self._session = self._wire, self._session, None
-        if wire is not None:
-            wire.hang_up()
-        elif session is not None:
-            self._pool.drop(session, error)
+            session, self._session = self._session, None
+            if self._wire is not None:  # as long as the thread has not let go of it
+                self._wire.hang_up()
+        if session is not None:
+            self._pool.drop(session)

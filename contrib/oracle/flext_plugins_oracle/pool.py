@@ -6,12 +6,14 @@ import asyncio
 import math
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from flext_plugins import FlextError, Refused
 
-from .errors import DatabaseUnavailable, Exhausted, OutcomeUnknown
+from .errors import DatabaseUnavailable, Exhausted, Late, OutcomeUnknown
 from .session import GOODBYE_SECONDS
 from .wire import Watch, Wire
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 IDLE_SECONDS = 60.0
 """After which an idle session is closed, or pinged if it is one of `pool_min`."""
-PING_SECONDS = 1.0
+PING_SECONDS = 0.25
+"""So long an idle session may take to show that it is there; if it does not, another is opened."""
 
 
 class Timeouts(NamedTuple):
@@ -82,18 +85,21 @@ class Pool:
             settings.timeout or timeout.read,
         )
         self._idle: list[Session] = []
+        self._abandoned: deque[Session] = deque()
         self._in_use = self._waiting = 0
-        self._lock = threading.Lock()
+        self._doubted_at = -math.inf
+        self._lock = threading.RLock()  # the collector closes iterators under it
         self._is_closed = False
         self._watch = Watch()
         self._threads: ThreadPoolExecutor | None = None
         if connection.asynchronous:
             name = f"oracle {opener.target}"
-            self._threads = ThreadPoolExecutor(settings.pool_max, name)
+            self._threads = ThreadPoolExecutor(settings.pool_max + 1, name)  # one closes
 
     @property
     def usage(self) -> Usage:
         """The use that is made of it now."""
+        self._sweep()
         with self._lock:
             limit = 0 if self._is_closed else self._settings.pool_max
             return Usage(self._in_use, len(self._idle), limit, self._waiting)
@@ -139,7 +145,9 @@ class Pool:
 
         `begin` is told its wire before anything is waited for.
         """
+        self._sweep()
         self._count(in_use=1)
+        session: Session | None = None
         try:
             while (session := self._unused()) is not None:
                 begin(session.wire)
@@ -147,41 +155,47 @@ class Pool:
                     return session
                 session.close()
             session = self._opened(timeouts, begin)
-            self._grow(timeouts)
+            if self._grow(timeouts, begin):
+                begin(session.wire)
             return session
         except BaseException:
+            if session is not None:
+                session.close()
             self._count(in_use=-1)
             raise
 
     def give(self, session: Session) -> None:
-        """Take back a session that can be used again."""
+        """Take back a session, for others if they can use it."""
+        is_whole = session.is_healthy and not session.is_in_transaction
         with self._lock:
             self._in_use -= 1
-            is_kept = not self._is_closed
+            is_kept = is_whole and not self._is_closed
             if is_kept:
                 session.idle_since = time.monotonic()
                 self._idle.append(session)
             surplus = self._surplus()
         self._changed()
         if not is_kept:
-            session.close(time.monotonic() + GOODBYE_SECONDS)
+            session.close(time.monotonic() + GOODBYE_SECONDS if is_whole else 0)
         for each in surplus:
             each.close()
 
-    def drop(self, session: Session, error: BaseException) -> None:
+    def drop(self, session: Session, error: BaseException | None = None) -> None:
         """Take back a session that cannot be used again.
 
-        If the network or the server failed, those that are idle have most likely failed too.
+        If the network or the server failed, those that are idle may have failed too.
         """
         session.close()
-        doubtful: list[Session] = []
         with self._lock:
             self._in_use -= 1
             if isinstance(error, (DatabaseUnavailable, OutcomeUnknown)):
-                doubtful, self._idle = self._idle, []
-        for each in doubtful:
-            each.close()
+                self._doubted_at = time.monotonic()
         self._changed()
+
+    def abandon(self, session: Session) -> None:
+        """Take back a session that nobody ended the use of; called by the collector."""
+        session.wire.close()  # no lock is taken here
+        self._abandoned.append(session)
 
     def close(self) -> None:
         """Log off the idle sessions now, and the others when they come back."""
@@ -229,14 +243,21 @@ class Pool:
         return surplus
 
     def _is_alive(self, session: Session, timeouts: Timeouts) -> bool:
+        """Whether it can be used, as far as is known or a ping tells."""
+        if session.wire.is_hung_up:
+            raise Late("nobody waits for it any more")
         if session.wire.is_stale:
             return False
-        if time.monotonic() - session.idle_since < IDLE_SECONDS:
+        if session.idle_since > max(self._doubted_at, time.monotonic() - IDLE_SECONDS):
             return True
         session.end = timeouts.until(PING_SECONDS)
         try:
             session.ping()
         except FlextError:
+            with self._lock:  # they have been idle for longer
+                older, self._idle = self._idle, []
+            for each in older:
+                each.close()
             return False
         return True
 
@@ -245,19 +266,43 @@ class Pool:
         begin(wire)
         return self.opener.open(self._watch, timeouts.until(timeouts.connect), wire)
 
-    def _grow(self, timeouts: Timeouts) -> None:
-        """Open further sessions, if the settings want several at once; a failure is no matter."""
-        settings = self._settings
+    def _grow(self, timeouts: Timeouts, begin: Callable[[Wire], None]) -> bool:
+        """Open further sessions, if the settings want several at once; a failure is no matter.
+
+        Whether it tried.
+        """
+        settings, has_tried = self._settings, False
         with self._lock:
             there = self._in_use + len(self._idle)
-        wanted = min(
-            max(settings.pool_min - there, settings.pool_increment - 1), settings.pool_max - there
-        )
-        for _ in range(wanted):
+        wanted = min(max(settings.pool_min, there + settings.pool_increment - 1), settings.pool_max)
+        while self._reserve(wanted):
+            has_tried = True
             try:
-                session = self._opened(timeouts, lambda _: None)
-            except FlextError:
-                return
-            with self._lock:
-                self._in_use += 1
+                session = self._opened(timeouts, begin)
+            except BaseException as error:
+                self._count(in_use=-1)
+                if not isinstance(error, FlextError):
+                    raise
+                break
             self.give(session)
+        return has_tried
+
+    def _reserve(self, wanted: int) -> bool:
+        """Count a session that is to be opened, if there are fewer than `wanted`."""
+        with self._lock:
+            is_missing = self._in_use + len(self._idle) < wanted
+            self._in_use += is_missing
+        return is_missing
+
+    def _sweep(self) -> None:
+        """Count those that the collector found no longer."""
+        while self._abandoned:
+            with suppress(IndexError):
+                session = self._abandoned.popleft()
+                session.close()
+                self._count(in_use=-1)
+
+    def __del__(self) -> None:
+        for session in (*self._idle, *self._abandoned):  # its event loop was closed before
+            session.wire.close()
+        self._watch.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import ssl
 import time
-import warnings
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -70,11 +69,14 @@ class Opener:
                 session.begin(self._settings.schema_name)
             return session
         except BaseException as error:
+            is_late = wire.is_hung_up
+            if session is not None:
+                session.close()
             wire.close()
             if not isinstance(error, (SQLAlchemyError, oracledb.Error, OSError)):
                 raise
             found = error.orig if isinstance(error, DBAPIError) and error.orig else error
-            problem = of_connecting(found, self.target, is_late=wire.is_hung_up)
+            problem = of_connecting(found, self.target, is_late=is_late)
         raise problem
 
     def _engine(self) -> Engine:
@@ -152,12 +154,9 @@ class Session:
         self.end = math.inf
         """When what it does next has to be over, on the monotonic clock."""
         self._connection = opener.engine.connect()
-        self.dialect: Any = opener.engine.dialect
-
-    @property
-    def driver(self) -> Any:
+        self.driver: Any = self._connection.connection.driver_connection
         """The driver's connection."""
-        return self._connection.connection.driver_connection
+        self.dialect: Any = opener.engine.dialect
 
     @property
     def version(self) -> str:
@@ -202,7 +201,7 @@ class Session:
     @property
     def is_healthy(self) -> bool:
         """Whether the driver thinks that the connection is there."""
-        return not self.wire.is_hung_up and bool(self.driver and self.driver.is_healthy())
+        return not self.wire.is_hung_up and bool(self.driver.is_healthy())
 
     @property
     def is_in_transaction(self) -> bool:
@@ -306,10 +305,9 @@ class Session:
 
     def close(self, end: float = 0.0) -> None:
         """Close; log off before, if the connection is whole and the time until `end` suffices."""
-        with self._watch.until(self.wire, end), warnings.catch_warnings():
+        with self._watch.until(self.wire, end):
             if end <= time.monotonic():
                 self.wire.hang_up()
-            warnings.simplefilter("ignore", ResourceWarning)
             with suppress(Exception):
                 self._connection.close()
         self.wire.close()

@@ -201,6 +201,8 @@ class AsyncTransaction(Statements):
             if is_sent:
                 raise self._operations.unknown() from error
             raise
+        finally:
+            self._lease.end()
 
     async def rollback(self) -> None:
         """Undo everything, at the end of `transaction()`; a session that cannot is closed."""
