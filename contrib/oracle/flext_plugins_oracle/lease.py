@@ -6,8 +6,6 @@ import threading
 from types import NoneType
 from typing import TYPE_CHECKING, TypeVar
 
-from flext_plugins import FlextError
-
 from .errors import DatabaseError, DatabaseUnavailable, OutcomeUnknown
 
 if TYPE_CHECKING:
@@ -143,5 +141,6 @@ class Lease:
             session, self._session = self._session, None
             if self._wire is not None:  # as long as the thread has not let go of it
                 self._wire.hang_up()
+                self._pool.doubt()
         if session is not None:
             self._pool.drop(session)

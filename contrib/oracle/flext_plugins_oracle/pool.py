@@ -181,16 +181,15 @@ class Pool:
             each.close()
 
     def drop(self, session: Session, error: BaseException | None = None) -> None:
-        """Take back a session that cannot be used again.
-
-        If the network or the server failed, those that are idle may have failed too.
-        """
+        """Take back a session that cannot be used again, because of `error` if there is one."""
+        if isinstance(error, (DatabaseUnavailable, OutcomeUnknown)):
+            self.doubt()
         session.close()
-        with self._lock:
-            self._in_use -= 1
-            if isinstance(error, (DatabaseUnavailable, OutcomeUnknown)):
-                self._doubted_at = time.monotonic()
-        self._changed()
+        self._count(in_use=-1)
+
+    def doubt(self) -> None:
+        """Have those that are idle now pinged before they are used: they may have failed too."""
+        self._doubted_at = time.monotonic()
 
     def abandon(self, session: Session) -> None:
         """Take back a session that nobody ended the use of; called by the collector."""

@@ -37,6 +37,7 @@ class Wire:
         """The driver's sockets, which it leaves to the collector if connecting fails."""
         self._duplicate: socket.socket | None = None
         self._number = -1
+        self._lock = threading.RLock()
         self.is_hung_up = False
         self.seconds = 1.0
         """So long the driver may take to connect the socket."""
@@ -60,11 +61,12 @@ class Wire:
 
     def take(self, own: socket.socket) -> None:
         """Take `own` for the socket; another one follows if a listener sends the driver on."""
-        self._own.append(own)
-        duplicate, self._duplicate = self._duplicate, own.dup()
-        self._number = own.fileno()
-        if duplicate is not None:
-            duplicate.close()
+        with self._lock:
+            self._own.append(own)
+            duplicate, self._duplicate = self._duplicate, own.dup()
+            self._number = own.fileno()
+            if duplicate is not None:
+                duplicate.close()
         if self.is_hung_up:
             self.hang_up()
         _wires.add(self)
@@ -85,17 +87,18 @@ class Wire:
     def hang_up(self) -> None:
         """End the connection at once: whoever waits for its server gets an error. Thread-safe."""
         self.is_hung_up = True
-        if (duplicate := self._duplicate) is not None:
-            with suppress(OSError):
-                duplicate.shutdown(socket.SHUT_RDWR)
+        with self._lock, suppress(OSError):  # or its number might be another's by now
+            if self._duplicate is not None:
+                self._duplicate.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close all that is open of it, after the driver has closed the connection or given up."""
         self.hang_up()
-        for each in (self._duplicate, *self._own):
-            if each is not None:
-                with suppress(OSError):
-                    each.close()
+        with self._lock:
+            for each in (self._duplicate, *self._own):
+                if each is not None:
+                    with suppress(OSError):
+                        each.close()
 
     def part(self) -> None:
         """Let go of the parent's connection in a forked child, which would log it off.

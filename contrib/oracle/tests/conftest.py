@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
 from driver import connect
 from installed import or_skipped  # type: ignore[import-not-found]
+from lent import lend, world  # noqa: F401 - fixtures
 from listener import Listener
 from real import RealOracle
 from relay import Relay

@@ -51,6 +51,7 @@ class Relay(Peer):
         self.sent, self.received = bytearray(), bytearray()
         self._thawed = threading.Event()
         self._thawed.set()
+        self._silent: set[socket.socket] = set()
         self._plan: _Plan | None = None
         self._lock = threading.Lock()
         self._struck = threading.Event()
@@ -60,8 +61,14 @@ class Relay(Peer):
         """Pass nothing more until `thaw`, of any connection; new ones are accepted."""
         self._thawed.clear()
 
-    def thaw(self) -> None:
-        """Pass on again, and first what has come meanwhile."""
+    def silence(self) -> None:
+        """Pass nothing more until `thaw` of the connections that there are."""
+        self._silent.update(self._accepted)
+
+    def thaw(self, *, old: bool = True) -> None:
+        """Pass on again, and first what has come meanwhile; of `old` ones in `silence` as well."""
+        if old:
+            self._silent.clear()
         self._thawed.set()
 
     def cut(self) -> None:
@@ -112,6 +119,9 @@ class Relay(Peer):
     def _relay(self, accepted: socket.socket, onward: socket.socket) -> None:
         buffer = bytearray()
         while not self.ended.is_set():
+            if accepted in self._silent:
+                self.ended.wait(WAIT)
+                continue
             for one in select.select([accepted, onward], [], [], WAIT)[0]:
                 self._wait_for_thaw()
                 data = one.recv(65536)
