@@ -145,7 +145,8 @@ class OracleCompatibleServer:
                 self.down()
                 raise RuntimeError(f"seerdb's Mirror does not start: {log.read_text()}")
             time.sleep(0.01)
-        while self.sessions:  # that of `listens`
+        end = time.monotonic() + 1
+        while self.sessions and time.monotonic() < end:  # that of `listens`, if no client's
             time.sleep(0.01)
 
     def down(self) -> None:
