@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import os
 import threading
 import time
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -142,4 +142,4 @@ class Leftovers:
 
 def files() -> int:
     """How many files and sockets this process has open."""
-    return len(os.listdir("/proc/self/fd"))
+    return len([*Path("/proc/self/fd").iterdir()])

@@ -18,7 +18,6 @@ from flext_plugins import DeadlineExceeded, Failure, FlextError, options
 
 if TYPE_CHECKING:
     from flext_plugins_devstack import OracleCompatibleServer
-    from lent import Lent
     from relay import Relay
 
     from flext_plugins.testing import World
@@ -201,6 +200,7 @@ def test_a_batch_that_breaks_in_its_middle_leaves_nothing_of_itself(
     with pytest.raises(DatabaseUnavailable) as caught:
         lent.world.run(lambda: lent.load(numbers, records, batch_size=500))
     between.wait()
+    assert caught.value.report is not None
     resume = caught.value.report.resume
     assert resume > 0
     assert resume % 500 == 0
@@ -237,7 +237,7 @@ def test_sessions_that_were_closed_while_idle_cost_nothing(lend: Any, between: A
         between.cut()
         wait_until(lambda: between.open == 0)
     between.cut()
-    assert lent.world.run(lambda: lent.health()).pool.in_use == 0
+    assert lent.world.run(lent.health).pool.in_use == 0
 
 
 # the server

@@ -83,7 +83,9 @@ def test_there_are_never_more_than_pool_max(lend: Any, relay: Any, database: Any
     between = relay(database)
     lent = lend(port=between.port, pool_min=0, pool_max=3, pool_increment=3)
     between.cut()
-    assert lent.world.all([lambda: lent.fetch(NUMBERS)] * 24) == [[(n + 1,) for n in range(100)]] * 24
+    assert (
+        lent.world.all([lambda: lent.fetch(NUMBERS)] * 24) == [[(n + 1,) for n in range(100)]] * 24
+    )
     assert between.open <= 3
     assert lent.usage[0] == 0
 
@@ -221,7 +223,7 @@ def test_what_is_uncommitted_stays_so_when_a_transaction_ends_while_it_is_used(
                     plain = transaction.plain
                     others.append(threading.Thread(target=lambda: plain.execute(insert)))
                     others[0].start()
-                    time.sleep(0.1)
+                    await lent.world.sleep(0.1)
                 threading.Timer(0.1, between.thaw).start()
                 raise ZeroDivisionError
         if lent.world.asynchronous:
@@ -265,9 +267,7 @@ def test_what_nobody_ends_comes_back(lend: Any, numbers: str, what: str) -> None
     wait_until(lambda: lent.usage[0] == 0)
 
 
-def test_what_a_closed_loop_held_comes_back(
-    database: OracleCompatibleServer, numbers: str
-) -> None:
+def test_what_a_closed_loop_held_comes_back(database: OracleCompatibleServer, numbers: str) -> None:
     """In another loop, whose callers stand in the same line."""
     tables = {"oracle": database.settings(pool_max=1)}
     service = {"plugins": tables, "timeout": {"pool": 10.0}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -237,7 +236,8 @@ def test_a_deadline_ends_a_silence(case: Any, step: Any) -> None:
 @pytest.mark.parametrize("step", STEPS)
 def test_a_time_out_of_the_settings_ends_a_silence(case: Any, step: Any) -> None:
     made = case(connect_timeout=1.0, timeout=0.5)
-    kind, seconds = DatabaseUnavailable, 0.5
+    kind: type[Exception] = DatabaseUnavailable
+    seconds = 0.5
     if step in COMMITS:
         kind = OutcomeUnknown
     elif step in (connect, acquire):
@@ -327,7 +327,5 @@ def test_of_two_hundred_silences_twenty_at_once_nothing_is_left(
 
     with options(deadline=PATIENCE):
         assert lent.world.all([held] * 20) == [None] * 20
-    lent.world.close(lent.host)
-    del lent
-    gc.collect()
+    world.close(lent.host)
     before.assert_none()
