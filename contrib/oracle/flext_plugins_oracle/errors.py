@@ -97,10 +97,27 @@ CLOSED = frozenset({1033, 1034, 1089, 1090, 1109, 12505, 12514, 12516, 12518, 12
                     12527, 12528, 18, 20, 2391, 12154, 12541, 12170})  # fmt: skip
 """No session now: starting, stopping, not registered, too many; nothing was done."""
 DRIVER_GONE = frozenset({"DPY-1001", "DPY-4011"})
-ADDRESS = frozenset({"DPY-4000", "DPY-4017", "DPY-4018", "DPY-4026", "DPY-4027"})
+ADDRESS = frozenset({"DPY-4000", "DPY-4017", "DPY-4018", "DPY-4026"})
 """What the driver says of a `dsn` that it cannot read."""
-_CODE = re.compile(r"\b(ORA|DPY|DPI)-(\d{4,5})\b")
-_VALUE = re.compile(r"containing '.*' to a number")
+WITHOUT_WALLET, NO_WALLET = "DPY-4027", "DPY-2018"
+"""A name was given, and no folder to look it up; the folder has no `ewallet.pem`."""
+NO_SUCH_SCHEMA, OF_THE_APPLICATION = 1435, range(20000, 21000)
+_OF_CERTIFICATES = frozenset({"X509", "PEM", "ASN1"})
+ENDED = "the server ended TLS"
+HINTS = {
+    ENDED: "; it may ask for a certificate: check wallet",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "; check wallet",
+    "CERTIFICATE_VERIFY_FAILED": "; check ca_file or wallet",
+    "DPY-6002": "; check server_dn",
+    "DPY-6006": "; check host or server_dn",
+    "ORA-12514": "; check service_name, or wait until it has started",
+    "ORA-12505": "; check sid, or wait until it has started",
+}
+_VALUE = re.compile(
+    r"""(?<=').*(?=')|(?<=: ").*(?="$)|(?<=invalid value ").*?(?=")"""
+    r"""|(?<=value ).+(?= greater than specified precision)"""
+)
+"""What Oracle's messages quote of values; names stand in double quotes."""
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -120,8 +137,8 @@ def code_of(error: BaseException) -> str | None:
     for each in chain(error):
         text = str(each)
         own = getattr(each.args[0], "full_code", None) if each.args else None
-        similar = re.search(r"\(Similar to (ORA-\d{5})\)", text)
-        found = (similar and similar[1]) or own or found
+        similar = re.search(r"\(Similar to ORA-(\d{1,5})\)", text)
+        found = f"ORA-{similar[1]:0>5}" if similar else own or found
     return found or None
 
 
@@ -129,16 +146,19 @@ def reason_of(error: BaseException) -> str:
     """Repeat what the driver says, in one line without values."""
     innermost = [*chain(error)][-1]
     if isinstance(innermost, ssl.SSLError):
-        text = innermost.reason or "TLS failed"
-        verdict = getattr(innermost, "verify_message", None)
-        return f"{text}: {verdict}; check ca_file or wallet" if verdict else text
+        parts = innermost.reason or ENDED, getattr(innermost, "verify_message", "")
+        hint = "; check ca_file or wallet" if innermost.library in _OF_CERTIFICATES else ""
+        return ": ".join(filter(None, parts)) + (hint or HINTS.get(parts[0], ""))
     return line_of(str(innermost)) or type(innermost).__name__
 
 
 def line_of(message: str) -> str:
     """The first line of the driver's message, without values."""
-    line = re.sub(r"\(CONNECTION_ID=[^)]*\)", "", message.strip().partition("\n")[0])
-    return _VALUE.sub("containing '***' to a number", line).strip()
+    line = re.sub(r"\(CONNECTION_ID=[^)]*\)", "", message.strip().partition("\n")[0]).strip()
+    number = re.match(r"ORA-(\d{5}): ", line)
+    if number is None or int(number[1]) in OF_THE_APPLICATION:
+        return line
+    return _VALUE.sub("***", line).rstrip(": ")
 
 
 def number_of(code: str | None) -> int | None:
@@ -152,11 +172,16 @@ def of_connecting(error: BaseException, target: str, *, is_late: bool) -> FlextE
     number = number_of(code)
     if number in CREDENTIALS:
         return ConfigError(f"{target} does not accept username with password: {reason}")
-    if code in ADDRESS:
-        return ConfigError(f"dsn: {reason}")
+    if code in ADDRESS or code == WITHOUT_WALLET:
+        hint = "; wallet is the folder of tnsnames.ora" if code == WITHOUT_WALLET else ""
+        return ConfigError(f"dsn: {reason}{hint}")
+    if code == NO_WALLET:
+        return ConfigError(f"wallet: {reason}")
+    if number == NO_SUCH_SCHEMA:
+        return ConfigError(f"schema: {reason}")
     if is_late:
-        return Unreachable(f"{target} cannot be reached: timed out", code)
-    hint = "; check service_name, or wait until it has started" if number == 12514 else ""
+        return Unreachable(f"{target} cannot be reached: timed out")
+    hint = HINTS.get(code or "", "")
     return Unreachable(f"{target} cannot be reached: {reason}{hint}", code)
 
 

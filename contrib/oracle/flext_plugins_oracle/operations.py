@@ -60,8 +60,8 @@ class Operations:
         settings = self._settings
         if statement is not None and settings.record_statements:
             attributes["query"] = str(statement)
-        if settings.service_name is not None:
-            attributes["namespace"] = settings.service_name
+        if (namespace := settings.service_name or settings.sid) is not None:
+            attributes["namespace"] = namespace
         return Operation(SYSTEM, name, settings.target, idempotent, attributes)
 
     async def once(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from flext_plugins import FlextError, Stage, Status, events, hookimpl
 
 from .database import AsyncOracleDatabase
-from .operations import SYSTEM
+from .operations import SYSTEM, Operations
 from .pool import NOTHING, Pool
-from .session import Opener
+from .session import Opener, Session
 from .settings import OracleSettings
 from .sync import OracleDatabase
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from flext_plugins import Connection, Request
-
-    from .settings import DatabaseSettings
 
 log = logging.getLogger("flext_plugins.oracle")
 
@@ -55,7 +53,19 @@ class Oracle:
             else:
                 threads = OracleDatabase(database, connection)
                 connection.provide(OracleDatabase, threads, name, pool.close)
-            await _check(database, settings, connection)
+            await self._check(name, connection)
+
+    async def _check(self, name: str | None, connection: Connection) -> None:
+        """See whether the database answers; once, so that nobody waits longer than that."""
+        settings = self._databases[name]
+        operations = Operations(name, settings, connection)
+        try:
+            await operations.once(operations.operation("health"), Session.ping)
+        except FlextError as error:
+            if settings.required:
+                raise
+            service = connection.service.name
+            log.warning("%s", error, extra={"service": service, "plugin": connection.plugin.name})
 
     def _pool(
         self, name: str | None, connection: Connection, report: Callable[[str], None] | None
@@ -78,18 +88,6 @@ class Oracle:
         """Name the database on the request."""
         for name, value in self._headers.items():
             request.headers[name] = value
-
-
-async def _check(
-    database: AsyncOracleDatabase, settings: DatabaseSettings, connection: Connection
-) -> None:
-    try:
-        await database.health()
-    except FlextError as error:
-        if settings.required:
-            raise
-        service = connection.service.name
-        log.warning("%s", error, extra={"service": service, "plugin": connection.plugin.name})
 
 
 def _reporter(connection: Connection) -> Callable[[str], None]:

@@ -110,7 +110,7 @@ class Opener:
             if value is not None
         }
         secrets = {
-            name: secret.get_secret_value()
+            name: secret if isinstance(secret, str) else secret.get_secret_value()
             for name, secret in (
                 ("user", settings.username),
                 ("password", settings.password),

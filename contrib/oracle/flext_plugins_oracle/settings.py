@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import unquote
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -17,18 +21,58 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from flext_plugins import Secret  # noqa: TC001 - pydantic looks here
+from flext_plugins import Secret
 
 from .names import NameRefused, identifier
 
 _REFERENCE = r"(?:env|file):"
 _URL = re.compile(
     r"oracle://"
-    rf"(?:(?P<username>{_REFERENCE}[^:@]+|[^:@/?#]+):(?P<password>{_REFERENCE}[^@]+)@)?"
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@/?#\[\]\s]+)(?::(?P<port>[0-9]{1,5}))?"
-    r"/(?P<service_name>[^/?#@\s]+)"
+    rf"(?:(?P<username>{_REFERENCE}[^:@]+|[^:@/?#\s]+)(?::(?P<password>{_REFERENCE}[^@]+))?@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:@/?#()=\[\]\s]+)(?::(?P<port>[0-9]{1,5}))?"
+    r"/(?P<service_name>[^/?#@()=\s]+)"
 )
-Port = PositiveInt
+_EZCONNECT = re.compile(
+    r"(?:(?:\w+:)?//)?(?P<host>\[.+?\]|[^/:?,;]+)(?:[^/]*?:(?P<port>\d+))?[^/]*/"
+)
+_HOST = re.compile(r"\(\s*HOST\s*=\s*(?P<host>[^)\s]+)", re.IGNORECASE)
+_PORT = re.compile(r"\(\s*PORT\s*=\s*(?P<port>\d+)", re.IGNORECASE)
+_WORD = re.compile(r"[^/?#@()=\[\]\s]+")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]*")
+
+
+def _parts_of(url: Any) -> dict[str, str] | None:
+    """What stands in a URL; `None` if it is not one of ours."""
+    found = _URL.fullmatch(url) if isinstance(url, str) else None
+    if found is None or not 0 < int(found["port"] or 1521) < 65536:
+        return None
+    parts = {key: value for key, value in found.groupdict().items() if value is not None}
+    parts["host"] = parts["host"].strip("[]")
+    if (name := parts.get("username")) and not Secret(name).reference:
+        parts["username"] = unquote(name)
+    return parts
+
+
+def _account(value: Any) -> Any:
+    if value == "":
+        raise PydanticCustomError("account", "expected a name, or a reference to one")
+    return Secret(value) if isinstance(value, str) and Secret(value).reference else value
+
+
+def _word(value: str) -> str:
+    if not _WORD.fullmatch(value):
+        raise PydanticCustomError("word", "expected a name without blanks, brackets, / @ = ? and #")
+    return value
+
+
+def _header(value: str) -> str:
+    if not _HEADER.fullmatch(value):
+        raise PydanticCustomError("header", "expected the name of a header, without _ in it")
+    return value
+
+
+Word: TypeAlias = Annotated[str, AfterValidator(_word)]
+Header: TypeAlias = Annotated[str, AfterValidator(_header)]
 
 
 class DatabaseSettings(BaseModel):
@@ -39,23 +83,24 @@ class DatabaseSettings(BaseModel):
     )
 
     url: str | None = None
-    """`oracle://[USER:PASSWORD@]HOST[:PORT]/SERVICE_NAME`, user and password by reference, such as
-    `oracle://shop:env:DB_PASSWORD@db.example/PROD`; in place of `host` and what goes with it."""
+    """`oracle://[USER[:PASSWORD]@]HOST[:PORT]/SERVICE_NAME`, the password by reference, such as
+    `oracle://shop:env:DB_PASSWORD@db.example/PROD`; in place of `host` and what goes with it. The
+    user is percent-encoded, or a reference too."""
     dsn: str | None = None
     """What Oracle's own tools take, in place of `host`: `HOST:PORT/SERVICE`, a `(DESCRIPTION=...)`
     or a name in the wallet's `tnsnames.ora`."""
-    host: str | None = None
+    host: Word | None = None
     """The host of the listener."""
     port: int = Field(1521, ge=1, le=65535)
     """The port of the listener."""
-    service_name: str | None = None
+    service_name: Word | None = None
     """The database, as its listener knows it."""
-    sid: str | None = None
+    sid: Word | None = None
     """The instance, for databases that are old enough to have one."""
     protocol: Literal["tcp", "tcps"] = "tcp"
     """`tcps` for TLS."""
-    username: Secret | None = None
-    """The account; it may be written out, as the password may not."""
+    username: Annotated[InstanceOf[Secret] | str | None, BeforeValidator(_account)] = None
+    """The account: as it is, or a reference."""
     password: Secret | None = None
     """That account's, read again when it changes."""
     schema_name: str | None = Field(None, alias="schema")
@@ -72,10 +117,13 @@ class DatabaseSettings(BaseModel):
     """So many sessions stay open, however long they are idle; they are opened with the first."""
     pool_max: PositiveInt = 4
     """The most sessions of this process, in threads and event loops together."""
+    pool_size: PositiveInt | None = None
+    """Another word for `pool_max`, as the FLEXT guide has it."""
     pool_increment: PositiveInt = 1
     """So many are opened at once when there are too few."""
     required: bool = False
-    """Whether a database that does not answer at the start is an error, and not a warning."""
+    """Whether a database that does not answer at the start, or does not accept the account, is an
+    error, and not a warning."""
     connect_timeout: PositiveFloat | None = None
     """Seconds to open a session, TLS and login included; by default the service's
     `timeout.connect`."""
@@ -88,23 +136,38 @@ class DatabaseSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_url(cls, values: Any) -> Any:
-        """The parts of `url` in the place of the settings that they stand for."""
-        url = values.get("url") if isinstance(values, dict) else None
-        if not isinstance(url, str):
+    def _spelt_out(cls, values: Any) -> Any:
+        """What `url` and `pool_size` say, in the place of the settings that they stand for."""
+        if not isinstance(values, dict):
             return values
-        found = _URL.fullmatch(url)
-        if found is None:
+        parts: dict[str, Any] = _parts_of(values.get("url")) or {}
+        _refuse_twice("url", parts, values)
+        if values.get("pool_size") is not None:
+            _refuse_twice("pool_size", {"pool_max": None}, values)
+            parts["pool_max"] = values["pool_size"]
+        return {**values, **parts}
+
+    @field_validator("url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and _parts_of(value) is None:
             raise PydanticCustomError(
                 "url",
-                "url: expected oracle://USER:env:NAME@HOST:PORT/SERVICE_NAME, "
+                "expected oracle://USER:env:NAME@HOST:PORT/SERVICE_NAME, "
                 "or with file:/PATH for the password, which is never written out",
             )
-        parts = {key: value for key, value in found.groupdict().items() if value is not None}
-        if twice := sorted(parts.keys() & values.keys()):
-            raise PydanticCustomError("url", f"url says {twice[0]} already")
-        parts["host"] = parts["host"].strip("[]")
-        return {**values, **parts}
+        return value
+
+    @field_validator("dsn")
+    @classmethod
+    def _is_without_account(cls, value: str | None) -> str | None:
+        if value is not None and ("@" in value or not value.strip()):
+            raise PydanticCustomError(
+                "dsn",
+                "expected HOST:PORT/SERVICE_NAME, (DESCRIPTION=...) or a name in tnsnames.ora; "
+                "user and password are settings of their own",
+            )
+        return value
 
     @field_validator("schema_name", "loads_table")
     @classmethod
@@ -112,7 +175,12 @@ class DatabaseSettings(BaseModel):
         try:
             return None if value is None else str(identifier(value))
         except NameRefused as error:
-            raise PydanticCustomError("name", str(error).replace("{", "{{")) from None
+            expected = str(error).partition(": ")[2].replace("{", "{{")
+            raise PydanticCustomError("name", f"it is no name: {expected}") from None
+
+    @property
+    def _whose(self) -> str:
+        return " of its own"  # the unnamed database's are not inherited
 
     @property
     def has_address(self) -> bool:
@@ -121,36 +189,47 @@ class DatabaseSettings(BaseModel):
 
     @property
     def target(self) -> str:
-        """`host:port`, as operations name it, or the `dsn`."""
-        if self.host is None:
-            found = re.search(
-                r"\(HOST\s*=\s*([^)\s]+)\s*\)\s*\(PORT\s*=\s*(\d+)", self.dsn or "", re.IGNORECASE
-            )
-            return f"{found[1]}:{found[2]}" if found else (self.dsn or "").partition("/")[0]
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        """`host:port`, as operations name it, or the name in `tnsnames.ora`."""
+        host, port = self.host, str(self.port)
+        if host is None:
+            dsn = self.dsn or ""
+            found, at = _HOST.search(dsn), _PORT.search(dsn)
+            if not dsn.lstrip().startswith("("):
+                found = at = _EZCONNECT.match(dsn)
+            if found is None:
+                return dsn
+            host, port = found["host"].strip("[]"), (at and at["port"]) or port
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         of_host = {"service_name", "sid", "port", "protocol"} & self.model_fields_set
+        is_plain = self.host is not None and self.protocol == "tcp"
         wrong = {
             "dsn says where the database is: leave out host and what goes with it": self.dsn
             is not None
             and bool(self.host or of_host),
             "host needs service_name or sid": self.host is not None
-            and (self.service_name is None) is (self.sid is None),
+            and not (self.service_name or self.sid),
+            "either service_name or sid": bool(self.service_name and self.sid),
             "needs url, dsn or host": not self.has_address
             and bool(self.model_fields_set & _OF_A_DATABASE),
-            "needs username and password": self.has_address
+            f"needs username and password{self._whose}": self.has_address
             and (self.username is None or self.password is None),
             "pool_min is more than pool_max": self.pool_min > self.pool_max,
-            'ca_file and server_dn need protocol = "tcps"': self.host is not None
-            and self.protocol == "tcp"
-            and bool(self.ca_file or self.server_dn),
+            'ca_file, wallet and server_dn need protocol = "tcps"': is_plain
+            and bool(self.ca_file or self.wallet or self.server_dn),
+            "wallet_password needs wallet": self.wallet_password is not None
+            and self.wallet is None,
         }
         if problems := [what for what, is_so in wrong.items() if is_so]:
             raise PydanticCustomError("contradiction", "; ".join(problems))
         return self
+
+
+def _refuse_twice(name: str, parts: Any, values: Any) -> None:
+    if twice := sorted(parts.keys() & values.keys()):
+        raise PydanticCustomError("twice", f"{name} says {twice[0]} already")
 
 
 _OF_A_DATABASE = frozenset(DatabaseSettings.model_fields) - {"required", "record_statements"}
@@ -161,9 +240,9 @@ class OracleSettings(DatabaseSettings):
 
     connections: dict[str, DatabaseSettings] = Field(default_factory=dict)
     """Further databases, by name, each a table of the settings from `url` to `loads_table`."""
-    database_header: str | None = "X-Database"
+    database_header: Header | None = "X-Database"
     """The header that says `oracle` to the service; `""` for none."""
-    schema_header: str | None = "X-Schema"
+    schema_header: Header | None = "X-Schema"
     """The header that names `schema`, if there is one; `""` for none."""
 
     @property
@@ -172,6 +251,10 @@ class OracleSettings(DatabaseSettings):
         databases: dict[str | None, DatabaseSettings] = {None: self} if self.has_address else {}
         databases.update(self.connections)
         return databases
+
+    @property
+    def _whose(self) -> str:
+        return ""
 
     @model_validator(mode="after")
     def _has_a_database(self) -> Self:
@@ -182,4 +265,6 @@ class OracleSettings(DatabaseSettings):
             )
         if not self.databases:
             raise PydanticCustomError("database", "needs url, dsn or host, or connections with one")
+        if self.database_header and self.database_header == self.schema_header:
+            raise PydanticCustomError("headers", "each header needs a name of its own")
         return self
