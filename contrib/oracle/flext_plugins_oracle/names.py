@@ -35,7 +35,7 @@ def identifier(text: object) -> quoted_name:
             f"{text!r:.60} is no name: expected a letter and then letters, digits, _, $ or #, "
             'at most 128; any other name in double quotes, such as "My Table"'
         )
-    if text.lower() in RESERVED_WORDS:
+    if text.upper() in RESERVED_WORDS:
         raise NameRefused(f"{text!r} is a word of SQL's: as a name it stands in double quotes")
     return quoted_name(text.lower(), quote=False)
 
