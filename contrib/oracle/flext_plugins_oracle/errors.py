@@ -114,10 +114,11 @@ HINTS = {
     "ORA-12505": "; check sid, or wait until it has started",
 }
 _VALUE = re.compile(
-    r"""(?<=').*(?=')|(?<=: ").*(?="$)|(?<=invalid value ").*?(?=")"""
-    r"""|(?<=value ).+(?= greater than specified precision)"""
+    r"""(?<=').*(?=')|(?<=value )\S+(?= (?:greater|larger) than specified)"""
+    r"""|(?<=[a-z]: ").*(?="(?:\n|$))|(?<=value ").*(?=" (?:for|is out of))""",
+    re.DOTALL,
 )
-"""What Oracle's messages quote of values; names stand in double quotes."""
+"""What messages quote of values; Oracle's own have names in double quotes, PostgreSQL's values."""
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
@@ -154,11 +155,11 @@ def reason_of(error: BaseException) -> str:
 
 def line_of(message: str) -> str:
     """The first line of the driver's message, without values."""
-    line = re.sub(r"\(CONNECTION_ID=[^)]*\)", "", message.strip().partition("\n")[0]).strip()
-    number = re.match(r"ORA-(\d{5}): ", line)
-    if number is None or int(number[1]) in OF_THE_APPLICATION:
-        return line
-    return _VALUE.sub("***", line).rstrip(": ")
+    message = re.sub(r"\(CONNECTION_ID=[^)]*\)", "", message).strip()
+    number = re.match(r"ORA-(\d{5}): ", message)
+    if number is not None and int(number[1]) not in OF_THE_APPLICATION:
+        message = _VALUE.sub("***", message)
+    return message.partition("\n")[0].rstrip(": ")
 
 
 def number_of(code: str | None) -> int | None:

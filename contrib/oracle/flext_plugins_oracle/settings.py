@@ -16,6 +16,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -23,7 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from flext_plugins import Secret
 
-from .names import NameRefused, identifier
+from .names import NameRefused, identifier, table_name
 
 _REFERENCE = r"(?:env|file):"
 _URL = re.compile(
@@ -142,9 +143,9 @@ class DatabaseSettings(BaseModel):
             return values
         parts: dict[str, Any] = _parts_of(values.get("url")) or {}
         _refuse_twice("url", parts, values)
-        if values.get("pool_size") is not None:
-            _refuse_twice("pool_size", {"pool_max": None}, values)
-            parts["pool_max"] = values["pool_size"]
+        if str(size := values.get("pool_size")).isdigit() and int(size) > 0:
+            _refuse_twice("pool_size", {"pool_max": size}, values)
+            parts["pool_max"] = size
         return {**values, **parts}
 
     @field_validator("url")
@@ -171,12 +172,14 @@ class DatabaseSettings(BaseModel):
 
     @field_validator("schema_name", "loads_table")
     @classmethod
-    def _is_name(cls, value: str | None) -> str | None:
+    def _is_name(cls, value: str | None, info: ValidationInfo) -> str | None:
         try:
-            return None if value is None else str(identifier(value))
+            if value is not None:
+                (table_name if info.field_name == "loads_table" else identifier)(value)
         except NameRefused as error:
-            expected = str(error).partition(": ")[2].replace("{", "{{")
+            expected = str(error).partition(": ")[2].replace("{", "{{").replace("}", "}}")
             raise PydanticCustomError("name", f"it is no name: {expected}") from None
+        return value
 
     @property
     def _whose(self) -> str:
@@ -210,7 +213,7 @@ class DatabaseSettings(BaseModel):
             is not None
             and bool(self.host or of_host),
             "host needs service_name or sid": self.host is not None
-            and not (self.service_name or self.sid),
+            and not (self.service_name or self.sid or self.dsn),
             "either service_name or sid": bool(self.service_name and self.sid),
             "needs url, dsn or host": not self.has_address
             and bool(self.model_fields_set & _OF_A_DATABASE),
