@@ -107,6 +107,7 @@ ENDED = "the server ended TLS"
 HINTS = {
     ENDED: "; it may ask for a certificate: check wallet",
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "; check wallet",
+    "TLSV1_ALERT_UNKNOWN_CA": "; check wallet",
     "CERTIFICATE_VERIFY_FAILED": "; check ca_file or wallet",
     "DPY-6002": "; check server_dn",
     "DPY-6006": "; check host or server_dn",

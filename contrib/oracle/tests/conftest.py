@@ -12,6 +12,7 @@ from flext_plugins_devstack import OracleCompatibleServer
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
 sys.path.insert(0, str(Path(__file__).parent))
+from asked import ask  # noqa: F401 - a fixture
 from driver import connect
 from installed import or_skipped  # type: ignore[import-not-found]
 from lent import lend, world  # noqa: F401 - fixtures
