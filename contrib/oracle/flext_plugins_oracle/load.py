@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from .errors import DatabaseError, DatabaseUnavailable, RowRefused, number_of
@@ -23,6 +24,23 @@ Records: TypeAlias = Iterable[Record] | AsyncIterable[Record]
 KEPT = 1000
 """So many bad rows are kept in the report; all are counted."""
 NO_SUCH_TABLE, NO_SUCH_COLUMN, EXISTS = 942, 904, 955
+
+
+class Way(Enum):
+    """A way to insert a batch; another one begins anew, after a rollback."""
+
+    WHOLE = auto()
+    """All rows or none: the quickest."""
+    REPORTING = auto()
+    """The database takes the good rows, and tells of the bad ones."""
+    CAREFUL = auto()
+    """The same from savepoint to savepoint, for values that the driver stops at."""
+
+
+WAYS: dict[OnError, list[Way]] = {
+    "raise": [Way.WHOLE, Way.REPORTING, Way.CAREFUL],
+    "report": [Way.REPORTING, Way.CAREFUL],
+}
 
 
 class Numbered(NamedTuple):
@@ -74,15 +92,18 @@ class Loading:
         Raises:
             RowRefused: a row is bad, and that is to be raised.
         """
+        *quick, careful = WAYS[self._on_error]
+        for way in quick:
+            try:
+                return self._try(session, batch, way)
+            except Unclear:
+                session.rollback()
+        return self._try(session, batch, careful)
+
+    def _try(self, session: Session, batch: Sequence[Record], way: Way) -> list[BadRow] | None:
         if self.place is not None and not self._advance(session, self.place, len(batch)):
             return None
-        try:
-            return self._insert(session, batch, careful=False)
-        except Unwritten:  # the driver stopped in the middle of a row: begin anew, step by step
-            session.rollback()
-        if self.place is not None:
-            self._advance(session, self.place, len(batch))
-        return self._insert(session, batch, careful=True)
+        return self._insert(session, batch, way)
 
     def _advance(self, session: Session, place: Place, size: int) -> bool:
         """Say in the same transaction how far the load has come; whether it had not already."""
@@ -100,7 +121,7 @@ class Loading:
             f"load {place.name!r}: another one of this name is under way, at record {position}"
         )
 
-    def _insert(self, session: Session, batch: Sequence[Record], *, careful: bool) -> list[BadRow]:
+    def _insert(self, session: Session, batch: Sequence[Record], way: Way) -> list[BadRow]:
         groups, misfits = grouped(batch)
         first = self.resume + 1
         bad = [BadRow(first + each.place, None, each.reason) for each in misfits]
@@ -111,7 +132,7 @@ class Loading:
             numbers = [first + index for index, _ in rows]
             values = fitted(columns, types, [row for _, row in rows])
             numbered = [*map(Numbered, numbers, values)]
-            bad += _tried(session, text, numbered, careful=careful)
+            bad += _tried(session, text, numbered, way)
             self._raise_first(bad)
         return sorted(bad)
 
@@ -121,22 +142,25 @@ class Loading:
             raise RowRefused(f"record {row.number}: {row.reason}", row.code, row)
 
 
-class Unwritten(Exception):
-    """The driver could not write a value, and may have sent some of the rows."""
+class Unclear(Exception):
+    """Which row is bad cannot be told: a bad one failed them all, or the driver cannot write it."""
 
 
-def _tried(session: Session, text: str, rows: Sequence[Numbered], *, careful: bool) -> list[BadRow]:
+def _tried(session: Session, text: str, rows: Sequence[Numbered], way: Way) -> list[BadRow]:
     """Insert all good rows; the bad ones."""
+    careful = way is Way.CAREFUL
     if careful:
         session.execute("SAVEPOINT flext_rows")
     try:
-        errors = session.execute_all(text, [each.row for each in rows])
+        errors = session.execute_all(
+            text, [each.row for each in rows], reporting=way is not Way.WHOLE
+        )
     except DatabaseUnavailable:
         raise
     except DatabaseError as error:
         number = number_of(error.code)
-        if number is None and not careful:
-            raise Unwritten from error
+        if way is Way.WHOLE or (number is None and not careful):
+            raise Unclear from error
         # A single row's error comes like a statement's.
         if number is not None and (len(rows) > 1 or _stops(number)) and number != NO_SUCH_COLUMN:
             raise
@@ -151,7 +175,7 @@ def _tried(session: Session, text: str, rows: Sequence[Numbered], *, careful: bo
     return [
         bad
         for part in (rows[:half], rows[half:])
-        for bad in _tried(session, text, part, careful=True)
+        for bad in _tried(session, text, part, Way.CAREFUL)
     ]
 
 

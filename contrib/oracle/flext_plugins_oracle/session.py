@@ -233,16 +233,19 @@ class Session:
             cursor.executemany(prepared.text, rows)
             return int(cursor.rowcount)
 
-    def execute_all(self, text: str, rows: list[Row]) -> list[tuple[int, str, str]]:
-        """Execute a statement for all rows that the database takes, without committing.
+    def execute_all(
+        self, text: str, rows: list[Row], *, reporting: bool
+    ) -> list[tuple[int, str, str]]:
+        """Execute a statement for all rows, without committing.
 
-        The others as their offset, code and reason.
+        With `reporting` for all that the database takes; the others as their offset, code and
+        reason.
         """
         with self.speaking("load"), self.cursor() as cursor:
-            cursor.executemany(text, rows, batcherrors=True)
+            cursor.executemany(text, rows, batcherrors=reporting)
             return [
                 (each.offset, each.full_code, line_of(each.message))
-                for each in cursor.getbatcherrors()
+                for each in cursor.getbatcherrors() or ()
             ]
 
     def compiled(self, statement: Executable) -> Any:
