@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
 from enum import Enum, auto
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from .errors import DatabaseError, DatabaseUnavailable, RowRefused, number_of
@@ -41,13 +42,6 @@ WAYS: dict[OnError, list[Way]] = {
     "raise": [Way.WHOLE, Way.REPORTING, Way.CAREFUL],
     "report": [Way.REPORTING, Way.CAREFUL],
 }
-
-
-class Numbered(NamedTuple):
-    """A row and the number of its record."""
-
-    number: int
-    row: Row
 
 
 class Place(NamedTuple):
@@ -127,12 +121,11 @@ class Loading:
         bad = [BadRow(first + each.place, None, each.reason) for each in misfits]
         self._raise_first(bad)
         types = session.types_of(self._table)
-        for columns, rows in groups:
-            text = inserting(session.dialect, self._table, columns).text
-            numbers = [first + index for index, _ in rows]
-            values = fitted(columns, types, [row for _, row in rows])
-            numbered = [*map(Numbered, numbers, values)]
-            bad += _tried(session, text, numbered, way)
+        for group in groups:
+            text = inserting(session.dialect, self._table, group.columns).text
+            numbers = [first + place for place in group.places]
+            rows = fitted(group.columns, types, group.rows)
+            bad += _tried(session, text, numbers, rows, way)
             self._raise_first(bad)
         return sorted(bad)
 
@@ -146,15 +139,15 @@ class Unclear(Exception):
     """Which row is bad cannot be told: a bad one failed them all, or the driver cannot write it."""
 
 
-def _tried(session: Session, text: str, rows: Sequence[Numbered], way: Way) -> list[BadRow]:
-    """Insert all good rows; the bad ones."""
+def _tried(
+    session: Session, text: str, numbers: list[int], rows: list[Row], way: Way
+) -> list[BadRow]:
+    """Insert all good rows of records with these numbers; the bad ones."""
     careful = way is Way.CAREFUL
     if careful:
         session.execute("SAVEPOINT flext_rows")
     try:
-        errors = session.execute_all(
-            text, [each.row for each in rows], reporting=way is not Way.WHOLE
-        )
+        errors = session.execute_all(text, rows, reporting=way is not Way.WHOLE)
     except DatabaseUnavailable:
         raise
     except DatabaseError as error:
@@ -168,14 +161,14 @@ def _tried(session: Session, text: str, rows: Sequence[Numbered], way: Way) -> l
             session.execute("ROLLBACK TO SAVEPOINT flext_rows")
         if number is not None or len(rows) == 1:
             reason = str(error).partition(": ")[2]
-            return [BadRow(each.number, error.code, reason) for each in rows]
+            return [BadRow(number, error.code, reason) for number in numbers]
     else:
-        return [BadRow(rows[offset].number, code, reason) for offset, code, reason in errors]
+        return [BadRow(numbers[offset], code, reason) for offset, code, reason in errors]
     half = len(rows) // 2
     return [
         bad
-        for part in (rows[:half], rows[half:])
-        for bad in _tried(session, text, part, Way.CAREFUL)
+        for part in (slice(half), slice(half, None))
+        for bad in _tried(session, text, numbers[part], rows[part], Way.CAREFUL)
     ]
 
 
@@ -222,8 +215,13 @@ def _make(session: Session, place: Place) -> None:
 
 async def batches(records: Records, size: int, skip: int) -> AsyncGenerator[list[Any], None]:
     """Yield records in lists of `size`, without the first `skip`."""
-    batch: list[Any] = []
-    async for record in _each(records):
+    if not isinstance(records, AsyncIterable):
+        rest = islice(records, skip, None)
+        while batch := [*islice(rest, size)]:
+            yield batch
+        return
+    batch = []
+    async for record in records:
         if skip:
             skip -= 1
             continue
@@ -233,12 +231,3 @@ async def batches(records: Records, size: int, skip: int) -> AsyncGenerator[list
             batch = []
     if batch:
         yield batch
-
-
-async def _each(records: Records) -> AsyncGenerator[Any, None]:
-    if isinstance(records, AsyncIterable):
-        async for record in records:
-            yield record
-    else:
-        for record in records:
-            yield record

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import oracledb
@@ -25,10 +26,14 @@ TEXTS = frozenset({oracledb.DB_TYPE_VARCHAR, oracledb.DB_TYPE_NVARCHAR, oracledb
 
 
 class Group(NamedTuple):
-    """Rows of the same columns, each with its record's place among the records."""
+    """Rows of the same columns."""
 
     columns: tuple[str, ...]
-    rows: list[tuple[int, Row]]
+    places: list[int]
+    """Where the record of each row stands among the records, from 0."""
+    rows: list[Row]
+    pick: Callable[[Record], Row]
+    """Makes a row of a record."""
 
 
 class Misfit(NamedTuple):
@@ -44,7 +49,7 @@ def grouped(records: Iterable[object]) -> tuple[list[Group], list[Misfit]]:
     groups: dict[tuple[str, ...], Group] = {}
     misfits: list[Misfit] = []
     for place, record in enumerate(records):
-        if not isinstance(record, Mapping) or not record:
+        if not isinstance(record, (dict, Mapping)) or not record:  # a dict is told at once
             misfits.append(Misfit(place, "it is no mapping of columns to values"))
             continue
         columns = tuple(record)
@@ -54,10 +59,16 @@ def grouped(records: Iterable[object]) -> tuple[list[Group], list[Misfit]]:
             if reason := problem_of(same):
                 misfits.append(Misfit(place, reason))
                 continue
-            group = groups.setdefault(same, Group(same, []))
+            group = groups.setdefault(same, Group(same, [], [], _picking(same)))
             groups[columns] = group
-        group.rows.append((place, tuple(record[name] for name in group.columns)))
+        group.places.append(place)
+        group.rows.append(group.pick(record))
     return [*{id(group): group for group in groups.values()}.values()], misfits
+
+
+def _picking(columns: tuple[str, ...]) -> Callable[[Record], Row]:
+    pick = itemgetter(*columns)
+    return pick if len(columns) > 1 else lambda record: (pick(record),)
 
 
 @lru_cache(maxsize=256)
@@ -70,23 +81,33 @@ def problem_of(columns: tuple[str, ...]) -> str | None:
     return "it names a column twice" if len({*names}) < len(names) else None
 
 
-def fitted(columns: Sequence[str], types: Types, rows: Iterable[Row]) -> list[Row]:
+def fitted(columns: Sequence[str], types: Types, rows: list[Row]) -> list[Row]:
     """Rows whose values are what the columns are made of, where JSON and CSV have no word for it.
 
     ISO 8601 becomes a date, `true` a number where the column is one, and what is nested JSON.
     """
     fits = [_FITS.get(types.get(_key(each))) for each in columns]
-    if not any(fits):
-        return [*rows]
-    return [
-        tuple(value if fit is None else fit(value) for fit, value in zip(fits, row, strict=True))
-        for row in rows
-    ]
+    values = [*zip(*rows, strict=True)]
+    changed = False
+    for place, fit in enumerate(fits):
+        # Most columns hold nothing to change, and to look at all types of a column is quick.
+        kinds = {*map(type, values[place])}
+        if fit is not None and any(issubclass(kind, fit.kinds) for kind in kinds):
+            values[place] = tuple(map(fit.change, values[place]))
+            changed = True
+    return [*zip(*values, strict=True)] if changed else rows
 
 
 def _key(column: str) -> str:
     name = identifier(column)
     return str(name) if name.quote else name.upper()
+
+
+class _Fit(NamedTuple):
+    """What is done with the values of these kinds in a column."""
+
+    kinds: tuple[type, ...]
+    change: Callable[[Any], Any]
 
 
 def _date(value: Any) -> Any:
@@ -106,8 +127,8 @@ def _text(value: Any) -> Any:
     return json.dumps(value, default=str) if isinstance(value, (dict, list)) else value
 
 
-_FITS: Mapping[Any, Callable[[Any], Any]] = {
-    **dict.fromkeys(DATES, _date),
-    **dict.fromkeys(TEXTS, _text),
-    oracledb.DB_TYPE_NUMBER: _number,
+_FITS: Mapping[Any, _Fit] = {
+    **dict.fromkeys(DATES, _Fit((str,), _date)),
+    **dict.fromkeys(TEXTS, _Fit((dict, list), _text)),
+    oracledb.DB_TYPE_NUMBER: _Fit((bool,), _number),
 }

@@ -164,7 +164,7 @@ class Statements:
         groups, misfits = grouped(records)
         if misfits:
             raise DatabaseError(f"record {misfits[0].place + 1}: {misfits[0].reason}")
-        return [(columns, [row for _, row in rows]) for columns, rows in groups]
+        return [(group.columns, group.rows) for group in groups]
 
     async def _change(self, operation: Operation, work: Callable[[Session], T]) -> T:
         raise NotImplementedError
