@@ -72,17 +72,21 @@ class EventCounter:
         """Add up the pools to one target: each of the service's connections has its own."""
         key = connection, event.system, event.target
         with self._lock:
-            old = self._pools.pop(key, events.PoolChanged(event.system, event.target, 0, 0, 0, 0))
+            known = self._pools.pop(key, None)
             if event.limit or event.in_use:
                 self._pools[key] = event
         values = self._label_values
         system = values["system"](names.SYSTEMS.get(event.system, event.system))
         labels = self._service, system, values["pool"](event.target)
-        gauge = self._metrics.gauge
-        gauge(names.CONNECTIONS, *labels, "used").inc(event.in_use - old.in_use)
-        gauge(names.CONNECTIONS, *labels, "idle").inc(event.idle - old.idle)
-        gauge(names.CONNECTIONS_MAX, *labels).inc(event.limit - old.limit)
-        gauge(names.CONNECTIONS_PENDING, *labels).inc(event.waiting - old.waiting)
+        old = known or events.PoolChanged(event.system, event.target, 0, 0, 0, 0)
+        for name, state, more in (
+            (names.CONNECTIONS, ("used",), event.in_use - old.in_use),
+            (names.CONNECTIONS, ("idle",), event.idle - old.idle),
+            (names.CONNECTIONS_MAX, (), event.limit - old.limit),
+            (names.CONNECTIONS_PENDING, (), event.waiting - old.waiting),
+        ):
+            if more or known is None:  # a series is there from the first event on
+                self._metrics.gauge(name, *labels, *state).inc(more)
 
     def _set_progress(self, event: events.Progress) -> None:
         what, unit = self._label_values["what"](event.what), self._label_values["unit"](event.unit)
