@@ -115,8 +115,9 @@ class Pool:
         Raises:
             Exhausted: none became free in time.
         """
-        self._count(waiting=1)
         most = self._settings.pool_max
+        waits = self._in_use >= most  # as far as this pool can tell: else it is not worth an event
+        self._count(waiting=1, tell=waits)
         try:
             return await self._connection.permit(
                 self._key, most, timeout=self._timeouts.pool, always=True
@@ -126,7 +127,7 @@ class Pool:
                 f"{self.opener.target}: all {most} sessions are busy; pool_max allows no more"
             ) from error
         finally:
-            self._count(waiting=-1)
+            self._count(waiting=-1, tell=waits)
 
     async def call(self, function: Callable[[], T]) -> T:
         """`function()`, which blocks: in place, or in a thread of the pool's own.
@@ -215,11 +216,12 @@ class Pool:
             finally:
                 self._threads.shutdown(wait=False)
 
-    def _count(self, *, waiting: int = 0, in_use: int = 0) -> None:
+    def _count(self, *, waiting: int = 0, in_use: int = 0, tell: bool = True) -> None:
         with self._lock:
             self._waiting += waiting
             self._in_use += in_use
-        self._changed()
+        if tell:
+            self._changed()
 
     def _changed(self) -> None:
         if self._report is not None:

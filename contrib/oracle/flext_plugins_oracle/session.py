@@ -226,6 +226,17 @@ class Session:
                 statement, dict(values) if values else None, execution_options=options
             )
 
+    def change(self, statement: str | Executable, values: Mapping[str, Any] | None = None) -> int:
+        """Execute a statement without committing; how many rows it changed."""
+        if isinstance(statement, str):  # nothing of it is for SQLAlchemy to do
+            with self.speaking("execute"), self.cursor() as cursor:
+                cursor.execute(statement, dict(values or {}))
+                return max(int(cursor.rowcount), 0)
+        result = self.execute(statement, values)
+        count = result.rowcount
+        result.close()
+        return max(count, 0)
+
     def execute_many(self, prepared: Prepared, rows: list[Row], table: str) -> int:
         """Execute a statement for all rows of a table, without committing; how many it changed."""
         rows = fitted(prepared.columns, self.types_of(table), rows)

@@ -55,17 +55,10 @@ class Statements:
             ConstraintViolated: a row breaks a rule of its table.
             OutcomeUnknown: the answer to the commit was lost.
         """
-
-        def work(session: Session) -> int:
-            result = session.execute(statement, values)
-            count = result.rowcount
-            result.close()
-            return max(count, 0)
-
         operation = self._operations.operation(
             "execute", idempotent=idempotent, statement=statement
         )
-        return await self._change(operation, work)
+        return await self._change(operation, lambda session: session.change(statement, values))
 
     async def insert_record(self, table: str, record: Record) -> None:
         """Insert a record, a mapping of columns to values."""
