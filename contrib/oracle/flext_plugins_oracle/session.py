@@ -49,7 +49,8 @@ class Opener:
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings, self.target = settings, settings.target
-        self._tls = tls(settings)
+        speaks_tls = settings.protocol == "tcps" or settings.dsn is not None  # that may say so
+        self._tls = tls(settings) if speaks_tls else None
         self.engine = self._engine()
         self.types: dict[str, Types] = {}
         """Of the columns of tables that rows were inserted into."""
