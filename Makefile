@@ -31,7 +31,8 @@ wheels: .venv-build/build
 check-wheels: .venv-build/twine
 	.venv-build/bin/twine check --strict $(DIST)/*
 
-demo: .venv/demo
+# The Oracle-compatible server's environment only where it has a PostgreSQL to answer from.
+demo: .venv/demo $(if $(wildcard /usr/share/postgresql/*/extension/orafce.control),.venv-seerdb/installed)
 	.venv/bin/flext-devstack demo
 
 # Everything on one interpreter, apart from what is marked `slow`: it needs minutes or an environment of its own.

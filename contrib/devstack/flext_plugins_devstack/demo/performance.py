@@ -12,6 +12,7 @@ from flext_plugins_devstack.stack import Devstack
 
 from . import acts
 from .checks import CONFIG, Skipped, Unmet, environment
+from .database import database
 from .identity import identity
 from .outage import outage
 from .trace import trace
@@ -86,6 +87,13 @@ ACTS = (
         "a guess is refused in the same words for all; a call is for ana, or is not sent; the "
         "directory's circuit alone opened, and closed",
         identity,
+    ),
+    Act(
+        "A database, and an outage of it",
+        'host.resource("shop", OracleDatabase).load("orders", map(json.loads, file))',
+        "three bad rows were told by number and reason, and all others loaded; the circuit opened, "
+        "refused without asking, and closed; it was all measured",
+        database,
     ),
 )
 
