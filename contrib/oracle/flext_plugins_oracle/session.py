@@ -268,8 +268,9 @@ class Session:
         """The driver's types of a table's columns, by name; asked once for each pool."""
         types = self.opener.types.get(table)
         if types is None:
-            statement: Any = select(literal_column("*")).select_from(table_of(table)).where(false())
             with self.speaking("describe"), self.cursor() as cursor:
+                everything: Any = select(literal_column("*"))
+                statement = everything.select_from(table_of(table)).where(false())
                 cursor.execute(str(statement.compile(dialect=self.dialect)))
                 types = {column[0]: column[1] for column in cursor.description}
             self.opener.types[table] = types
