@@ -1,7 +1,5 @@
 """The settings in `[services.NAME.plugins.oracle]`."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import unquote
