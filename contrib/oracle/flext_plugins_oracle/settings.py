@@ -141,9 +141,9 @@ class DatabaseSettings(BaseModel):
             return values
         parts: dict[str, Any] = _parts_of(values.get("url")) or {}
         _refuse_twice("url", parts, values)
-        if str(size := values.get("pool_size")).isdigit() and int(size) > 0:
-            _refuse_twice("pool_size", {"pool_max": size}, values)
-            parts["pool_max"] = size
+        if re.fullmatch(r"0*[1-9]\d*", str(values.get("pool_size"))):
+            _refuse_twice("pool_size", {"pool_max": None}, values)
+            parts["pool_max"] = values["pool_size"]
         return {**values, **parts}
 
     @field_validator("url")

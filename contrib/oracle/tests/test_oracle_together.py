@@ -178,6 +178,7 @@ def test_what_may_not_be_done_twice_is_done_once(
     name = table("id number(9)")
     way: Relay = relay(database)
     asked = guarded(port=way.port)
+    asked.health()
     way.fail("cut", sent=0)
     with pytest.raises(DatabaseUnavailable):
         asked.insert_record(name, {"id": 1})
