@@ -133,6 +133,7 @@ def test_a_wrong_password_is_the_configurations_fault(ask: Any) -> None:
     assert not hasattr(error, "failure")
 
 
+@pytest.mark.once
 def test_an_account_that_is_locked_after_too_many_of_them(
     run_database: Callable[..., OracleCompatibleServer],
 ) -> None:

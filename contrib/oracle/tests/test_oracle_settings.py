@@ -295,6 +295,7 @@ def test_a_problem_in_a_file_is_told_with_file_and_place(tmp_path: Path, suffix:
     )
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("command", "password"),
     [(["check"], "env:DB_PASS"), (["explain", "shop"], "env:DB_PASS"), (["check"], "canary")],

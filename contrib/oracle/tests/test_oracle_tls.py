@@ -136,6 +136,7 @@ def test_a_certificate_is_for_the_host_or_for_the_name_that_is_expected(secure: 
     refused(secure(server_dn="CN=other").health, "; check server_dn")
 
 
+@pytest.mark.once
 def test_a_database_that_asks_for_a_certificate_gets_the_wallets(
     ask: Any, run_database: Any, foreign: Authority, wallet: Any
 ) -> None:

@@ -187,6 +187,7 @@ def test_what_may_not_be_done_twice_is_done_once(
     assert asked.rows(f"select id from {name}") == []
 
 
+@pytest.mark.once
 def test_refused_connections_open_the_circuit_and_it_comes_back_by_itself(
     guarded: Any, run_database: Any
 ) -> None:
