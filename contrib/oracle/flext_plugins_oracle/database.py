@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flext_plugins import FlextError, Operation, events
 
-from .errors import DatabaseError, OutcomeUnknown
+from .errors import DatabaseError, DatabaseUnavailable, OutcomeUnknown
 from .lease import Lease
-from .load import Loading, Place, batches, begin_at, position_of
+from .load import Loading, batches
+from .names import NameRefused, table_name
 from .operations import Operations
+from .position import LONGEST, Position
 from .report import DatabaseHealth
 from .transaction import BATCH_SIZE, AsyncTransaction, Statements
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from .load import OnError, OnProgress, Records
     from .operations import Reading
-    from .report import LoadReport
+    from .report import BadRow, LoadReport
     from .session import Session
     from .settings import DatabaseSettings
 
@@ -93,12 +95,14 @@ class AsyncOracleDatabase(Statements):
 
         Args:
             table: its name.
-            records: mappings of columns to values; they are read as they are needed.
+            records: mappings of columns to values; they are read as they are needed. An error that
+                reading raises ends the load and is raised as it is, with a note on where it was.
             batch_size: so many are a transaction, an operation, and in memory.
             on_error: `report` keeps all good records and tells of each bad one; with `raise` the
                 first bad one ends the load.
             name: the database keeps how far a load of this name has come, in the transactions of
-                its batches. The same load goes on there, whatever ended it before.
+                its batches. The same load goes on there, whatever ended it before; another one of
+                this name that is still under way ends with an error. See `position`, `forget`.
             on_progress: called with the report after each batch.
 
         Raises:
@@ -108,16 +112,33 @@ class AsyncOracleDatabase(Statements):
             DatabaseError: these and all others have the `report`.
         """
         call = self._connection.begin_call()
-        loading = Loading(table, on_error, self._place(name))
+        size = self._size(batch_size)
+        if on_error not in {"report", "raise"}:
+            raise self._problem('on_error is "report" or "raise"')
         try:
-            await self._load(loading, table, records, batch_size, on_progress, call)
+            table_name(table)
+        except NameRefused as error:
+            raise self._problem(f"load: {error}") from None
+        loading = Loading(table, on_error, None if name is None else self._position(name))
+        try:
+            await self._load(loading, table, records, size, on_progress, call)
         except DatabaseError as error:
             error.report = loading.report
             raise
-        except FlextError as error:
+        except Exception as error:
             error.add_note(f"the load has come to record {loading.resume}")
             raise
         return loading.report
+
+    async def position(self, name: str) -> int | None:
+        """So many records the load of this name is done with; `None` if there was none."""
+        operation = self._operations.operation("position", idempotent=True)
+        return await self._operations.once(operation, self._position(name).look_up)
+
+    async def forget(self, name: str) -> None:
+        """Let the next load of this name begin anew; one that is under way ends with an error."""
+        operation = self._operations.operation("forget", idempotent=True)
+        await self._operations.committed(operation, self._position(name).forget)
 
     async def _load(
         self,
@@ -128,12 +149,10 @@ class AsyncOracleDatabase(Statements):
         on_progress: OnProgress | None,
         call: Call,
     ) -> None:
-        place = loading.place
-        if place is not None:
+        position = loading.position
+        if position is not None:
             operation = self._operations.operation("position", idempotent=True)
-            loading.resume = await self._operations.once(
-                operation, lambda session: begin_at(session, place), call
-            )
+            loading.resume = await self._operations.once(operation, position.take_over, call)
         async with aclosing(batches(records, size, loading.resume)) as every:
             async for batch in every:
                 bad = await self._load_batch(loading, table, batch, call)
@@ -145,35 +164,49 @@ class AsyncOracleDatabase(Statements):
 
     async def _load_batch(
         self, loading: Loading, table: str, batch: Sequence[Any], call: Call
-    ) -> list[Any]:
+    ) -> list[BadRow]:
         """Load a batch; its bad rows."""
-        place = loading.place
         operation = self._operations.operation(
-            "load", idempotent=place is not None, collection=table, size=len(batch)
+            "load", idempotent=loading.position is not None, collection=table, size=len(batch)
         )
-        try:
-            bad = await self._operations.committed(
-                operation, lambda session: loading.insert(session, batch), call
-            )
-        except OutcomeUnknown:
-            if place is None:
-                raise
-            looking = self._operations.operation("position", idempotent=True)
-            position = await self._operations.once(
-                looking, lambda session: position_of(session, place), call
-            )
-            if position != loading.resume + len(batch):
-                raise
-            bad = None
-        return bad or []
+        bad: list[BadRow] = []
 
-    def _place(self, name: str | None) -> Place | None:
-        if name is None:
-            return None
-        if not name or len(name.encode()) > 128:
-            problem = "a load's name has 1 to 128 bytes"
-            raise self._connection.add_context(DatabaseError(problem))
-        return Place(self._settings.loads_table, name)
+        def work(session: Session) -> None:
+            nonlocal bad
+            bad = loading.insert(session, batch)
+
+        try:
+            await self._operations.committed(operation, work, call)
+        except OutcomeUnknown as error:
+            if not await self._is_there(loading, len(batch), error, call):
+                await self._operations.committed(operation, work, call)
+        return bad
+
+    async def _is_there(
+        self, loading: Loading, size: int, error: OutcomeUnknown, call: Call
+    ) -> bool:
+        """Whether the batch is there whose commit had no answer; if nobody can say, `error`."""
+        position = loading.position
+        if position is None:
+            raise error
+        operation = self._operations.operation("position", idempotent=True)
+        try:
+            found = await self._operations.once(operation, position.settled, call)
+        except DatabaseUnavailable as second:
+            raise error from second
+        except DatabaseError:
+            raise
+        except FlextError as second:
+            raise error from second
+        return found == loading.resume + size
+
+    def _position(self, name: str) -> Position:
+        if not 0 < len(name.encode("utf-8", "replace")) <= LONGEST:
+            raise self._problem(f"a load's name has 1 to {LONGEST} bytes")
+        return Position(self._settings.loads_table, name)
+
+    def _problem(self, text: str) -> FlextError:
+        return self._connection.add_context(DatabaseError(text))
 
     async def _change(self, operation: Operation, work: Callable[[Session], T]) -> T:
         return await self._operations.committed(operation, work)

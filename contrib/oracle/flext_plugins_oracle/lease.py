@@ -94,7 +94,7 @@ class Lease:
                 session = self._pool.take(timeouts, self._begin)
             else:
                 self._begin(session.wire)
-            session.end = timeouts.until(timeouts.answer)
+            session.end = lambda: timeouts.until(timeouts.answer)
             result = work(session)
         except BaseException as error:
             self._put_back(session, error, last=last)

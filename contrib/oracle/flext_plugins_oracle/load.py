@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterable, Callable, Iterable
-from enum import Enum, auto
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from .errors import DatabaseError, DatabaseUnavailable, RowRefused, number_of
 from .report import BadRow, LoadReport
-from .rows import Record, fitted, grouped
+from .rows import Record, fitted, grouped, kinds_of, sizes_of
 from .statement import inserting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from .rows import Row
+    from .position import Position
+    from .rows import Group, Kinds, Row, Types
     from .session import Session
 
 OnError: TypeAlias = Literal["report", "raise"]
@@ -24,31 +24,34 @@ OnProgress: TypeAlias = Callable[[LoadReport], object]
 Records: TypeAlias = Iterable[Record] | AsyncIterable[Record]
 KEPT = 1000
 """So many bad rows are kept in the report; all are counted."""
-NO_SUCH_TABLE, NO_SUCH_COLUMN, EXISTS = 942, 904, 955
+OF_VALUES = frozenset({900, 904, 932})
+"""Errors of a statement that only some rows' columns or types of values make."""
+OF_ALL = frozenset({54, 60, 1031, 1536, 1950, 2049, 30006, *range(900, 1000), *range(1650, 1660)})
+"""The statement, rights, space, locks: an error of one row that would be every row's."""
 
 
-class Way(Enum):
-    """A way to insert a batch; another one begins anew, after a rollback."""
+class Part(NamedTuple):
+    """The rows of a batch that one statement inserts, and the numbers of their records."""
 
-    WHOLE = auto()
-    """All rows or none: the quickest."""
-    REPORTING = auto()
-    """The database takes the good rows, and tells of the bad ones."""
-    CAREFUL = auto()
-    """The same from savepoint to savepoint, for values that the driver stops at."""
+    text: str
+    kinds: Kinds
+    numbers: Sequence[int]
+    rows: list[Row]
+
+    @property
+    def sizes(self) -> list[Any]:
+        """The driver's types of the columns where it cannot guess them."""
+        return sizes_of(self.kinds, self.rows)
+
+    def at(self, places: Iterable[int]) -> Part:
+        """Those of these places."""
+        chosen = [*places]
+        rows = [self.rows[each] for each in chosen]
+        return self._replace(numbers=[self.numbers[each] for each in chosen], rows=rows)
 
 
-WAYS: dict[OnError, list[Way]] = {
-    "raise": [Way.WHOLE, Way.REPORTING, Way.CAREFUL],
-    "report": [Way.REPORTING, Way.CAREFUL],
-}
-
-
-class Place(NamedTuple):
-    """The row in which the database keeps how far a load of this name has come."""
-
-    table: str
-    name: str
+class Anew(Exception):
+    """The batch has to be done again, step by step: nobody knows which of its rows are in."""
 
 
 class Loading:
@@ -57,14 +60,15 @@ class Loading:
     Args:
         table: the name of the table.
         on_error: what becomes of bad rows.
-        place: where its progress is kept in the database, if anywhere.
+        position: where the database keeps how far it has come, if anywhere.
     """
 
-    def __init__(self, table: str, on_error: OnError, place: Place | None) -> None:
-        self._table, self._on_error, self.place = table, on_error, place
+    def __init__(self, table: str, on_error: OnError, position: Position | None) -> None:
+        self._table, self._on_error, self.position = table, on_error, position
         self._started = time.monotonic()
         self._loaded = self._refused = self.resume = 0
         self._bad: list[BadRow] = []
+        self._types: Types | None = None
 
     @property
     def report(self) -> LoadReport:
@@ -80,137 +84,105 @@ class Loading:
         self._bad += bad[: KEPT - len(self._bad)]
         self.resume += size
 
-    def insert(self, session: Session, batch: Sequence[Record]) -> list[BadRow] | None:
-        """Insert a batch, without committing; the bad rows, or `None` if it is there already.
+    def insert(self, session: Session, batch: Sequence[Record]) -> list[BadRow]:
+        """Insert a batch, without committing; the bad rows.
 
         Raises:
             RowRefused: a row is bad, and that is to be raised.
+            DatabaseError: no row can be inserted, or the load was begun anew elsewhere.
         """
-        *quick, careful = WAYS[self._on_error]
-        for way in quick:
-            try:
-                return self._try(session, batch, way)
-            except Unclear:
-                session.rollback()
-        return self._try(session, batch, careful)
-
-    def _try(self, session: Session, batch: Sequence[Record], way: Way) -> list[BadRow] | None:
-        if self.place is not None and not self._advance(session, self.place, len(batch)):
-            return None
-        return self._insert(session, batch, way)
-
-    def _advance(self, session: Session, place: Place, size: int) -> bool:
-        """Say in the same transaction how far the load has come; whether it had not already."""
-        old, new = self.resume, self.resume + size
-        values = {"new": new, "old": old, "name": place.name}
-        statement = (
-            f"UPDATE {place.table} SET position = :new WHERE name = :name AND position = :old"  # noqa: S608 - checked
-        )
-        if session.execute(statement, values).rowcount:
-            return True
-        position = position_of(session, place)
-        if position == new:
-            return False
-        raise DatabaseError(
-            f"load {place.name!r}: another one of this name is under way, at record {position}"
-        )
-
-    def _insert(self, session: Session, batch: Sequence[Record], way: Way) -> list[BadRow]:
         groups, misfits = grouped(batch)
-        first = self.resume + 1
-        bad = [BadRow(first + each.place, None, each.reason) for each in misfits]
-        self._raise_first(bad)
-        types = session.types_of(self._table)
-        for group in groups:
-            text = inserting(session.dialect, self._table, group.columns).text
-            numbers = [first + place for place in group.places]
-            rows = fitted(group.columns, types, group.rows)
-            bad += _tried(session, text, numbers, rows, way)
-            self._raise_first(bad)
-        return sorted(bad)
-
-    def _raise_first(self, bad: Sequence[BadRow]) -> None:
+        bad = [BadRow(self.resume + 1 + each.place, None, each.reason) for each in misfits]
+        if self._types is None:
+            self._types = session.describe(self._table)
+        parts = [self._part(session, each, self._types) for each in groups]
+        is_clean = self._on_error == "raise" and not bad
+        bad += self._insert(session, parts, len(batch), is_clean=is_clean)
         if bad and self._on_error == "raise":
             row = min(bad)
             raise RowRefused(f"record {row.number}: {row.reason}", row.code, row)
+        return sorted(bad)
+
+    def _part(self, session: Session, group: Group, types: Types) -> Part:
+        numbers = [self.resume + 1 + place for place in group.places]
+        kinds = kinds_of(group.columns, types)
+        text = inserting(session.dialect, self._table, group.columns)
+        return Part(text, kinds, numbers, fitted(kinds, group.rows))
+
+    def _insert(
+        self, session: Session, parts: Sequence[Part], size: int, *, is_clean: bool
+    ) -> list[BadRow]:
+        """Insert all good rows, and note how far that is; the bad ones."""
+        try:
+            self._advance(session, size)
+            if is_clean:  # no bad rows are expected, which is several times as fast
+                for part in parts:
+                    _insert_all(session, part)
+                return []
+            return [bad for part in parts for bad in _tried(session, part, is_careful=False)]
+        except Anew:
+            session.rollback()
+        self._advance(session, size)
+        similar = [each for part in parts for each in _of_one_type(part)]
+        return [bad for part in similar for bad in _tried(session, part, is_careful=True)]
+
+    def _advance(self, session: Session, size: int) -> None:
+        if self.position is not None:
+            self.position.advance(session, self.resume, self.resume + size)
 
 
-class Unclear(Exception):
-    """Which row is bad cannot be told: a bad one failed them all, or the driver cannot write it."""
-
-
-def _tried(
-    session: Session, text: str, numbers: list[int], rows: list[Row], way: Way
-) -> list[BadRow]:
-    """Insert all good rows of records with these numbers; the bad ones."""
-    careful = way is Way.CAREFUL
-    if careful:
-        session.execute("SAVEPOINT flext_rows")
+def _insert_all(session: Session, part: Part) -> None:
     try:
-        errors = session.execute_all(text, rows, reporting=way is not Way.WHOLE)
+        session.execute_many(part.text, part.rows, part.sizes)
     except DatabaseUnavailable:
         raise
     except DatabaseError as error:
+        raise Anew from error
+
+
+def _of_one_type(part: Part) -> list[Part]:
+    """The same rows, apart by the types of their values: the driver takes one type a column."""
+    found: dict[tuple[type, ...], list[int]] = {}
+    for place, row in enumerate(part.rows):
+        found.setdefault(tuple(map(type, row)), []).append(place)
+    return [part.at(places) for places in found.values()]
+
+
+def _tried(session: Session, part: Part, *, is_careful: bool) -> list[BadRow]:
+    """Insert all good rows; the bad ones. To be careful is to undo what failed, and halve it."""
+    numbers, size = part.numbers, len(part.rows)
+    if is_careful:
+        session.execute("SAVEPOINT flext_rows")
+    try:
+        errors = session.execute_good(part.text, part.rows, part.sizes)
+    except DatabaseUnavailable:
+        raise
+    except DatabaseError as error:
+        if _is_of_all(error, size):
+            raise
         number = number_of(error.code)
-        if way is Way.WHOLE or (number is None and not careful):
-            raise Unclear from error
-        # A single row's error comes like a statement's.
-        if number is not None and (len(rows) > 1 or _stops(number)) and number != NO_SUCH_COLUMN:
-            raise
-        if careful:
+        if not is_careful and (number is None or size > 1):
+            raise Anew from error
+        if is_careful:
             session.execute("ROLLBACK TO SAVEPOINT flext_rows")
-        if number is not None or len(rows) == 1:
+        if number is not None or size == 1:
             reason = str(error).partition(": ")[2]
-            return [BadRow(number, error.code, reason) for number in numbers]
+            return [BadRow(each, error.code, reason) for each in numbers]
     else:
-        return [BadRow(numbers[offset], code, reason) for offset, code, reason in errors]
-    half = len(rows) // 2
-    return [
-        bad
-        for part in (slice(half), slice(half, None))
-        for bad in _tried(session, text, numbers[part], rows[part], Way.CAREFUL)
-    ]
+        bad = [BadRow(numbers[offset], code, reason) for offset, code, reason in errors]
+        if told := [each for each in bad if number_of(each.code) in OF_ALL - OF_VALUES]:
+            raise DatabaseError(f"load: {told[0].reason}", told[0].code)
+        return bad
+    halves = range(size // 2), range(size // 2, size)
+    return [bad for half in halves for bad in _tried(session, part.at(half), is_careful=True)]
 
 
-def _stops(number: int) -> bool:
-    """Whether this error of one row would be every row's: the statement, rights, space, locks."""
-    return (
-        900 <= number < 1000
-        or number in {54, 60, 1031, 1536, 1950, 2049, 30006}
-        or (1650 <= number < 1660)
-    )
-
-
-def position_of(session: Session, place: Place) -> int | None:
-    """Ask how far the load of that name has come; `None` if there was none."""
-    statement = f"SELECT position FROM {place.table} WHERE name = :name"  # noqa: S608 - checked
-    found = session.execute(statement, {"name": place.name}).scalar()
-    return None if found is None else int(found)
-
-
-def begin_at(session: Session, place: Place) -> int:
-    """Ask how far the load of that name has come, and note that there is one."""
-    try:
-        position = position_of(session, place)
-    except DatabaseError as error:
-        if number_of(error.code) != NO_SUCH_TABLE:
-            raise
-        position = None
-        _make(session, place)
-    if position is None:
-        values = {"name": place.name}
-        session.execute(f"INSERT INTO {place.table} (name, position) VALUES (:name, 0)", values)  # noqa: S608 - checked
-        session.commit()
-    return position or 0
-
-
-def _make(session: Session, place: Place) -> None:
-    columns = "name VARCHAR2(128) PRIMARY KEY, position NUMBER(19) NOT NULL"
-    try:
-        session.execute(f"CREATE TABLE {place.table} ({columns})")
-    except DatabaseError as error:
-        if number_of(error.code) != EXISTS:  # somebody else was faster
-            raise
+def _is_of_all(error: DatabaseError, size: int) -> bool:
+    """Whether this error of a statement for `size` rows is that of any such statement."""
+    number = number_of(error.code)
+    if number is None or number in OF_VALUES:
+        return False
+    return size > 1 or number in OF_ALL  # a single row's error comes like a statement's
 
 
 async def batches(records: Records, size: int, skip: int) -> AsyncGenerator[list[Any], None]:

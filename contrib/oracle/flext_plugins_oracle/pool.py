@@ -251,7 +251,7 @@ class Pool:
             return False
         if session.idle_since > max(self._doubted_at, time.monotonic() - IDLE_SECONDS):
             return True
-        session.end = timeouts.until(PING_SECONDS)
+        session.end = lambda: timeouts.until(PING_SECONDS)
         try:
             session.ping()
         except FlextError:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from .errors import DatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,6 +54,10 @@ class ArrowQuery:
     def __init__(
         self, statement: str | Executable, values: Mapping[str, Any] | None, size: int
     ) -> None:
+        if find_spec("pyarrow") is None:
+            raise DatabaseError(
+                "fetch_arrow needs pyarrow: pip install 'flext-plugins-oracle[arrow]'"
+            )
         self._statement, self._values, self._size = statement, values, size
         self._frames: Any = None
         self.is_over = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
@@ -17,12 +17,20 @@ Record: TypeAlias = Mapping[str, Any]
 Row: TypeAlias = tuple[Any, ...]
 Types: TypeAlias = Mapping[str, Any]
 """The driver's type of each column, by its name in upper case if that means any case."""
+Kinds: TypeAlias = tuple[Any, ...]
+"""The same, in the order of a row's values."""
 
 DATES = frozenset({oracledb.DB_TYPE_DATE, oracledb.DB_TYPE_TIMESTAMP, oracledb.DB_TYPE_TIMESTAMP_TZ,
                    oracledb.DB_TYPE_TIMESTAMP_LTZ})  # fmt: skip
 TEXTS = frozenset({oracledb.DB_TYPE_VARCHAR, oracledb.DB_TYPE_NVARCHAR, oracledb.DB_TYPE_CHAR,
                    oracledb.DB_TYPE_NCHAR, oracledb.DB_TYPE_CLOB,
                    oracledb.DB_TYPE_NCLOB})  # fmt: skip
+
+TOLD = frozenset({oracledb.DB_TYPE_CLOB, oracledb.DB_TYPE_NCLOB, oracledb.DB_TYPE_BLOB,
+                  oracledb.DB_TYPE_JSON})  # fmt: skip
+"""Types that the driver cannot always guess from a value."""
+SMALL = 1000
+"""So many characters are at most 4000 bytes."""
 
 
 class Group(NamedTuple):
@@ -78,24 +86,52 @@ def problem_of(columns: tuple[str, ...]) -> str | None:
         names = [identifier(each) for each in columns]
     except NameRefused as error:
         return str(error)
-    return "it names a column twice" if len({*names}) < len(names) else None
+    keys = {*map(_key, columns)}
+    return "it names a column twice" if min(len({*names}), len(keys)) < len(names) else None
 
 
-def fitted(columns: Sequence[str], types: Types, rows: list[Row]) -> list[Row]:
+def kinds_of(columns: Sequence[str], types: Types) -> Kinds:
+    """The driver's type of each column, `None` where nobody knows."""
+    return tuple(types.get(_key(each)) for each in columns)
+
+
+def fitted(kinds: Kinds, rows: list[Row]) -> list[Row]:
     """Rows whose values are what the columns are made of, where JSON and CSV have no word for it.
 
-    ISO 8601 becomes a date, `true` a number where the column is one, and what is nested JSON.
+    ISO 8601 becomes a date, which is UTC's if it says a zone, since the driver keeps none; `true` a
+    number where the column is one, and what is nested JSON.
     """
-    fits = [_FITS.get(types.get(_key(each))) for each in columns]
+    fits = [_FITS.get(each) for each in kinds]
     values = [*zip(*rows, strict=True)]
     changed = False
     for place, fit in enumerate(fits):
         # Most columns hold nothing to change, and to look at all types of a column is quick.
-        kinds = {*map(type, values[place])}
-        if fit is not None and any(issubclass(kind, fit.kinds) for kind in kinds):
+        found = {*map(type, values[place])}
+        if fit is not None and any(issubclass(each, fit.kinds) for each in found):
             values[place] = tuple(map(fit.change, values[place]))
             changed = True
     return [*zip(*values, strict=True)] if changed else rows
+
+
+def sizes_of(kinds: Kinds, rows: Sequence[Row]) -> list[Any]:
+    """The driver's type of each column where it cannot be guessed from these values; else `None`.
+
+    Oracle takes a value of more than 4000 bytes without one for INSERT, and nowhere else.
+    """
+    return [
+        kind if kind in TOLD and _is_to_be_told(kind, [row[place] for row in rows]) else None
+        for place, kind in enumerate(kinds)
+    ]
+
+
+def _is_to_be_told(kind: Any, values: Sequence[Any]) -> bool:
+    if kind == oracledb.DB_TYPE_JSON:
+        return all(each is None or isinstance(each, (dict, list)) for each in values)
+    return any(_size(each) > SMALL for each in values) or all(each is None for each in values)
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, (str, bytes)) else 0
 
 
 def _key(column: str) -> str:
@@ -113,9 +149,11 @@ class _Fit(NamedTuple):
 def _date(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            return datetime.fromisoformat(value)
+            value = datetime.fromisoformat(value)
         except ValueError:  # the database may know what it is
             return value
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC).replace(tzinfo=None)
     return value
 
 
@@ -124,11 +162,16 @@ def _number(value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
-    return json.dumps(value, default=str) if isinstance(value, (dict, list)) else value
+    if isinstance(value, (dict, list)):
+        try:
+            return json.dumps(value, default=str, allow_nan=False)
+        except (ValueError, TypeError, RecursionError):  # the driver says that it is no text
+            return value
+    return value
 
 
 _FITS: Mapping[Any, _Fit] = {
-    **dict.fromkeys(DATES, _Fit((str,), _date)),
+    **dict.fromkeys(DATES, _Fit((str, datetime), _date)),
     **dict.fromkeys(TEXTS, _Fit((dict, list), _text)),
     oracledb.DB_TYPE_NUMBER: _Fit((bool,), _number),
 }

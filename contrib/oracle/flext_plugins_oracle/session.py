@@ -6,7 +6,7 @@ import math
 import ssl
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import oracledb
 from sqlalchemy import create_engine, event, false, literal_column, select
@@ -21,25 +21,27 @@ from .errors import (
     DatabaseUnavailable,
     OutcomeUnknown,
     line_of,
+    number_of,
     of_connecting,
     of_statement,
 )
-from .names import NameRefused
-from .rows import fitted
+from .names import NameRefused, identifier
 from .statement import table_of
 from .wire import Socket, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sqlalchemy import CursorResult, Engine, Executable
 
     from .rows import Row, Types
     from .settings import DatabaseSettings
-    from .statement import Prepared
     from .wire import Watch
 
+T = TypeVar("T")
 DIALECT = "oracle+flext://"
+UNREADABLE = frozenset({942, 1031})
+"""There is no such table, or no right to read it."""
 GOODBYE_SECONDS = 0.5
 """So long a session may take to log off."""
 
@@ -152,8 +154,8 @@ class Session:
     def __init__(self, opener: Opener, wire: Wire, watch: Watch) -> None:
         self.opener, self.wire, self._watch = opener, wire, watch
         self.idle_since = time.monotonic()
-        self.end = math.inf
-        """When what it does next has to be over, on the monotonic clock."""
+        self.end: Callable[[], float] = lambda: math.inf
+        """When a round trip that begins now has to be over, on the monotonic clock."""
         self._connection = opener.engine.connect()
         self.driver: Any = self._connection.connection.driver_connection
         """The driver's connection."""
@@ -168,15 +170,15 @@ class Session:
         """Prepare the session, before its first use."""
         self.dialect.learn(self._connection)
         if schema is not None:
-            name = self.dialect.identifier_preparer.quote(schema)
+            name = self.dialect.identifier_preparer.quote(identifier(schema))
             self._connection.exec_driver_sql(f"ALTER SESSION SET CURRENT_SCHEMA = {name}")
         self._connection.rollback()
 
     @contextmanager
     def speaking(self, what: str) -> Iterator[None]:
-        """Hang up at `end`, and raise our errors in the place of the libraries'."""
+        """Hang up at `end()`, and raise our errors in the place of the libraries'."""
         try:
-            with self._watch.until(self.wire, self.end):
+            with self._watch.until(self.wire, self.end()):
                 yield
         except (DatabaseError, ConfigError):
             raise
@@ -218,7 +220,7 @@ class Session:
     ) -> CursorResult[Any]:
         """Execute a statement, without committing; `batch_size` rows come in a trip."""
         with self.speaking("execute"):
-            options = {} if batch_size is None else {"batch_size": batch_size}
+            options = {"batch_size": batch_size, "preserve_rowcount": batch_size is None}
             if isinstance(statement, str):
                 return self._connection.exec_driver_sql(
                     statement, dict(values or {}), execution_options=options
@@ -238,49 +240,78 @@ class Session:
         result.close()
         return max(count, 0)
 
-    def execute_many(self, prepared: Prepared, rows: list[Row], table: str) -> int:
-        """Execute a statement for all rows of a table, without committing; how many it changed."""
-        rows = fitted(prepared.columns, self.types_of(table), rows)
-        with self.speaking("execute"), self.cursor() as cursor:
-            cursor.executemany(prepared.text, rows)
+    def execute_many(self, text: str, rows: list[Row], sizes: Sequence[Any]) -> int:
+        """Execute a statement for all rows, without committing; how many it changed.
+
+        `sizes` are the driver's types of the columns where it cannot guess them, or `None`.
+        """
+        with self.speaking("execute"), self.cursor(sizes) as cursor:
+            cursor.executemany(text, rows)
             return int(cursor.rowcount)
 
-    def execute_all(
-        self, text: str, rows: list[Row], *, reporting: bool
+    def execute_good(
+        self, text: str, rows: list[Row], sizes: Sequence[Any]
     ) -> list[tuple[int, str, str]]:
-        """Execute a statement for all rows, without committing.
+        """Execute a statement for all rows that the database takes, without committing.
 
-        With `reporting` for all that the database takes; the others as their offset, code and
-        reason.
+        The others as their offset, code and reason.
         """
-        with self.speaking("load"), self.cursor() as cursor:
-            cursor.executemany(text, rows, batcherrors=reporting)
+        with self.speaking("load"), self.cursor(sizes) as cursor:
+            cursor.executemany(text, rows, batcherrors=True)
             return [
                 (each.offset, each.full_code, line_of(each.message))
-                for each in cursor.getbatcherrors() or ()
+                for each in cursor.getbatcherrors()
             ]
 
     def compiled(self, statement: Executable) -> Any:
         """A statement of SQLAlchemy's in SQL."""
-        return statement.compile(dialect=self.dialect)  # type: ignore[attr-defined]
+        options = {"render_postcompile": True}
+        return statement.compile(dialect=self.dialect, compile_kwargs=options)  # type: ignore[attr-defined]
 
     def types_of(self, table: str) -> Types:
         """The driver's types of a table's columns, by name; asked once for each pool."""
-        types = self.opener.types.get(table)
-        if types is None:
+        return self.opener.types.get(table) or self.describe(table)
+
+    def describe(self, table: str) -> Types:
+        """The driver's types of a table's columns, by name; none if they may not be read."""
+        types: Types = {}
+        try:
             with self.speaking("describe"), self.cursor() as cursor:
                 everything: Any = select(literal_column("*"))
                 statement = everything.select_from(table_of(table)).where(false())
+                # SQLAlchemy's handler would make other types of large objects' and of numbers'.
+                cursor.outputtypehandler = lambda *_: None
                 cursor.execute(str(statement.compile(dialect=self.dialect)))
                 types = {column[0]: column[1] for column in cursor.description}
-            self.opener.types[table] = types
+        except DatabaseError as error:
+            if number_of(error.code) not in UNREADABLE:
+                raise
+        self.opener.types[table] = types
         return types
 
+    def all_or_none(self, work: Callable[[], T]) -> T:
+        """`work()`; what it has done is undone if it fails, and no more than that."""
+        is_first = not self.is_in_transaction
+        if not is_first:
+            self.execute("SAVEPOINT flext_records")
+        try:
+            return work()
+        except DatabaseUnavailable:
+            raise
+        except DatabaseError:
+            if is_first:
+                self.rollback()
+            else:
+                self.execute("ROLLBACK TO SAVEPOINT flext_records")
+            raise
+
     @contextmanager
-    def cursor(self) -> Iterator[Any]:
+    def cursor(self, sizes: Sequence[Any] = ()) -> Iterator[Any]:
         """A cursor of the driver's, for what SQLAlchemy does not offer."""
         cursor = self.driver.cursor()
         try:
+            if any(sizes):
+                cursor.setinputsizes(*sizes)
             yield cursor
         finally:
             cursor.close()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+import oracledb
 from sqlalchemy import bindparam, column, insert, table
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement, Executable
 
-from .names import identifier, table_name
+from .names import NameRefused, identifier, table_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Dialect, TableClause
     from sqlalchemy.sql import quoted_name
     from sqlalchemy.sql.compiler import SQLCompiler
+
+    from .rows import Kinds
+
+_CASTS = {
+    oracledb.DB_TYPE_NUMBER: "NUMBER",
+    oracledb.DB_TYPE_DATE: "DATE",
+    oracledb.DB_TYPE_TIMESTAMP: "TIMESTAMP",
+}
 
 
 def table_of(name: str, columns: Sequence[str] = ()) -> TableClause:
@@ -34,8 +43,10 @@ class Merge(Executable, ClauseElement):
 
     inherit_cache = False
 
-    def __init__(self, into: TableClause, keys: Sequence[quoted_name]) -> None:
-        self.into, self.keys = into, frozenset(keys)
+    def __init__(
+        self, into: TableClause, keys: Sequence[quoted_name], casts: Sequence[str | None]
+    ) -> None:
+        self.into, self.keys, self.casts = into, frozenset(keys), casts
 
 
 @compiles(Merge)
@@ -43,8 +54,14 @@ def _merge(merge: Merge, compiler: SQLCompiler, **_: Any) -> str:
     names = {
         each.name: compiler.preparer.format_column(each, name=each.name) for each in merge.into.c
     }
-    binds = {name: compiler.process(_bind(number)) for number, name in enumerate(names)}
-    source = ", ".join(f"{binds[name]} AS {text}" for name, text in names.items())
+    binds = [compiler.process(_bind(number)) for number in range(len(names))]
+    # By itself a bind has its value's type, and a NULL that of a text.
+    typed = [
+        f"CAST({bind} AS {cast})" if cast else bind
+        for bind, cast in zip(binds, merge.casts, strict=True)
+    ]
+    pairs = zip(typed, names.values(), strict=True)
+    source = ", ".join(f"{bind} AS {text}" for bind, text in pairs)
     matches = [f"t.{text} = s.{text}" for name, text in names.items() if name in merge.keys]
     changes = [f"{text} = s.{text}" for name, text in names.items() if name not in merge.keys]
     # No alias in SET and INSERT: Oracle needs none, and some servers that speak its wire know none.
@@ -58,36 +75,36 @@ def _merge(merge: Merge, compiler: SQLCompiler, **_: Any) -> str:
     return " ".join(filter(None, parts))
 
 
-class Prepared(NamedTuple):
-    """A statement for many rows, whose values stand in the order of its columns."""
-
-    text: str
-    columns: tuple[str, ...]
-
-
 @lru_cache(maxsize=256)
-def inserting(dialect: Dialect, name: str, columns: tuple[str, ...]) -> Prepared:
-    """An INSERT into the table of that name.
+def inserting(dialect: Dialect, name: str, columns: tuple[str, ...]) -> str:
+    """An INSERT into the table of that name, of values in the order of these columns.
 
     Raises:
         NameRefused: a name is none.
     """
     into = table_of(name, columns)
     values = {each: _bind(number) for number, each in enumerate(into.c)}
-    return Prepared(str(insert(into).values(values).compile(dialect=dialect)), columns)
+    return str(insert(into).values(values).compile(dialect=dialect))
 
 
 @lru_cache(maxsize=256)
 def merging(
-    dialect: Dialect, name: str, columns: tuple[str, ...], keys: tuple[str, ...]
-) -> Prepared:
-    """A MERGE into the table of that name, whose rows are the same if `keys` are.
+    dialect: Dialect, name: str, columns: tuple[str, ...], keys: tuple[str, ...], kinds: Kinds
+) -> str:
+    """A MERGE into the table of that name, of values in the order of these columns.
+
+    Rows are the same if their `keys` are; `kinds` are the columns' types.
 
     Raises:
         NameRefused: a name is none, or a key is not among the columns.
     """
-    merge = Merge(table_of(name, columns), [identifier(each) for each in keys])
-    return Prepared(str(merge.compile(dialect=dialect)), columns)
+    into, same = table_of(name, columns), [identifier(each) for each in keys]
+    if missing := [each for each in same if each not in into.c]:
+        raise NameRefused(f"upsert: a record has no {missing[0]}, which is among its keys")
+    if not same:
+        raise NameRefused("upsert: it needs keys, columns in which a record and its row agree")
+    merge = Merge(into, same, [_CASTS.get(each) for each in kinds])
+    return str(merge.compile(dialect=dialect))
 
 
 def _bind(number: int) -> Any:

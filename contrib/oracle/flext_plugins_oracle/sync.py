@@ -125,3 +125,11 @@ class OracleDatabase(SyncStatements):
             on_progress=on_progress,
         )
         return self._drive(loading)
+
+    def position(self, name: str) -> int | None:
+        """See `AsyncOracleDatabase.position`."""
+        return self._drive(self._database.position(name))
+
+    def forget(self, name: str) -> None:
+        """See `AsyncOracleDatabase.forget`."""
+        self._drive(self._database.forget(name))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flext_plugins import DeadlineExceeded, FlextError, Operation
 
-from .errors import DatabaseError
+from .errors import ConstraintViolated, DatabaseError, number_of
+from .names import NameRefused
 from .query import ArrowQuery, Query
-from .rows import grouped
+from .rows import fitted, grouped, kinds_of, sizes_of
 from .statement import inserting, merging
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 B = TypeVar("B")
 BATCH_SIZE = 1000
+DUPLICATE = 1
 
 
 class Statements:
@@ -72,13 +75,16 @@ class Statements:
         every = [*records]
 
         def work(session: Session) -> int:
-            return sum(
-                session.execute_many(inserting(session.dialect, table, columns), rows, table)
-                for columns, rows in self._rows(every)
-            )
+            types, count = session.types_of(table), 0
+            for columns, rows in _rows(every):
+                kinds = kinds_of(columns, types)
+                values = fitted(kinds, rows)
+                text = inserting(session.dialect, table, columns)
+                count += session.execute_many(text, values, sizes_of(kinds, values))
+            return count
 
         operation = self._operations.operation("insert", collection=table, size=len(every))
-        return await self._change(operation, work)
+        return await self._change(operation, partial(_all_or_none, work, table))
 
     async def upsert(
         self, table: str, records: Iterable[Record], keys: Sequence[str] = ("id",)
@@ -88,20 +94,32 @@ class Statements:
         Args:
             table: its name.
             records: each has all of `keys`.
-            keys: the columns in which a record and its row are the same.
+            keys: the columns in which a record and its row are the same; NULL is the same as
+                nothing.
         """
         every, same = [*records], tuple(keys)
 
+        def merge(session: Session) -> int:
+            types, count = session.types_of(table), 0
+            for columns, rows in _rows(every):
+                kinds = kinds_of(columns, types)
+                values = fitted(kinds, rows)
+                text = merging(session.dialect, table, columns, same, kinds)
+                count += session.execute_many(text, values, sizes_of(kinds, values))
+            return count
+
         def work(session: Session) -> int:
-            return sum(
-                session.execute_many(merging(session.dialect, table, columns, same), rows, table)
-                for columns, rows in self._rows(every)
-            )
+            try:
+                return merge(session)
+            except ConstraintViolated as error:
+                if number_of(error.code) != DUPLICATE:
+                    raise
+                return merge(session)  # somebody else has inserted it meanwhile: now it is there
 
         operation = self._operations.operation(
             "upsert", idempotent=True, collection=table, size=len(every)
         )
-        return await self._change(operation, work)
+        return await self._change(operation, partial(_all_or_none, work, table))
 
     async def fetch(
         self,
@@ -133,7 +151,7 @@ class Statements:
         batch_size: int = BATCH_SIZE,
     ) -> AsyncGenerator[Sequence[Row[Any]], None]:
         """Fetch like `fetch`, but yield a batch at a time."""
-        return self._read(statement, Query(statement, values, batch_size))
+        return self._read(statement, Query(statement, values, self._size(batch_size)))
 
     async def fetch_arrow(
         self,
@@ -146,24 +164,46 @@ class Statements:
 
         The extra `arrow` brings what it needs.
         """
-        query = ArrowQuery(statement, values, batch_size)
+        query = ArrowQuery(statement, values, self._size(batch_size))
         async with aclosing(self._read(statement, query)) as tables:
             async for table in tables:
                 if table is not None:
                     yield table
 
-    def _rows(self, records: Sequence[Record]) -> list[tuple[tuple[str, ...], list[Any]]]:
-        """The records as rows, by their columns."""
-        groups, misfits = grouped(records)
-        if misfits:
-            raise DatabaseError(f"record {misfits[0].place + 1}: {misfits[0].reason}")
-        return [(group.columns, group.rows) for group in groups]
+    def _size(self, size: object) -> int:
+        """The size of a batch.
+
+        Raises:
+            DatabaseError: it is none.
+        """
+        if not isinstance(size, int) or size < 1:
+            problem = "batch_size is a number of rows, from 1"
+            raise self._connection.add_context(DatabaseError(problem))
+        return size
 
     async def _change(self, operation: Operation, work: Callable[[Session], T]) -> T:
         raise NotImplementedError
 
     def _read(self, statement: object, query: Reading[B]) -> AsyncGenerator[B, None]:
         raise NotImplementedError
+
+
+def _rows(records: Sequence[Record]) -> list[tuple[tuple[str, ...], list[tuple[Any, ...]]]]:
+    """The records as rows, by their columns."""
+    groups, misfits = grouped(records)
+    if misfits:
+        raise DatabaseError(f"record {misfits[0].place + 1}: {misfits[0].reason}")
+    return [(group.columns, group.rows) for group in groups]
+
+
+def _all_or_none(work: Callable[[Session], int], table: str, session: Session) -> int:
+    try:
+        return session.all_or_none(lambda: work(session))
+    except DatabaseError:
+        session.opener.types.pop(table, None)  # it may have been altered
+        raise
+    except NameRefused as error:
+        raise DatabaseError(str(error)) from None
 
 
 class AsyncTransaction(Statements):

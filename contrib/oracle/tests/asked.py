@@ -30,15 +30,29 @@ class Asked:
     def work(self, method: str, *args: Any, **options: Any) -> Callable[[], Any]:
         """What `method` does, as a function for `world.all`."""
         database = self.database
-        if method != "fetch":
+        if not method.startswith("fetch"):
             return lambda: getattr(database, method)(*args, **options)
         if not self.world.asynchronous:
-            return lambda: list(database.fetch(*args, **options))
+            return lambda: list(getattr(database, method)(*args, **options))
 
         async def found() -> list[Any]:
-            return [each async for each in database.fetch(*args, **options)]
+            return [each async for each in getattr(database, method)(*args, **options)]
 
         return found
+
+    def together(self, work: Callable[[Any], Any]) -> None:
+        """`work(transaction)` in a transaction; in an event loop it is a coroutine's function."""
+        database = self.database
+        if not self.world.asynchronous:
+            with database.transaction() as transaction:
+                work(transaction)
+            return
+
+        async def run() -> None:
+            async with database.transaction() as transaction:
+                await work(transaction)
+
+        self.world.run(run)
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows of a query, as tuples."""
@@ -53,8 +67,11 @@ def ask(world: World, database: OracleCompatibleServer) -> Callable[..., Asked]:
     """A host's database at `database`, or at another server.
 
     Settings are those that work there, and what is given besides; `service` is more of the
-    service's configuration, `plugins` are other plugins' tables, `name` is the database's.
+    service's configuration, `plugins` are other plugins' tables, `name` is the database's,
+    and `world` another one than the test's.
     """
+
+    own = world
 
     def ask(
         server: OracleCompatibleServer = database,
@@ -62,6 +79,7 @@ def ask(world: World, database: OracleCompatibleServer) -> Callable[..., Asked]:
         plugins: dict[str, Any] | None = None,
         provide: dict[type, Any] | None = None,
         name: str | None = None,
+        world: World = own,
         **settings: Any,
     ) -> Asked:
         tables = {"oracle": server.settings(**settings), **(plugins or {})}

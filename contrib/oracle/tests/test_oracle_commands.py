@@ -61,9 +61,7 @@ def run(
     for name in [name for name in os.environ if name.startswith("FLEXT")]:
         monkeypatch.delenv(name)
 
-    def run(
-        *arguments: str, expect: int = 0, put: str | bytes = b"", **variables: str
-    ) -> Any:
+    def run(*arguments: str, expect: int = 0, put: str | bytes = b"", **variables: str) -> Any:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["flext-plugins", "oracle", *arguments])
             given = put.encode() if isinstance(put, str) else put
