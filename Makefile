@@ -125,7 +125,7 @@ compare: .venv-compare/peers
 bench: .venv-speed/peers servers
 	.venv-speed/bin/python -m benchmarks.speed $(if $(RECORD),record)
 
-# A minute of it: whether the targets are kept.
+# Two minutes of it: whether the targets are kept.
 bench-check: .venv-speed/peers servers
 	.venv-speed/bin/python -m benchmarks.speed check
 

@@ -8,13 +8,16 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from flext_plugins_devstack import NotInstalled
+from installed import or_skipped
 
 from benchmarks import page
-from benchmarks.speed import checking, clients, report, stacks, tables, wire
+from benchmarks.speed import checking, clients, database, report, stacks, tables, wire
 from benchmarks.speed.measurement import Bench, Case, Quartiles, Table, medians, quartiles, timed
 from benchmarks.speed.target import Known, Target, judged, overhead, ratio
 
@@ -113,6 +116,40 @@ def test_a_case_that_lacks_a_distribution_is_named_and_left_out():
     table = Table("t", "T", (present, lacking), times=1)
     shown = report.shown(report.result(table, report.measured(table, 2)))
     assert "not installed: not-a-distribution" in shown
+
+
+@contextmanager
+def nowhere():
+    raise NotInstalled("no server is here")
+    yield ""
+
+
+def test_a_table_whose_server_is_not_installed_is_skipped_with_a_word(capsys):
+    target = ratio("a, to b", 1.0, "a", "b")
+    table = Table("t", "T", (Case("a", "", None), Case("b", "", None)), (target,), nowhere)
+    assert checking.check([table], 2)
+    assert "skipped: T: no server is here" in capsys.readouterr().out
+    assert "not installed: what it is sent to" in report.shown(report.result(table, []))
+
+
+@pytest.fixture
+def oracle():
+    with or_skipped(), database.serving() as place, ExitStack() as stack:
+        yield stack, place
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("side", [database.Ours, database.AsyncOurs, database.Bare])
+def test_a_database_has_the_same_rows_whoever_loads_them(oracle, side):
+    """A bad one is left out where it is reported."""
+    stack, place = oracle
+    made, looking = side(stack, place), stack.enter_context(database.connected(place)).cursor()
+    for on_error, given, rows in ("report", 60, 59), ("raise", 1200, 1200):
+        looking.execute("TRUNCATE TABLE bench_loaded")
+        made.load(on_error, given)
+        made.execute(2)
+        looking.execute("SELECT count(*), count(price), max(placed) FROM bench_loaded")
+        assert looking.fetchone() == (rows, rows, database.BEGUN)
 
 
 def test_every_target_is_about_cases_of_its_table_and_no_two_are_alike():

@@ -7,6 +7,8 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
+from flext_plugins_devstack import NotInstalled
+
 from .tables import lacking, opened
 from .target import PLANTED, judged
 
@@ -31,19 +33,32 @@ def _lack(table: Table) -> str:
     return ", ".join(sorted(missing))
 
 
+def _brief(table: Table, rounds: int) -> tuple[Table, int]:
+    """The table as it is checked, and in how many rounds."""
+    if table.brief is None:
+        return table, rounds
+    times, most = table.brief
+    return replace(table, times=times), min(rounds, most)
+
+
 def check(tables: Sequence[Table], rounds: int) -> bool:
     """Measure and print each target; whether all pass."""
     print(f"{'':6} {'limit':>7}  {'lower':>7} {'median':>7} {'upper':>7}")
     good = True
-    for table in tables:
-        if not table.targets:
+    for each in tables:
+        if not each.targets:
             continue
+        table, fewer = _brief(each, rounds)
         if lack := _lack(table):
             print(f"FAILED: {table.title}: not installed: {lack}")
             good = False
             continue
-        with ExitStack() as stack:
-            found = opened(table, _needed(table), stack).rounds(rounds)
+        try:
+            with ExitStack() as stack:
+                found = opened(table, _needed(table), stack).rounds(fewer)
+        except NotInstalled as missing:
+            print(f"skipped: {table.title}: {missing}")
+            continue
         for target in table.targets:
             verdict = judged(target, found)
             print(line(verdict), flush=True)
@@ -73,12 +88,13 @@ def planted(tables: Sequence[Table], rounds: int) -> bool:
     seen. The slow-down is more of the case's own work than is counted.
     """
     good = True
-    for table in tables:
+    for each in tables:
+        table, fewer = _brief(each, rounds)
         for target in table.targets:
             with ExitStack() as stack:
                 bench = opened(table, (target.case, *target.others), stack)
-                kept = _slow(bench, target, rounds)
-                found = [judged(kept, bench.rounds(rounds), {}) for _ in range(REPEATED)]
+                kept = _slow(bench, target, fewer)
+                found = [judged(kept, bench.rounds(fewer), {}) for _ in range(REPEATED)]
             caught = sum(not each.holds for each in found)
             print(f"caught {caught:2} of {REPEATED}: {target.sentence}", flush=True)
             good = good and caught == REPEATED

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from .target import Target
 
 Run: TypeAlias = "Callable[[int], float]"
-"""Does a case's work so many times, and gives the seconds of CPU time, or bytes, that it took."""
+"""Does a case's work so many times, and gives the seconds of CPU time, or what the table's unit is,
+that it took."""
 Round: TypeAlias = "dict[str, float]"
 """What a case's work took once, by the case's name."""
 
@@ -59,6 +60,8 @@ class Table:
     """How often a case's work is done in a round, where that is not for the sample to say."""
     rounds: int | None = None
     """At most, where a round takes long."""
+    brief: tuple[int, int] | None = None
+    """`times` and `rounds` of a check, where those above take minutes."""
 
 
 class Quartiles(NamedTuple):

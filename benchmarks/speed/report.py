@@ -11,6 +11,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from flext_plugins_devstack import NotInstalled
+
 from benchmarks import page
 
 from .measurement import medians, quartiles
@@ -29,21 +31,25 @@ NOTED = (
     *("flext-plugins", "httpx", "httpx2", "requests", "pluggy", "aiohttp", "opentelemetry-sdk"),
     *("opentelemetry-instrumentation-httpx", "prometheus-client", "pybreaker", "aiobreaker"),
     *("authlib", "purgatory", "interlock-cb", "clientwright", "httpware", "azure-core", "ldap3"),
-    "uvloop",
+    *("oracledb", "sqlalchemy", "uvloop"),
 )
 """The distributions whose versions are told."""
 
 
 def measured(table: Table, rounds: int) -> list[Round]:
-    """All of its cases that are there."""
+    """All of its cases that are there; none if what they are sent to is not."""
     rounds = min(rounds, table.rounds or rounds)
-    with ExitStack() as stack:
-        return opened(table, [each.name for each in table.cases], stack).rounds(rounds)
+    try:
+        with ExitStack() as stack:
+            return opened(table, [each.name for each in table.cases], stack).rounds(rounds)
+    except NotInstalled as missing:
+        print(f"skipped: {table.title}: {missing}")
+        return []
 
 
 def result(table: Table, found: list[Round]) -> dict[str, Any]:
     """What came of a table, as data."""
-    times = medians(found)
+    times = medians(found) if found else {}
     there = times.keys()
     return {
         "name": table.name,
@@ -59,8 +65,8 @@ def result(table: Table, found: list[Round]) -> dict[str, Any]:
 
 def _case(case: Case, table: Table, found: list[Round], times: Round) -> dict[str, Any]:
     told: dict[str, Any] = {"name": case.name, "sentence": case.sentence}
-    if lack := lacking(case):
-        return told | {"lacks": lack}
+    if case.name not in times:
+        return told | {"lacks": lacking(case) or ["what it is sent to"]}
     told["median"] = _short(times[case.name] * table.factor)
     if case.base is not None and case.base in times:
         base = case.base

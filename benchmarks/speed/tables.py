@@ -7,7 +7,7 @@ from importlib import metadata
 from shutil import which
 from typing import TYPE_CHECKING
 
-from . import chain, clients, concurrency, directory, footprint, opening, stacks
+from . import chain, clients, concurrency, database, directory, footprint, opening, stacks
 from .measurement import Bench
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .measurement import Case, Table
 
-MODULES = (chain, clients, stacks, concurrency, directory, opening, footprint)
+MODULES = (chain, clients, stacks, concurrency, directory, database, opening, footprint)
 TABLES: tuple[Table, ...] = tuple(table for module in MODULES for table in module.TABLES)
 
 
