@@ -21,7 +21,7 @@ from .records import Format, RecordFile
 from .sync import OracleDatabase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 app = typer.Typer(
     help="Ask the database of a service, and load files into it.",
@@ -113,17 +113,24 @@ def load(
             raise typer.Exit(1) from None
         database = opened.enter_context(_database(service, name, config, env))
         display = Display(records, table, quiet=as_json)
-        work = FileLoad(file, records, display, BadRows(records, display, kept))
+        noted = BadRows(records, display, kept)
+        work = FileLoad(file, records, display, noted, _telling(service, table, as_json=as_json))
         work.perform(database, table, batch_size=batch_size, on_error=on_error, name=load_name)
-    if as_json:
-        typer.echo(json.dumps({"service": service, "table": table, **work.facts()}))
-    elif summary := work.summary():
-        typer.echo(summary)
     if work.error is not None:
         raise work.error
-    if work.problem is not None:
-        typer.echo(visible(work.problem), err=True)
     raise typer.Exit(work.status)
+
+
+def _telling(service: str, table: str, *, as_json: bool) -> Callable[[FileLoad], None]:
+    def tell(work: FileLoad) -> None:
+        if as_json:
+            typer.echo(json.dumps({"service": service, "table": table, **work.facts()}))
+        elif summary := work.summary():
+            typer.echo(summary)
+        if work.problem is not None and work.error is None and not as_json:
+            typer.echo(visible(work.problem), err=True)
+
+    return tell
 
 
 @contextmanager

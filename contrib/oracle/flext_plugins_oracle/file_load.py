@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from .errors import DatabaseError, RowRefused
 from .records import FileError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from .load import OnError
@@ -35,11 +37,16 @@ class FileLoad:
     """
 
     def __init__(
-        self, path: Path, records: RecordFile, display: Display, bad_rows: BadRows
+        self,
+        path: Path,
+        records: RecordFile,
+        display: Display,
+        bad_rows: BadRows,
+        tell: Callable[[FileLoad], None],
     ) -> None:
         self._where = "standard input" if str(path) == "-" else str(path)
         self._records = records
-        self._display, self._bad_rows = display, bad_rows
+        self._display, self._bad_rows, self._tell = display, bad_rows, tell
         self.report: LoadReport | None = None
         self.problem: str | None = None
         self.error: FlextError | None = None
@@ -54,9 +61,9 @@ class FileLoad:
         on_error: OnError,
         name: str | None,
     ) -> None:
-        """Load all of it, or as much as can be; only `status` and its neighbours tell."""
+        """Load all of it, or as much as can be, and tell."""
         try:
-            with self._display, _interrupting(self._records):
+            with self._display, self._interruptible():
                 self.report = database.load(
                     table,
                     self._records,
@@ -65,28 +72,16 @@ class FileLoad:
                     name=name,
                     on_progress=self._advance,
                 )
-        except RowRefused as error:
-            self.report = error.report
-            self._end(str(error) if error.row is None else self._bad_rows.keep(error.row))
-        except FlextError as error:
-            self.report = (
-                error.report if isinstance(error, DatabaseError) else None
-            ) or self.report
-            self.error = error
-            self._end(str(error))
-        except (FileError, OSError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            self._end(f"{self._where}: {reason or type(error).__name__}")
-        except KeyboardInterrupt:
-            where = " in the middle of a batch, which may be there" * self._records.is_abrupt
-            self._end(f"interrupted{where}", INTERRUPTED)
+        except (FlextError, FileError, OSError, KeyboardInterrupt) as error:
+            self._fail(error)
         if self.report is not None:
             self._bad_rows.end(self.report.refused)
             if self.report.refused:
                 self.status = self.status or FAILED
+        self._tell(self)
 
     def facts(self) -> dict[str, Any]:
-        """What came of it, for programs; `resume` is `None` if it is not known."""
+        """Tell programs what came of it; `resume` is `None` if it is not known."""
         report = self.report
         return {
             "loaded": report.loaded if report else 0,
@@ -98,7 +93,7 @@ class FileLoad:
         }
 
     def summary(self) -> str:
-        """What came of it, in a line; nothing if nothing was done."""
+        """Tell what came of it, in a line; nothing if nothing was done."""
         report = self.report
         if report is None:
             return ""
@@ -115,17 +110,41 @@ class FileLoad:
         self._bad_rows.note(report.bad_rows[len(self._bad_rows.facts) :])
         self._display.advance(report)
 
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, DatabaseError):
+            self.report = error.report or self.report
+        if isinstance(error, RowRefused) and error.row is not None:
+            self._end(self._bad_rows.keep(error.row))
+        elif isinstance(error, FlextError):
+            self.error = error
+            self._end(str(error))
+        elif isinstance(error, KeyboardInterrupt):
+            self._end("interrupted", INTERRUPTED)
+        else:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            self._end(f"{self._where}: {reason or type(error).__name__}")
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Let Ctrl-C stop between two batches, unless it is ignored, as in the background."""
+        before = signal.getsignal(signal.SIGINT)
+        if before is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _interrupt(self, *_: object) -> None:
+        if not self._records.is_stopped or self._records.lines.is_reading:
+            self._records.stop()
+            return
+        # The driver, told so by an exception, would wait for the server before it ends.
+        self._display.close()
+        self._end("interrupted in the middle of a batch, which may be there", INTERRUPTED)
+        self._tell(self)
+        sys.stdout.flush()
+        os._exit(INTERRUPTED)
+
     def _end(self, problem: str, status: int = FAILED) -> None:
         self.problem, self.status = problem, status
-
-
-@contextmanager
-def _interrupting(records: RecordFile) -> Iterator[None]:
-    """Let Ctrl-C stop between two batches, unless it is ignored, as in the background."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, lambda *_: records.stop())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

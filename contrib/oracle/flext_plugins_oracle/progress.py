@@ -1,4 +1,4 @@
-"""How far a load of a file has come, told on stderr, and which of its rows were bad."""
+"""The progress of a load of a file, told on stderr, and the rows of it that were bad."""
 
 from __future__ import annotations
 
@@ -54,13 +54,17 @@ class Display:
             disable=not is_drawn,
         )
         self._task = self._bar.add_task(visible(table), total=_size(records), records=0, refused=0)
-        self._told = time.monotonic()
+        self._last = time.monotonic()
 
     def __enter__(self) -> Self:
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away; do nothing the second time."""
         self._bar.stop()
 
     def advance(self, report: LoadReport) -> None:
@@ -71,8 +75,8 @@ class Display:
             records=report.resume,
             refused=report.refused,
         )
-        if self._bar.disable and time.monotonic() - self._told >= INTERVAL:
-            self._told = time.monotonic()
+        if self._bar.disable and time.monotonic() - self._last >= INTERVAL:
+            self._last = time.monotonic()
             self.say(f"{report.resume} records, {report.refused} refused")
 
     def say(self, text: str) -> None:

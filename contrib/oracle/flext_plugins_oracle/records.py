@@ -31,7 +31,7 @@ class Unreadable(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a record is in its file."""
+    """The place of a record in its file."""
 
     line: int
     """The first of its lines, from 1."""
@@ -51,22 +51,22 @@ class Lines:
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
         self._again: deque[tuple[str, str | None]] = deque()
-        self._given: list[tuple[str, str | None]] = []
+        self._current: list[tuple[str, str | None]] = []
         self.number = self.size = 0
         self.is_reading = False
 
     def begin(self) -> None:
         """Begin a record with the next line."""
-        self._given.clear()
+        self._current.clear()
 
     @property
     def fault(self) -> str | None:
-        """What is wrong with the lines of this record, if anything."""
-        return next((fault for _, fault in self._given if fault is not None), None)
+        """The fault of the lines of this record, if there is one."""
+        return next((fault for _, fault in self._current if fault is not None), None)
 
     def put_back(self) -> None:
         """Give all lines of this record but the first once more."""
-        again = self._given[1:]
+        again = self._current[1:]
         self._again.extendleft(reversed(again))
         self.number -= len(again)
 
@@ -76,7 +76,7 @@ class Lines:
     def __next__(self) -> str:
         text, fault = self._again.popleft() if self._again else self._read()
         self.number += 1
-        self._given.append((text, fault))
+        self._current.append((text, fault))
         return text
 
     def _read(self) -> tuple[str, str | None]:
@@ -117,7 +117,7 @@ class RecordFile:
         keep: of so many records, the last ones, the place is kept.
 
     Attributes:
-        is_abrupt: whether it was stopped in the middle of something.
+        is_stopped: whether it will stop before the next record.
 
     Raises:
         FileError: while it is iterated: it is empty, or has no header that can be used.
@@ -128,7 +128,7 @@ class RecordFile:
         self._records = _csv if kind == "csv" else _jsonl
         self._places: deque[Place] = deque(maxlen=keep)
         self._count = 0
-        self._is_stopped = self.is_abrupt = False
+        self.is_stopped = False
 
     def __iter__(self) -> Iterator[Any]:
         for line, record in self._records(self.lines):
@@ -136,20 +136,19 @@ class RecordFile:
             self._count += 1
             self._places.append(Place(line, reason))
             yield record
-            if self._is_stopped:
+            if self.is_stopped:
                 raise KeyboardInterrupt
         if not self.lines.size:
             raise FileError("it is empty")
 
     def stop(self) -> None:
-        """Stop before the next record, or at once if told so again, by a `KeyboardInterrupt`."""
-        self.is_abrupt = self._is_stopped
-        if self._is_stopped or self.lines.is_reading:
+        """Stop before the next record, by a `KeyboardInterrupt`: at once if the file is awaited."""
+        if self.lines.is_reading:
             raise KeyboardInterrupt
-        self._is_stopped = True
+        self.is_stopped = True
 
     def place(self, number: int) -> Place:
-        """Where the record of that number is, one of the last that were read."""
+        """Find the record of that number, one of the last that were read."""
         return self._places[number - self._count - 1]
 
 
