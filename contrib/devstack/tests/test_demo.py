@@ -15,9 +15,9 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from flext_plugins_devstack import Devstack, NotInstalled, directory
+from flext_plugins_devstack import Devstack, NotInstalled, directory, oracle, postgres
 from flext_plugins_devstack.auth import USERS
-from flext_plugins_devstack.demo import acts, identity, outage, performance, trace
+from flext_plugins_devstack.demo import acts, database, identity, outage, performance, trace
 from flext_plugins_devstack.demo.checks import (
     CONFIG,
     PATIENCE,
@@ -54,16 +54,26 @@ cli.app()
     return [*COMMAND[:-2], program, "demo"]
 
 
-def has_slapd() -> bool:
+def is_there(*finders: Callable[[], object]) -> bool:
     try:
-        return bool(directory.program())
+        return all(find() for find in finders)
     except NotInstalled:
         return False
 
 
-# Without slapd the act that needs it is skipped; where CI is set nothing is.
-PLAYED = performance.ACTS if has_slapd() or os.environ.get("CI") else performance.ACTS[:-1]
-needs_slapd = pytest.mark.skipif(PLAYED != performance.ACTS, reason="slapd is not installed")
+# Without its server an act is skipped; where CI is set nothing is.
+NEEDS: dict[Any, tuple[Callable[[], object], ...]] = {
+    identity.identity: (directory.program,),
+    database.database: (oracle.interpreter, postgres.programs),
+}
+PLAYED = [
+    act for act in performance.ACTS if os.environ.get("CI") or is_there(*NEEDS.get(act.play, ()))
+]
+DIRECTORY, DATABASE = performance.ACTS[-2:]
+needs_slapd = pytest.mark.skipif(DIRECTORY not in PLAYED, reason="slapd is not installed")
+needs_database = pytest.mark.skipif(
+    DATABASE not in PLAYED, reason="no Oracle-compatible server is installed"
+)
 
 
 def total(kept: int) -> str:
@@ -73,8 +83,7 @@ def total(kept: int) -> str:
 
 def expected(seen: str) -> list[str]:
     """The marks of the acts that are played here, of those of all."""
-    assert len(seen) == len(performance.ACTS)
-    return [*seen[: len(PLAYED)]]
+    return [mark for mark, act in zip(seen, performance.ACTS, strict=True) if act in PLAYED]
 
 
 def surroundings(**variables: str) -> dict[str, str]:
@@ -125,6 +134,7 @@ def test_each_act_keeps_its_promise_and_says_so_in_plain_text(
 def test_no_secret_is_printed(done: "subprocess.CompletedProcess[str]") -> None:
     said = done.stdout
     secrets = {*(password for _, _, password in USERS), acts.API_KEY, "eyJ"}
+    secrets |= {*oracle.USERS.values()}
     secrets |= {directory.PASSWORD, *(password for _, password in directory.USERS.values())}
     assert [secret for secret in secrets if secret in said] == []
     assert "Bearer ***" in said
@@ -133,7 +143,7 @@ def test_no_secret_is_printed(done: "subprocess.CompletedProcess[str]") -> None:
 def test_without_its_auth_plugin_the_acts_that_need_it_fail_and_the_others_go_on() -> None:
     done = demo(**{f"{PREFIX}AUTH": "false"})
     assert done.returncode == 1
-    assert marks(done.stdout) == expected("✓✗✗✗✗✓✗✗✓")
+    assert marks(done.stdout) == expected("✓✗✗✗✗✓✗✗✓✓")
     assert done.stdout.endswith(total(marks(done.stdout).count("✓")))
     for unmet in (
         "layers, outermost first: expected ['auth', 'circuit-breaker'], saw ['circuit-breaker']",
@@ -147,16 +157,17 @@ def test_without_its_auth_plugin_the_acts_that_need_it_fail_and_the_others_go_on
 def test_a_circuit_that_lets_everybody_probe_is_noticed() -> None:
     done = demo(**{f"{PREFIX}CIRCUIT_BREAKER__HALF_OPEN_CALLS": "20"})
     assert done.returncode == 1
-    assert marks(done.stdout) == expected("✓✓✓✓✓✗✓✓✗")
+    assert marks(done.stdout) == expected("✓✓✓✓✓✗✓✓✗✓")
     assert "   ✗ what 20 callers get: expected {'200': 1, 'CircuitOpen': 19}, saw" in done.stdout
 
 
 def test_what_is_no_unmet_promise_but_an_error_fails_its_act_alone() -> None:
     done = demo(**{f"{PREFIX}CIRCUIT_BREAKER__FAILURE_TRESHOLD": "3"})
     assert done.returncode == 1
-    assert marks(done.stdout) == expected("✓✗✗✗✗✗✗✗✗")
-    assert done.stdout.count("expected no error, saw ConfigError: ") == len(PLAYED) - 2
-    assert done.stdout.count("did you mean 'failure_threshold'?") == len(PLAYED) - 1
+    assert marks(done.stdout) == expected("✓✗✗✗✗✗✗✗✗✓")
+    failed = marks(done.stdout).count("✗")
+    assert done.stdout.count("expected no error, saw ConfigError: ") == failed - 1
+    assert done.stdout.count("did you mean 'failure_threshold'?") == failed
     assert done.stderr == ""
 
 
@@ -338,7 +349,7 @@ def test_without_its_plugins_the_demo_says_what_to_install(monkeypatch: pytest.M
 
 def test_without_slapd_its_act_is_skipped_and_says_how_to_install_it(tmp_path: Path) -> None:
     done = subprocess.run(
-        playing("(every[0], every[-1])", "directory.ELSEWHERE = ()"),
+        playing("(every[0], every[-2])", "directory.ELSEWHERE = ()"),
         capture_output=True,
         encoding="utf-8",
         env=surroundings(PATH=str(tmp_path)),
@@ -414,7 +425,7 @@ def test_without_the_ldap_plugin_on_flexcore_its_act_fails(
 
     meant = identity._variables
     monkeypatch.setattr(identity, "_variables", without)
-    monkeypatch.setattr(performance, "ACTS", performance.ACTS[-1:])
+    monkeypatch.setattr(performance, "ACTS", performance.ACTS[-2:-1])
     with io.StringIO() as written:
         assert not performance.perform(Console(file=written, force_terminal=False, width=1000))
         said = written.getvalue()
@@ -452,7 +463,7 @@ def test_a_directory_that_lives_on_is_noticed(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_nothing_remains_of_a_directory_when_the_demo_is_ended(number: signal.Signals) -> None:
     with subprocess.Popen(
-        playing("every[-1:]"),
+        playing("every[-2:-1]"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -471,6 +482,68 @@ def test_nothing_remains_of_a_directory_when_the_demo_is_ended(number: signal.Si
     assert not folder.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_without_the_oracle_compatible_server_its_act_is_skipped_and_says_how_to_install_it(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(postgres, "EXTENSIONS", tmp_path)
+    monkeypatch.setattr(oracle, "ENVIRONMENT", "gone")
+    monkeypatch.delenv(oracle.VARIABLE, raising=False)
+    with pytest.raises(Skipped) as skipped:
+        list(database.database(protected))
+    first, second = str(skipped.value).split("; ")
+    assert first.startswith("PostgreSQL with orafce is not installed: apt-get install ")
+    assert second.startswith("seerdb is not installed: python3 -m venv gone && ")
+
+
+def test_without_its_plugins_the_act_with_a_database_is_skipped(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "installed", lambda: ())
+    extra = "the extra `demo` of flext-plugins-devstack"
+    names = ("flext-plugins-oracle", "flext-plugins-metrics")
+    missing = "; ".join(f"{name} is not installed: {extra}" for name in names)
+    with pytest.raises(Skipped, match=f"^{missing}"):
+        list(database.database(protected))
+
+
+@needs_database
+def test_a_table_that_takes_a_bad_row_is_noticed(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = "create table orders (id number(9), item varchar2(12) not null)"
+    monkeypatch.setattr(database, "TABLE", table)
+    with pytest.raises(Unmet, match=r"^bad rows: .*saw {17: 'ORA-01400', 144: 'ORA-12899'}$"):
+        list(database.database(protected))
+
+
+@needs_database
+def test_a_database_without_a_circuit_is_noticed(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meant = database._variables
+    off = {"FLEXT__SERVICES__SHOP__PLUGINS__CIRCUIT_BREAKER__DISABLED": "true"}
+    monkeypatch.setattr(database, "_variables", lambda server: {**meant(server), **off})
+    with pytest.raises(Unmet, match="^the last one: expected CircuitOpen, saw DatabaseUnavail"):
+        list(database.database(protected))
+
+
+@needs_database
+def test_a_database_that_lives_on_is_noticed(
+    protected: Devstack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Immortal(oracle.OracleCompatibleServer):
+        def down(self) -> None:
+            pass
+
+        def close(self) -> None:
+            super().down()
+            super().close()
+
+    monkeypatch.setattr(database, "OracleCompatibleServer", Immortal)
+    with pytest.raises(Unmet, match=r"^the first loads: .*, saw \['1 loaded', '0 loaded'"):
+        list(database.database(protected))
 
 
 def test_a_plugin_that_has_been_imported_is_noticed(protected: Devstack) -> None:

@@ -147,7 +147,7 @@ def _circuit(server: OracleCompatibleServer, host: Host, state: str) -> Iterator
 
 
 def _outcome(shop: "OracleDatabase") -> tuple[str, Exception | None]:
-    """What comes of a load of one record, in a word or two, and the error if it is one."""
+    """Load one record; what came of it in a word or two, and the error if it is one."""
     from flext_plugins_oracle import DatabaseUnavailable  # noqa: PLC0415 - as above
 
     try:
