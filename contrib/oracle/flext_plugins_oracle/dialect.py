@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.dialects import registry
@@ -28,6 +29,15 @@ class Dialect(oracledb.dialect):
 
     def do_rollback(self, dbapi_connection: Any) -> None:
         """Do nothing, for the same reason; after a query there is nothing to undo."""
+
+    def do_close(self, dbapi_connection: Any) -> None:
+        """Close a connection that may be lost already, which is no news for SQLAlchemy's log."""
+        with suppress(Exception):
+            dbapi_connection.close()
+
+    def do_terminate(self, dbapi_connection: Any) -> None:
+        """Close it, too."""
+        self.do_close(dbapi_connection)
 
 
 registry.register("oracle.flext", __name__, "Dialect")

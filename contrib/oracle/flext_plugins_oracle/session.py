@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import ssl
+import sys
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -148,6 +149,19 @@ def tls(settings: DatabaseSettings) -> ssl.SSLContext:
     )
 
 
+def interrupt(error: BaseException, handled: BaseException | None) -> BaseException | None:
+    """The `KeyboardInterrupt` or the like that led to `error`, since `handled` was.
+
+    The driver then asks the server to stop; if that fails, it tells of the failure alone.
+    """
+    each: BaseException | None = error
+    while each is not None and each is not handled:
+        if not isinstance(each, Exception):
+            return each
+        each = each.__cause__ or each.__context__
+    return None
+
+
 class Session:
     """One connection to the database; used by one thread at a time."""
 
@@ -177,6 +191,7 @@ class Session:
     @contextmanager
     def speaking(self, what: str) -> Iterator[None]:
         """Hang up at `end()`, and raise our errors in the place of the libraries'."""
+        handled = sys.exception()
         try:
             with self._watch.until(self.wire, self.end()):
                 yield
@@ -185,9 +200,9 @@ class Session:
         except NameRefused as error:
             raise DatabaseError(f"{what}: {error}") from None
         except DBAPIError as error:
-            raise self._problem(error.orig or error, what) from None
+            raise interrupt(error, handled) or self._problem(error.orig or error, what) from None
         except (SQLAlchemyError, oracledb.Error, OSError) as error:
-            raise self._problem(error, what) from None
+            raise interrupt(error, handled) or self._problem(error, what) from None
         except (TypeError, ValueError, OverflowError) as error:  # the driver's, about a value
             problem = f"{what}: the values cannot be sent ({type(error).__name__})"
             raise DatabaseError(problem) from None

@@ -17,6 +17,8 @@ from packets import COMMIT, EXECUTE
 from flext_plugins import DeadlineExceeded, Failure, FlextError, options
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flext_plugins_devstack import OracleCompatibleServer
     from relay import Relay
 
@@ -51,6 +53,13 @@ def numbers(table: Any) -> str:
 def between(relay: Any, database: OracleCompatibleServer) -> Any:
     """A relay to `database`."""
     return relay(database)
+
+
+@pytest.fixture(autouse=True)
+def _no_alarm(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """What is lost is told in errors; SQLAlchemy's log has nothing to add."""
+    yield
+    assert [each.message for each in caplog.records if each.name.startswith("sqlalchemy")] == []
 
 
 # a commit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,18 @@ async def commit_of_a_transaction(case: Case, stack: AsyncExitStack) -> Any:
     return outer.aclose
 
 
+async def rollback(case: Case, _: AsyncExitStack) -> Any:
+    outer = AsyncExitStack()
+    await (await outer.enter_async_context(case.lent.transaction())).execute(case.insert)
+    case.relay.freeze()
+
+    async def undo() -> None:
+        async with outer:
+            raise ZeroDivisionError
+
+    return undo
+
+
 async def insert(case: Case, _: AsyncExitStack) -> Any:
     case.relay.freeze()
     return lambda: case.lent.insert_records(case.table, [{"id": n} for n in range(3)])
@@ -124,11 +137,11 @@ async def health(case: Case, _: AsyncExitStack) -> Any:
     return case.lent.health
 
 
-BEGUN = (later_batch, commit_of_a_transaction)
+BEGUN = (later_batch, commit_of_a_transaction, rollback)
 """What is in vain belongs to a call that began before."""
 COMMITS = (commit, commit_of_a_transaction)
 STEPS = [connect, acquire, execute, answer, first_batch, later_batch, commit,
-         commit_of_a_transaction, insert, upsert, load, health]  # fmt: skip
+         commit_of_a_transaction, rollback, insert, upsert, load, health]  # fmt: skip
 
 
 @asynccontextmanager
@@ -221,7 +234,9 @@ def assert_ends(
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_deadline_ends_a_silence(case: Any, step: Any) -> None:
-    kind = OutcomeUnknown if step in COMMITS else DeadlineExceeded
+    kind: type[Exception] = OutcomeUnknown if step in COMMITS else DeadlineExceeded
+    if step is rollback:
+        kind = ZeroDivisionError  # why it is undone says more
     if step not in BEGUN:
         assert_ends(case(**LONG), step, a_deadline, kind)
         return
@@ -240,6 +255,8 @@ def test_a_time_out_of_the_settings_ends_a_silence(case: Any, step: Any) -> None
     seconds = 0.5
     if step in COMMITS:
         kind = OutcomeUnknown
+    elif step is rollback:
+        kind = ZeroDivisionError
     elif step in (connect, acquire):
         kind, seconds = Unreachable, 1.0
     assert_ends(made, step, nothing_else, kind, seconds)
@@ -252,6 +269,30 @@ def test_a_task_that_waits_no_longer_leaves_a_silence(case: Any, step: Any) -> N
     for end in (a_time_out, wait_for):
         assert_ends(made, step, end, TimeoutError)
     assert_ends(made, step, cancelling, asyncio.CancelledError)
+
+
+@pytest.mark.parametrize("world", ["httpx sync"], indirect=True)
+@pytest.mark.parametrize("step", STEPS)
+def test_who_interrupts_a_silence_leaves_nothing(case: Any, step: Any) -> None:
+    """The driver first asks the server to stop, for as long as the time-out lets it."""
+
+    async def interrupted(work: Any, seconds: float) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        was = signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            await work()
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, was)
+
+    made = case(connect_timeout=1.0, timeout=1.0)
+    error, lasted = made.lent.world.run(lambda: silenced(made, step, interrupted, SECONDS))
+    assert isinstance(error, KeyboardInterrupt), error
+    assert lasted < PATIENCE
+    made.lent.world.run(lambda: assert_served(made))
 
 
 @pytest.mark.parametrize("step", [execute, first_batch, commit, insert, health])
