@@ -152,7 +152,8 @@ def tls(settings: DatabaseSettings) -> ssl.SSLContext:
 def interrupt(error: BaseException, handled: BaseException | None) -> BaseException | None:
     """The `KeyboardInterrupt` or the like that led to `error`, since `handled` was.
 
-    The driver then asks the server to stop; if that fails, it tells of the failure alone.
+    The driver then asks the server to stop; if that fails, it tells of the failure alone. (While
+    another error is handled, not even its context tells of the interrupt.)
     """
     each: BaseException | None = error
     while each is not None and each is not handled:

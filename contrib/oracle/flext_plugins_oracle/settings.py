@@ -115,7 +115,7 @@ class DatabaseSettings(BaseModel):
     pool_min: NonNegativeInt = 1
     """So many sessions stay open, however long they are idle; they are opened with the first."""
     pool_max: PositiveInt = 4
-    """The most sessions of this process, in threads and event loops together."""
+    """The most sessions in use at once, in threads and event loops of this process together."""
     pool_size: PositiveInt | None = None
     """Another word for `pool_max`, as the FLEXT guide has it."""
     pool_increment: PositiveInt = 1

@@ -125,7 +125,7 @@ async def upsert(case: Case, _: AsyncExitStack) -> Any:
 async def load(case: Case, _: AsyncExitStack) -> Any:
     def records() -> Any:
         for number in range(100):
-            if number == 50:
+            if number == 0:
                 case.relay.freeze()
             yield {"id": number}
 
@@ -272,7 +272,7 @@ def test_a_task_that_waits_no_longer_leaves_a_silence(case: Any, step: Any) -> N
 
 
 @pytest.mark.parametrize("world", ["httpx sync"], indirect=True)
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", [each for each in STEPS if each is not rollback])
 def test_who_interrupts_a_silence_leaves_nothing(case: Any, step: Any) -> None:
     """The driver first asks the server to stop, for as long as the time-out lets it."""
 
@@ -290,7 +290,7 @@ def test_who_interrupts_a_silence_leaves_nothing(case: Any, step: Any) -> None:
 
     made = case(connect_timeout=1.0, timeout=1.0)
     error, lasted = made.lent.world.run(lambda: silenced(made, step, interrupted, SECONDS))
-    assert isinstance(error, KeyboardInterrupt), error
+    assert isinstance(error, KeyboardInterrupt), (error, lasted)
     assert lasted < PATIENCE
     made.lent.world.run(lambda: assert_served(made))
 
