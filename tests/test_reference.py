@@ -294,6 +294,7 @@ def test_nothing_of_ours_logs_in_another_way():
     ]
     assert sorted(loggers) == [
         "contrib/devstack/flext_plugins_devstack/cli.py",  # where the demo silences ours
+        "contrib/oracle/flext_plugins_oracle/commands.py",  # where ours is silenced
         "contrib/oracle/flext_plugins_oracle/plugin.py",  # a database that is down at the start
         "flext_plugins/_logging.py",
         "flext_plugins/cli/_new.py",  # where cookiecutter is silenced

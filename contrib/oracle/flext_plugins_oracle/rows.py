@@ -140,7 +140,7 @@ def _key(column: str) -> str:
 
 
 class _Fit(NamedTuple):
-    """What is done with the values of these kinds in a column."""
+    """Find what is done with the values of these kinds in a column."""
 
     kinds: tuple[type, ...]
     change: Callable[[Any], Any]

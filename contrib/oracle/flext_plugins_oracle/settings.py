@@ -41,7 +41,7 @@ _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^`|~-]*")
 
 
 def _parts_of(url: Any) -> dict[str, str] | None:
-    """What stands in a URL; `None` if it is not one of ours."""
+    """The parts of a URL; `None` if it is not one of ours."""
     found = _URL.fullmatch(url) if isinstance(url, str) else None
     if found is None or not 0 < int(found["port"] or 1521) < 65536:
         return None
@@ -136,7 +136,7 @@ class DatabaseSettings(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _spelt_out(cls, values: Any) -> Any:
-        """What `url` and `pool_size` say, in the place of the settings that they stand for."""
+        """Put what `url` and `pool_size` say in the place of the settings that they stand for."""
         if not isinstance(values, dict):
             return values
         parts: dict[str, Any] = _parts_of(values.get("url")) or {}
