@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.synchronize import Event
 
-TOTAL, BAD = 3000, 7
+BAD = 7
 
 
 def is_good(number: int) -> bool:
@@ -20,14 +20,19 @@ def is_good(number: int) -> bool:
     return number % BAD != 0
 
 
-def records() -> Iterator[dict[str, Any]]:
+def records(total: int) -> Iterator[dict[str, Any]]:
     """Numbered from 1; some have no name."""
-    for number in range(1, TOTAL + 1):
+    for number in range(1, total + 1):
         yield {"id": number, "name": "x" if is_good(number) else None}
 
 
 def load(
-    settings: dict[str, Any], table: str, size: int, is_under_way: Event, told: Any = None
+    settings: dict[str, Any],
+    table: str,
+    total: int,
+    size: int,
+    is_under_way: Event,
+    told: Any = None,
 ) -> None:
     """Load, and say when the first batch is in and how it ended."""
     config = {"services": {"service": {"plugins": {"oracle": settings}}}}
@@ -36,7 +41,7 @@ def load(
         try:
             report = database.load(
                 table,
-                records(),
+                records(total),
                 batch_size=size,
                 name=table,
                 on_progress=lambda _: is_under_way.set(),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from driver import connect
 from flext_plugins_devstack import OracleCompatibleServer
-from loader import TOTAL, is_good, load
+from loader import is_good, load
 
 Table = Callable[[str], str]
 
@@ -45,13 +45,14 @@ def state(database: OracleCompatibleServer, table: str) -> tuple[int, list[int]]
 def test_after_a_kill_the_table_holds_what_the_position_says_and_the_load_goes_on(
     database: OracleCompatibleServer, table: Table, processes: Any, kills: int
 ) -> None:
+    total = 150 * kills
     name, chance = table("id number(9), name varchar2(9) not null"), random.Random(7)
     reached = []
     for _ in range(kills):
         is_under_way = processes.Event()
         size = chance.choice([5, 10, 20, 30])
         process = processes.Process(
-            target=load, args=(settings_of(database), name, size, is_under_way)
+            target=load, args=(settings_of(database), name, total, size, is_under_way)
         )
         process.start()
         assert is_under_way.wait(60)
@@ -63,25 +64,26 @@ def test_after_a_kill_the_table_holds_what_the_position_says_and_the_load_goes_o
         reached.append(position)
     assert reached == sorted(reached)
     assert 0 < reached[0] < reached[-1]
-    load(settings_of(database), name, 500, processes.Event())
-    assert state(database, name) == (TOTAL, [*filter(is_good, range(1, TOTAL + 1))])
+    load(settings_of(database), name, total, 500, processes.Event())
+    assert state(database, name) == (total, [*filter(is_good, range(1, total + 1))])
 
 
 @pytest.mark.once
 def test_of_two_processes_with_one_load_one_goes_on_and_the_other_is_told(
     database: OracleCompatibleServer, table: Table, processes: Any
 ) -> None:
+    total = 600
     name, told = table("id number(9), name varchar2(9) not null"), processes.Queue()
     both = []
     for _ in range(2):
         is_under_way = processes.Event()
-        arguments = (settings_of(database), name, 100, is_under_way, told)
+        arguments = (settings_of(database), name, total, 20, is_under_way, told)
         both.append(processes.Process(target=load, args=arguments))
         both[-1].start()
         assert is_under_way.wait(60)
     ends = [told.get(timeout=60), told.get(timeout=60)]
     for process in both:
         process.join(60)
-    assert TOTAL in ends
+    assert total in ends
     assert any("begun anew elsewhere" in str(each) for each in ends)
-    assert state(database, name)[1] == [*filter(is_good, range(1, TOTAL + 1))]
+    assert state(database, name)[1] == [*filter(is_good, range(1, total + 1))]
