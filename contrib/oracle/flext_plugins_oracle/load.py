@@ -141,7 +141,7 @@ def _insert_all(session: Session, part: Part) -> None:
 
 
 def _of_one_type(part: Part) -> list[Part]:
-    """The same rows, apart by the types of their values: the driver takes one type a column."""
+    """Part the rows by the types of their values: the driver takes one type a column."""
     found: dict[tuple[type, ...], list[int]] = {}
     for place, row in enumerate(part.rows):
         found.setdefault(tuple(map(type, row)), []).append(place)

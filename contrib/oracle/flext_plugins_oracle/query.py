@@ -55,9 +55,7 @@ class ArrowQuery:
         self, statement: str | Executable, values: Mapping[str, Any] | None, size: int
     ) -> None:
         if find_spec("pyarrow") is None:
-            raise DatabaseError(
-                "fetch_arrow needs pyarrow: pip install 'flext-plugins-oracle[arrow]'"
-            )
+            raise DatabaseError("fetch_arrow needs pyarrow: the extra arrow brings it")
         self._statement, self._values, self._size = statement, values, size
         self._frames: Any = None
         self.is_over = False
