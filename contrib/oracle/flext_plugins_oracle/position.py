@@ -1,4 +1,4 @@
-"""How far named loads have come, which the database keeps in a table of its own."""
+"""The positions of named loads, which the database keeps in a table of its own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Position:
         self._name, self._run = name, uuid4().hex
 
     def take_over(self, session: Session) -> int:
-        """Where the load goes on; any other run of it is over. It is committed."""
+        """Say where the load goes on, and end any other run of it; it is committed."""
         for is_last in (False, False, True):
             try:
                 position = self._taken(session)
@@ -61,7 +61,7 @@ class Position:
             raise self._taken_over()
 
     def settled(self, session: Session) -> int:
-        """How far it has come, once a transaction whose end is unknown has ended.
+        """Say how far it has come, once a transaction whose end is unknown has ended.
 
         Raises:
             DatabaseError: another run has taken it over.
@@ -74,7 +74,7 @@ class Position:
         return int(found)
 
     def look_up(self, session: Session) -> int | None:
-        """How far it has come; `None` if there was no such load."""
+        """Say how far it has come; `None` if there was no such load."""
         query = select(self._table.c.position).where(self._table.c.name == self._name)
         try:
             found = session.execute(query).scalar()
