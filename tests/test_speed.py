@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,28 @@ def test_each_round_has_every_case_once_in_an_order_of_its_own():
     assert all(sorted(order) == list("abcdef") for order in orders)
     assert len(set(orders)) > 10
     assert all(each == dict.fromkeys("abcdef", 1.0) for each in found)
+
+
+@pytest.mark.parametrize(("taken", "known", "rounds"), [(2.0, 0, 10), (2.1, 0, 30), (2.1, 1.9, 10)])
+def test_a_check_ends_early_where_its_targets_are_kept_clearly(taken, known, rounds):
+    """1.8 with 15 % is 2.07; the targets of a table are measured together."""
+    bench = Bench({"ours": lambda times: taken * times, "plain": float}, TEN_TIMES)
+    exceptions = {TARGET.sentence: Known(known, "not done yet")} if known else {}
+    easy = ratio("an easy one", 9.0, "ours", "plain")
+    assert len(checking.measured(bench, [easy, TARGET], 30, exceptions)) == rounds
+
+
+def test_a_check_of_few_rounds_has_no_more():
+    bench = Bench({"ours": lambda times: 9.0 * times, "plain": float}, TEN_TIMES)
+    assert len(checking.measured(bench, [TARGET], 6, {})) == 6
+
+
+def test_a_check_goes_on_where_a_quarter_of_its_rounds_is_beyond():
+    taken = cycle([1.0, 1.0, 2.5])
+    bench = Bench({"ours": lambda times: next(taken) * times, "plain": float}, TEN_TIMES)
+    found = checking.measured(bench, [TARGET], 30, {})
+    assert len(found) == 30
+    assert judged(TARGET, found).holds
 
 
 def test_time_is_the_processs_own():

@@ -99,6 +99,11 @@ class Verdict(NamedTuple):
         return self.found.lower <= self.bound
 
     @property
+    def clear(self) -> bool:
+        """Whether it passes beyond doubt: three quarters of the rounds are within the bound."""
+        return self.found.upper <= self.bound
+
+    @property
     def reached(self) -> bool:
         """Whether the median is what was promised, without a margin."""
         return self.found.median <= self.target.limit
