@@ -2,7 +2,7 @@
 
 PYTHON ?= $(shell sh tools/interpreters.sh first)
 OURS = -e '.[cli,httpx2,requests]' \
-  $(patsubst %,-e contrib/%,auth circuit-breaker devstack[demo] ldap metrics oracle retry tracing)
+  $(patsubst %,-e contrib/%,auth circuit-breaker devstack[demo] ldap meltano metrics oracle retry tracing)
 CONSTRAINTS = constraints.txt
 INPUTS = pyproject.toml constraints.txt $(wildcard tests/requirements*.txt contrib/*/pyproject.toml)
 OIDC = contrib/auth/tests/oidc

@@ -213,7 +213,7 @@ class Connection(Messaging):
         content: bytes = b"",
         json: Any = None,
     ) -> Response:
-        """Send to a service that this plugin's settings name.
+        """Send to this service, or to one that this plugin's settings name.
 
         They do so by the type `ServiceName`, or by a `ServiceURL`, whose `origin` is the service's
         name. Goes through that service's own connection and plugins, this instance excepted. The
@@ -226,7 +226,7 @@ class Connection(Messaging):
         """
         build = builder(headers, content, json)
         del headers, content, json  # often secrets: nobody who renders locals shall see them here
-        if service not in self._layer.services:
+        if service not in self._layer.services and service != self.service.name:
             raise PluginError(
                 f"requested service {service!r}, which its settings do not name by a field of the "
                 "type ServiceName"

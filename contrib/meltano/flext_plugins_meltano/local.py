@@ -1,0 +1,257 @@
+"""Runs jobs on this machine: Meltano and dbt, as programs of environments of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import threading
+from contextvars import copy_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flext_plugins import Operation
+from flext_plugins.redaction import is_secret
+
+from .errors import PipelineError
+from .job import Blocks, Singer
+from .log import Log
+from .project import NAME, Project
+from .run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flext_plugins import Connection
+
+    from .job import Dbt, Job
+    from .settings import MeltanoSettings
+    from .status import ExecutionStatus
+
+SYSTEM = "meltano"
+HANDED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SSL_CERT_FILE")
+QUIET = {
+    "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "NO_COLOR": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+KEPT = 1000
+"""So many runs that are over can still be asked about."""
+LOOKS = 0.1
+"""Seconds between two looks at a run."""
+MODEL = re.compile(r"\+?([A-Za-z_][A-Za-z0-9_]*)\+?")
+
+
+class LocalRunner:
+    """Starts programs, and watches them; one run of a project after the other."""
+
+    def __init__(self, settings: MeltanoSettings, connection: Connection) -> None:
+        self._settings, self._connection = settings, connection
+        self._runs: dict[str, Run] = {}
+        self._by_key: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lock = threading.Lock()
+
+    async def submit(self, job: Job, key: str | None) -> str:
+        """See `Runner.submit`.
+
+        Raises:
+            PipelineError: the project has no such thing.
+        """
+        try:
+            run = self._prepared(job)
+        except PipelineError as error:
+            raise self._connection.add_context(error) from None
+        with self._lock:
+            if key is not None and key in self._by_key:
+                return self._by_key[key]
+            self._forget()
+            self._runs[run.id] = run
+            if key is not None:
+                self._by_key[key] = run.id
+        self._start(run)
+        return run.id
+
+    async def status(self, run: str) -> ExecutionStatus:
+        """See `Runner.status`."""
+        return self._known(run).status
+
+    async def changed(self, run: str, seconds: float) -> None:
+        """See `Runner.changed`."""
+        if not self._known(run).over.is_set():
+            await self._connection.sleep(min(LOOKS, seconds))
+
+    async def cancel(self, run: str) -> None:
+        """See `Runner.cancel`."""
+        self._known(run).stop(self._settings.kill_after)
+
+    def close(self) -> None:
+        """End all runs, and wait until they have ended."""
+        runs = [each for each in self._runs.values() if not each.over.is_set()]
+        for each in runs:
+            each.stop(self._settings.kill_after)
+        for each in runs:
+            each.over.wait(self._settings.kill_after + 1)
+
+    async def aclose(self) -> None:
+        """Close like `close`, without stopping the event loop."""
+        await asyncio.to_thread(self.close)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _known(self, run: str) -> Run:
+        known = self._runs.get(run)
+        if known is None:
+            raise self._connection.add_context(PipelineError(f"there is no run {run!r:.80}"))
+        return known
+
+    def _forget(self) -> None:
+        """Forget runs that ended long ago."""
+        over = [each for each, run in self._runs.items() if run.over.is_set()]
+        for each in over[: max(len(over) - KEPT, 0)]:
+            del self._runs[each]
+        self._by_key = {key: run for key, run in self._by_key.items() if run in self._runs}
+
+    def _start(self, run: Run) -> None:
+        if self._connection.asynchronous:
+            task = asyncio.create_task(self._perform(run))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        context = copy_context()
+        threading.Thread(
+            target=context.run, args=(self._drive, run), name=f"meltano {run.id}", daemon=True
+        ).start()
+
+    def _drive(self, run: Run) -> None:
+        self._connection.drive(self._perform(run))
+
+    async def _perform(self, run: Run) -> None:
+        """Do a run as an operation; what becomes of it is in its status."""
+        operation = Operation(SYSTEM, run.job.kind, run.folder.name)
+        try:
+            await self._connection.perform(operation, self._in_turn, run, call=run.call)
+        except BaseException as error:
+            run.stop(self._settings.kill_after)
+            run.end(error)
+            if not isinstance(error, Exception):
+                raise
+        else:
+            run.end(None)
+
+    async def _in_turn(self, run: Run) -> ExecutionStatus:
+        settings = self._settings
+        key = f"runs of {run.folder}"
+        async with self._connection.permit(key, settings.parallel, always=True):
+            try:
+                return await self._connection.run(run.execute, settings.kill_after)
+            except asyncio.CancelledError:
+                run.stop(settings.kill_after)
+                raise
+
+    def _prepared(self, job: Job) -> Run:
+        if isinstance(job, Singer):
+            return self._singer(job)
+        if isinstance(job, Blocks):
+            blocks = self._project().check_blocks(job.blocks)
+            return self._meltano(job, blocks, job.environment, full_refresh=job.full_refresh)
+        return self._dbt(job)
+
+    def _project(self) -> Project:
+        if self._settings.project is None:
+            raise PipelineError("the settings name no project of Meltano's")
+        return Project(self._settings.project)
+
+    def _singer(self, job: Singer) -> Run:
+        project = self._project()
+        tap = project.check(job.tap, ("extractors",), "tap")
+        target = project.check(job.target, ("loaders",), "target")
+        blocks = [tap, target]
+        if job.transform is not None:
+            blocks.append(project.check_block(job.transform))
+        run = self._meltano(job, blocks, None)
+        prefix = tap.upper().replace("-", "_").replace(".", "_")
+        for name, value in job.config.items():
+            setting = project.check_setting(tap, name)
+            run.environment[f"{prefix}_{setting}"] = (
+                value if isinstance(value, str) else json.dumps(value)
+            )
+        run.log.hide(value for value in job.config.values() if isinstance(value, str))
+        for extra, content in (("CATALOG", job.catalog), ("STATE", job.state)):
+            if content is not None:
+                run.files[f"{prefix}__{extra}"] = content
+        return run
+
+    def _meltano(
+        self,
+        job: Job,
+        blocks: list[str],
+        environment: str | None,
+        *,
+        full_refresh: bool = False,
+    ) -> Run:
+        project = self._project()
+        words = [self._settings.meltano, "--log-format", "json"]
+        chosen = environment or self._settings.environment
+        if chosen is not None:
+            words += ["--environment", project.check_environment(chosen)]
+        words += ["run", *(["--full-refresh"] if full_refresh else []), *blocks]
+        run = self._run(job, words, project.folder)
+        run.project = project
+        return run
+
+    def _dbt(self, job: Dbt) -> Run:
+        folder = self._settings.dbt_project
+        if folder is None and self._settings.project is not None:
+            folder = self._settings.project / "transform"
+        if folder is None or not (folder / "dbt_project.yml").is_file():
+            raise PipelineError("the settings name no project of dbt's")
+        if job.project is not None and Path(job.project).name != folder.name:
+            raise PipelineError(f"there is no dbt project {job.project!r:.80}; it is {folder.name}")
+        if not NAME.fullmatch(job.target):
+            raise PipelineError(f"{job.target!r:.80} is no name of a target")
+        words = [self._settings.dbt, "--log-format", "json", "build", "--project-dir", str(folder)]
+        if (folder / "profiles.yml").is_file():
+            words += ["--profiles-dir", str(folder)]
+        words += ["--target", job.target]
+        if job.models:
+            words += ["--select", *(_model(each, folder) for each in job.models)]
+        if job.vars:
+            words += ["--vars", json.dumps(_public(job.vars))]
+        return self._run(job, words, folder)
+
+    def _run(self, job: Job, words: list[str], folder: Path) -> Run:
+        environment = {name: os.environ[name] for name in HANDED_ON if name in os.environ} | QUIET
+        secrets = {
+            name: secret.get_secret_value() for name, secret in self._settings.variables.items()
+        }
+        call = self._connection.begin_call()
+        return Run(job, words, folder, environment | secrets, Log(secrets.values()), call)
+
+
+def _model(name: object, folder: Path) -> str:
+    """`name`, which is a model, seed or snapshot of the project, with a `+` at most."""
+    found = MODEL.fullmatch(name) if isinstance(name, str) else None
+    known = {
+        file.stem
+        for kind in ("*.sql", "*.py", "*.csv")
+        for file in folder.rglob(kind)
+        if not {"target", "dbt_packages", ".venv"} & {*file.relative_to(folder).parts}
+    }
+    if found is None or found[1] not in known:
+        raise PipelineError(f"the dbt project has no model {name!r:.80}")
+    return found[0]
+
+
+def _public(variables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`variables`, which everybody on this machine can see."""
+    for name in variables:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise PipelineError(f"{name!r:.80} is no name of a variable")
+        if is_secret(name):
+            raise PipelineError(
+                f"vars: {name!r:.80} looks like a secret, and dbt is told these where everybody on "
+                "the machine can read them: use the setting variables, and env_var in the project"
+            )
+    return variables

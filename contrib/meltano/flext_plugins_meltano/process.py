@@ -1,0 +1,114 @@
+"""A program in a process group of its own, of which nothing is left when it is over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+# The shell becomes the program. What stays beside it, in the same process group, sees the end of
+# its input when this process is gone, however it went, and kills the group.
+WATCHED = """
+exec 3<&0
+(trap "" TERM; cat <&3; kill -s KILL 0) >/dev/null 2>&1 &
+exec 3<&-
+exec "$@" </dev/null
+"""
+LONGEST_LINE = 65_536
+"""Bytes; the rest of a longer line is passed over."""
+
+
+class Process:
+    """Runs a program, once.
+
+    Args:
+        words: the program and its arguments, which everybody on this machine can see.
+        folder: where it runs.
+        environment: its variables; secrets belong here.
+        on_line: is told each line of its output, in the thread that runs it.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        on_line: Callable[[bytes], None],
+    ) -> None:
+        self._words, self._folder, self._environment = words, folder, environment
+        self._on_line = on_line
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._is_stopped = False
+
+    def run(self) -> int | None:
+        """Run it to its end; its exit code, or `None` if it was stopped before it began.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        with self._lock:
+            if self._is_stopped:
+                return None
+            self._process = process = subprocess.Popen(  # noqa: S603 - words are checked
+                ["/bin/sh", "-c", WATCHED, "sh", *self._words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
+                env=dict(self._environment),
+                start_new_session=True,
+                umask=0o077,
+            )
+        clearing = threading.Thread(target=self._clear, args=(process,), daemon=True)
+        clearing.start()
+        try:
+            self._read(process)
+        except BaseException:
+            self._signal(process, signal.SIGKILL)
+            raise
+        finally:
+            clearing.join()
+            code = process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with suppress(OSError):
+                        pipe.close()
+        return code
+
+    def stop(self, seconds: float) -> None:
+        """Tell it to end, and end it by force after so many seconds; thread-safe."""
+        with self._lock:
+            was_stopped, self._is_stopped = self._is_stopped, True
+            process = self._process
+        if process is None or was_stopped:
+            return
+        self._signal(process, signal.SIGTERM)
+        killing = threading.Timer(seconds, self._signal, (process, signal.SIGKILL))
+        killing.daemon = True
+        killing.start()
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None  # noqa: S101 - it has a pipe
+        while line := process.stdout.readline(LONGEST_LINE):
+            is_whole = line.endswith(b"\n")
+            self._on_line(line)
+            while not is_whole and (rest := process.stdout.readline(LONGEST_LINE)):
+                is_whole = rest.endswith(b"\n")
+
+    def _clear(self, process: subprocess.Popen[bytes]) -> None:
+        """When the program is over, end what it has left behind, which keeps its output open."""
+        # Waiting leaves it a zombie, so that its id is nobody else's yet.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        self._signal(process, signal.SIGKILL)
+
+    def _signal(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)

@@ -1,0 +1,185 @@
+"""One run of a program on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from flext_plugins import ConfigError
+
+from .errors import RunCancelled, RunFailed
+from .job import Dbt
+from .process import Process
+from .status import ExecutionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from flext_plugins import Call
+
+    from .job import Job
+    from .log import Log
+    from .project import Project
+    from .status import State
+
+
+class Run:
+    """One run: its program, and what is known of it.
+
+    Args:
+        job: what it does.
+        words: the program and its arguments.
+        folder: where it runs.
+        environment: its variables.
+        log: reads what it says.
+        call: the call that it belongs to, whose deadline ends it.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        words: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        log: Log,
+        call: Call,
+    ) -> None:
+        self.id, self.job, self.folder, self.log, self.call = str(uuid4()), job, folder, log, call
+        self.words, self.environment = [*words], dict(environment)
+        self.files: dict[str, Mapping[str, Any]] = {}
+        """Contents of files that only their owner can read, by the variable that names the file."""
+        self.project: Project | None = None
+        """The project that it needs for itself."""
+        self.over = threading.Event()
+        self._state: State = "queued"
+        self._error: str | None = None
+        self._code: int | None = None
+        self._started: float | None = None
+        self._begun = 0.0
+        self._duration: float | None = None
+        self._process: Process | None = None
+        self._is_stopped = False
+        self._lock = threading.Lock()
+
+    @property
+    def status(self) -> ExecutionStatus:
+        """How it stands."""
+        log, duration = self.log, self._duration
+        if duration is None and self._started is not None:
+            duration = time.monotonic() - self._started
+        codes = {} if self._code is None else {self.job.program: self._code}
+        return ExecutionStatus(
+            self.id,
+            self._state,
+            dict(log.records),
+            self._error,
+            tuple(log.failures),
+            tuple(log.complaints),
+            {**log.exit_codes, **codes},
+            duration,
+        )
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether somebody wants it to end."""
+        return self._is_stopped
+
+    def stop(self, kill_after: float) -> None:
+        """Have it end; thread-safe, and returns at once."""
+        with self._lock:
+            self._is_stopped = True
+            process = self._process
+        if process is not None:
+            process.stop(kill_after)
+
+    def execute(self, kill_after: float) -> ExecutionStatus:
+        """Run the program to its end, which the call's deadline hastens.
+
+        Raises:
+            RunFailed: it failed.
+            RunCancelled: it was stopped.
+            ConfigError: the program cannot be started.
+        """
+        left = self.call.remaining()
+        hurrying = threading.Timer(left or 0.0, self.stop, (kill_after,))
+        hurrying.daemon = True
+        if left is not None:
+            hurrying.start()
+        try:
+            with ExitStack() as cleaning:
+                self._code = self._run(cleaning)
+        finally:
+            hurrying.cancel()
+            self.environment.clear()
+        return self._ended()
+
+    def end(self, error: BaseException | None) -> None:
+        """Note that it is over, because of `error` if it is none of its own."""
+        if self._state in {"queued", "running"}:
+            self._state = "cancelled" if self._is_stopped else "failed"
+            self._error = self._error or (str(error) if error is not None else None)
+        if self._started is not None and self._duration is None:
+            self._duration = time.monotonic() - self._started
+        self.environment.clear()
+        self.over.set()
+
+    def _run(self, cleaning: ExitStack) -> int | None:
+        words = self.words
+        if self.project is not None:
+            was_cut_off = cleaning.enter_context(
+                self.project.alone(self.id, lambda: self._is_stopped)
+            )
+            if was_cut_off:
+                at = words.index("run") + 1
+                words = [*words[:at], "--force", *words[at:]]
+            cleaning.callback(self.project.clear, time.time())
+        self.environment |= self._written(cleaning)
+        with self._lock:
+            if self._is_stopped:
+                return None
+            self._process = Process(words, self.folder, self.environment, self.log.line)
+        self._state, self._started, self._begun = "running", time.monotonic(), time.time()
+        try:
+            return self._process.run()
+        except OSError as error:
+            problem = f"{words[0]}: cannot be started ({type(error).__name__})"
+            raise ConfigError(problem) from None
+
+    def _written(self, cleaning: ExitStack) -> dict[str, str]:
+        """The variables that name the files, which are removed in the end."""
+        variables = {}
+        for variable, content in self.files.items():
+            number, name = tempfile.mkstemp(".json", "flext-")  # for its owner alone
+            cleaning.callback(_remove, name)
+            with os.fdopen(number, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+            variables[variable] = name
+        return variables
+
+    def _ended(self) -> ExecutionStatus:
+        self._duration = time.monotonic() - self._started if self._started is not None else 0.0
+        if self._is_stopped:
+            self._state, self._error = "cancelled", "it was ended"
+            raise RunCancelled(f"{self.job.name}: it was ended", self.status)
+        self._code = 0 if self._code is None else self._code
+        if isinstance(self.job, Dbt):
+            self.log.read_results(self.folder / "target" / "run_results.json", self._begun)
+        if self._code == 0 and not self.log.failures:
+            self._state = "succeeded"
+            return self.status
+        self._state = "failed"
+        failed = f"failed: {', '.join(self.log.failures)}" if self.log.failures else None
+        self._error = failed or self.log.reason or f"exit code {self._code}"
+        raise RunFailed(f"{self.job.name}: {self._error}", self.status)
+
+
+def _remove(name: str) -> None:
+    with suppress(OSError):
+        Path(name).unlink()
