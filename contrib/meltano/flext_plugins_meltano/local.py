@@ -133,12 +133,11 @@ class LocalRunner:
         try:
             await self._connection.perform(operation, self._in_turn, run, call=run.call)
         except BaseException as error:
-            run.stop(self._settings.kill_after)
+            if not isinstance(error, Exception):
+                run.stop(self._settings.kill_after)
             run.end(error)
             if not isinstance(error, Exception):
                 raise
-        else:
-            run.end(None)
 
     async def _in_turn(self, run: Run) -> ExecutionStatus:
         settings = self._settings

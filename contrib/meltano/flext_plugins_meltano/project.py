@@ -6,6 +6,7 @@ import fcntl
 import re
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -21,6 +22,22 @@ FILE = "meltano.yml"
 LOCK = "flext.lock"
 KINDS = ("extractors", "loaders", "mappers", "transformers", "utilities", "orchestrators")
 POLL_SECONDS = 0.05
+STALE_SECONDS = 600.0
+"""Meltano takes a run that was cut off for one under way for five minutes."""
+
+
+@dataclass
+class Turn:
+    """The time in which a run has the project for itself.
+
+    Meltano refuses to run what it believes to be running still, for five minutes after a crash. Who
+    has the lock knows better.
+    """
+
+    follows_crash: bool
+    """Whether a run was cut off lately, without telling Meltano's database."""
+    is_clean: bool = False
+    """Whether this one ended by itself."""
 
 
 class Project:
@@ -141,11 +158,11 @@ class Project:
                     file.unlink()
 
     @contextmanager
-    def alone(self, run: str, is_stopped: Callable[[], bool]) -> Iterator[bool]:
-        """Have the project for one run, whichever process asks; whether the last one was cut off.
+    def alone(self, run: str, is_stopped: Callable[[], bool]) -> Iterator[Turn]:
+        """Have the project for one run, whichever process asks.
 
-        Meltano refuses to run what it believes to be running still, for five minutes after a crash:
-        who has the lock knows better.
+        Raises:
+            PipelineError: it was stopped before its turn came.
         """
         folder = self.folder / ".meltano"
         folder.mkdir(exist_ok=True)
@@ -158,11 +175,22 @@ class Project:
                     if is_stopped():
                         raise PipelineError("ended before it began") from None
                     time.sleep(POLL_SECONDS)
-            file.seek(0)
-            was_cut_off = bool(file.read())
-            _write(file, run)
-            yield was_cut_off
-            _write(file, "")
+            crashed, running = _read(file)
+            if running:
+                crashed = time.time()
+                self.clear(0.0)
+            turn = Turn(time.time() - crashed < STALE_SECONDS)
+            _write(file, f"{crashed} {run}")
+            yield turn
+            if turn.is_clean:
+                _write(file, f"{crashed}")
+
+
+def _read(file: Any) -> tuple[float, str]:
+    """When a run was cut off for the last time, and which one is under way, if any."""
+    file.seek(0)
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\S*)", file.read())
+    return (float(found[1]), found[2]) if found else (0.0, "")
 
 
 def _write(file: Any, text: str) -> None:

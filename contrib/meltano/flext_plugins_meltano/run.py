@@ -65,7 +65,7 @@ class Run:
         self._begun = 0.0
         self._duration: float | None = None
         self._process: Process | None = None
-        self._is_stopped = False
+        self._is_stopped = self._has_begun = False
         self._lock = threading.Lock()
 
     @property
@@ -109,34 +109,42 @@ class Run:
         """
         left = self.call.remaining()
         hurrying = threading.Timer(left or 0.0, self.stop, (kill_after,))
-        hurrying.daemon = True
+        hurrying.daemon = self._has_begun = True
         if left is not None:
             hurrying.start()
         try:
             with ExitStack() as cleaning:
                 self._code = self._run(cleaning)
+            return self._ended()
+        except Exception as error:
+            self._fail(error)
+            raise
         finally:
             hurrying.cancel()
-            self.environment.clear()
-        return self._ended()
+            self._finish()
 
-    def end(self, error: BaseException | None) -> None:
-        """Note that it is over, because of `error` if it is none of its own."""
+    def end(self, error: BaseException) -> None:
+        """Note that it is over because of `error`, if it never began."""
+        if not self._has_begun:
+            self._fail(error)
+            self._finish()
+
+    def _fail(self, error: BaseException) -> None:
         if self._state in {"queued", "running"}:
             self._state = "cancelled" if self._is_stopped else "failed"
-            self._error = self._error or (str(error) if error is not None else None)
-        if self._started is not None and self._duration is None:
+            self._error = str(error)
+
+    def _finish(self) -> None:
+        if self._started is not None:
             self._duration = time.monotonic() - self._started
         self.environment.clear()
         self.over.set()
 
     def _run(self, cleaning: ExitStack) -> int | None:
-        words = self.words
+        words, turn = self.words, None
         if self.project is not None:
-            was_cut_off = cleaning.enter_context(
-                self.project.alone(self.id, lambda: self._is_stopped)
-            )
-            if was_cut_off:
+            turn = cleaning.enter_context(self.project.alone(self.id, lambda: self._is_stopped))
+            if turn.follows_crash:
                 at = words.index("run") + 1
                 words = [*words[:at], "--force", *words[at:]]
             cleaning.callback(self.project.clear, time.time())
@@ -147,10 +155,13 @@ class Run:
             self._process = Process(words, self.folder, self.environment, self.log.line)
         self._state, self._started, self._begun = "running", time.monotonic(), time.time()
         try:
-            return self._process.run()
+            code = self._process.run()
         except OSError as error:
             problem = f"{words[0]}: cannot be started ({type(error).__name__})"
             raise ConfigError(problem) from None
+        if turn is not None:
+            turn.is_clean = code is None or code >= 0
+        return code
 
     def _written(self, cleaning: ExitStack) -> dict[str, str]:
         """The variables that name the files, which are removed in the end."""
@@ -164,18 +175,16 @@ class Run:
         return variables
 
     def _ended(self) -> ExecutionStatus:
-        self._duration = time.monotonic() - self._started if self._started is not None else 0.0
         if self._is_stopped:
             self._state, self._error = "cancelled", "it was ended"
             raise RunCancelled(f"{self.job.name}: it was ended", self.status)
-        self._code = 0 if self._code is None else self._code
         if isinstance(self.job, Dbt):
             self.log.read_results(self.folder / "target" / "run_results.json", self._begun)
         if self._code == 0 and not self.log.failures:
             self._state = "succeeded"
             return self.status
         self._state = "failed"
-        failed = f"failed: {', '.join(self.log.failures)}" if self.log.failures else None
+        failed = ", ".join(self.log.failures)
         self._error = failed or self.log.reason or f"exit code {self._code}"
         raise RunFailed(f"{self.job.name}: {self._error}", self.status)
 
