@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ class Process:
         words: the program and its arguments, which everybody on this machine can see.
         folder: where it runs.
         environment: its variables; secrets belong here.
-        on_line: is told each line of its output, in the thread that runs it.
+        on_line: is told each line of its output, one at a time.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Process:
         self._words, self._folder, self._environment = words, folder, environment
         self._on_line = on_line
         self._process: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
+        self._lock, self._telling = threading.Lock(), threading.Lock()
         self._is_stopped = False
 
     def run(self) -> int | None:
@@ -61,23 +61,28 @@ class Process:
                 ["/bin/sh", "-c", WATCHED, "sh", *self._words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.PIPE,
                 cwd=self._folder,
                 env=dict(self._environment),
                 start_new_session=True,
                 umask=0o077,
             )
-        clearing = threading.Thread(target=self._clear, args=(process,), daemon=True)
-        clearing.start()
+        helping = [
+            threading.Thread(target=work, args=arguments, daemon=True)
+            for work, *arguments in ((self._clear, process), (self._read, process.stderr))
+        ]
+        for each in helping:
+            each.start()
         try:
-            self._read(process)
+            self._read(process.stdout)
         except BaseException:
             self._signal(process, signal.SIGKILL)
             raise
         finally:
-            clearing.join()
+            for each in helping:
+                each.join()
             code = process.wait()
-            for pipe in (process.stdin, process.stdout):
+            for pipe in (process.stdin, process.stdout, process.stderr):
                 if pipe is not None:
                     with suppress(OSError):
                         pipe.close()
@@ -95,12 +100,14 @@ class Process:
         killing.daemon = True
         killing.start()
 
-    def _read(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None  # noqa: S101 - it has a pipe
-        while line := process.stdout.readline(LONGEST_LINE):
+    def _read(self, pipe: IO[bytes] | None) -> None:
+        """Read lines of one of its two outputs, which it may write at the same time."""
+        assert pipe is not None  # noqa: S101 - there are two
+        while line := pipe.readline(LONGEST_LINE):
             is_whole = line.endswith(b"\n")
-            self._on_line(line)
-            while not is_whole and (rest := process.stdout.readline(LONGEST_LINE)):
+            with self._telling:
+                self._on_line(line)
+            while not is_whole and (rest := pipe.readline(LONGEST_LINE)):
                 is_whole = rest.endswith(b"\n")
 
     def _clear(self, process: subprocess.Popen[bytes]) -> None:

@@ -65,7 +65,8 @@ class Run:
         self._begun = 0.0
         self._duration: float | None = None
         self._process: Process | None = None
-        self._is_stopped = self._has_begun = False
+        self._stopped_for: str | None = None
+        self._has_begun = False
         self._lock = threading.Lock()
 
     @property
@@ -89,12 +90,14 @@ class Run:
     @property
     def is_stopped(self) -> bool:
         """Whether somebody wants it to end."""
-        return self._is_stopped
+        return self._stopped_for is not None
 
     def stop(self, kill_after: float) -> None:
         """Have it end; thread-safe, and returns at once."""
+        left = self.call.remaining()
+        reason = "it was ended" if left is None or left > 0 else "the deadline of its call passed"
         with self._lock:
-            self._is_stopped = True
+            self._stopped_for = self._stopped_for or reason
             process = self._process
         if process is not None:
             process.stop(kill_after)
@@ -131,7 +134,7 @@ class Run:
 
     def _fail(self, error: BaseException) -> None:
         if self._state in {"queued", "running"}:
-            self._state = "cancelled" if self._is_stopped else "failed"
+            self._state = "cancelled" if self.is_stopped else "failed"
             self._error = str(error)
 
     def _finish(self) -> None:
@@ -143,14 +146,14 @@ class Run:
     def _run(self, cleaning: ExitStack) -> int | None:
         words, turn = self.words, None
         if self.project is not None:
-            turn = cleaning.enter_context(self.project.alone(self.id, lambda: self._is_stopped))
+            turn = cleaning.enter_context(self.project.alone(self.id, lambda: self.is_stopped))
             if turn.follows_crash:
                 at = words.index("run") + 1
                 words = [*words[:at], "--force", *words[at:]]
             cleaning.callback(self.project.clear, time.time())
         self.environment |= self._written(cleaning)
         with self._lock:
-            if self._is_stopped:
+            if self.is_stopped:
                 return None
             self._process = Process(words, self.folder, self.environment, self.log.line)
         self._state, self._started, self._begun = "running", time.monotonic(), time.time()
@@ -175,9 +178,9 @@ class Run:
         return variables
 
     def _ended(self) -> ExecutionStatus:
-        if self._is_stopped:
-            self._state, self._error = "cancelled", "it was ended"
-            raise RunCancelled(f"{self.job.name}: it was ended", self.status)
+        if self._stopped_for is not None:
+            self._state, self._error = "cancelled", self._stopped_for
+            raise RunCancelled(f"{self.job.name}: {self._error}", self.status)
         if isinstance(self.job, Dbt):
             self.log.read_results(self.folder / "target" / "run_results.json", self._begun)
         if self._code == 0 and not self.log.failures:
