@@ -52,9 +52,8 @@ class ServiceRunner:
         state = self._settings.words.get(word)
         if state is None:
             field = self._settings.state_field
-            raise self._error(
-                f"the service calls the state {word!r:.60}: see the setting {field!r}"
-            )
+            problem = f"the service's {field} is {word!r:.60}, which states does not explain"
+            raise self._error(problem)
         return ExecutionStatus(
             run,
             state,
