@@ -23,7 +23,12 @@ FILE = re.compile(r"# ([\w.-]+\.(?:py|toml|yaml))\n")
 COMMAND = re.compile(r"^\$ ((?:[^\n]*\\\n)*[^\n]*)\n((?:(?!\$ )[^\n]*\n)*)", re.MULTILINE)
 ELSEWHERE = re.compile(r"make |git clone |cd flext-plugins\b|.*\bgit\+|flext-devstack demo")
 """Commands that need the repository: CI itself runs them, or the devstack's own tests."""
-PORTS = {8080: "--flexcore-port", 8082: "--auth-port", 8090: "--echo-port"}
+PORTS = {
+    8080: "--flexcore-port",
+    8081: "--flext-service-port",
+    8082: "--auth-port",
+    8090: "--echo-port",
+}
 """Those of `flext-devstack up`, and the options that choose others."""
 OWN = {
     "http://localhost:4318": "http://localhost:8090",  # a collector; the echo takes anything

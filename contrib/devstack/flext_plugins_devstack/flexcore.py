@@ -1,26 +1,34 @@
-"""A stand-in for FlexCore: most of its answers are fixed, as are the original's."""
+"""A stand-in for FlexCore: it forwards pipelines, and most else is fixed, as the original's is."""
 
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
+import httpx
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
-from .auth import FlextAuth, TokenError
+from flext_plugins import FlextError, Host
+
+from . import problem
+from .api import api
+from .auth import FlextAuth
 from .clock import rfc3339
+from .forwarding import SERVICE, Caller, Forwarding, failure
+from .metrics import Metrics
+from .problem import Problem
 from .server import Server
 
 API = "/api/v1/flexcore"
 ADAPTER = "flext-proxy-adapter"
 VERSION = "2.0.0"
-EXECUTABLE = ("flext-service", ADAPTER)
+EXECUTABLE = (SERVICE, ADAPTER)
+FAILURES = (httpx.HTTPError, FlextError, ValueError)
+"""Errors of asking FLEXT Service."""
 MELTANO = {
     "capabilities": [
         "pipeline_execution",
@@ -121,33 +129,50 @@ ALWAYS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 
 
 class FlexCore(Server):
-    """A FlexCore server; with an `authority`, all under /api/ demands a token that it issued."""
+    """A FlexCore server.
 
-    def __init__(self, port: int = 0, authority: FlextAuth | None = None) -> None:
-        self._authority = authority
+    Args:
+        service: the FLEXT Service that it forwards to.
+        port: 0 finds a free one.
+        authority: all under /api/ demands a token that it issued.
+        plugins: those of its connection to FLEXT Service, as configurations have them.
+    """
+
+    def __init__(
+        self,
+        service: Server,
+        port: int = 0,
+        authority: FlextAuth | None = None,
+        plugins: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._relays_tokens = authority is not None
+        self._forwarding = Forwarding(service, plugins or {})
         self._node_id = str(uuid.uuid4())
-        self._routes = Starlette(
-            routes=[
-                *(
-                    Route(path, self._endpoint(answer), methods=[method])
-                    for method, path, answer in ALWAYS
-                ),
-                Route(f"{API}/plugins/{{name}}/execute", self._execute, methods=["POST"]),
-                Route("/api/v1/plugins/{name}/execute", self._execute, methods=["POST"]),
-            ],
-            exception_handlers={HTTPException: _not_found},
+        self._metrics = Metrics(EXECUTABLE)
+        routes = [
+            *(
+                Route(path, self._endpoint(answer), methods=[method])
+                for method, path, answer in ALWAYS
+            ),
+            Route(f"{API}/plugins/{{name}}/execute", self._execute, methods=["POST"]),
+            Route("/api/v1/plugins/{name}/execute", self._execute, methods=["POST"]),
+            Route(f"{API}/pipelines/{{name}}/execute", self._execute_pipeline, methods=["POST"]),
+        ]
+        super().__init__(
+            "flexcore", api(routes, self._metrics, authority, _unauthorized, _not_found), port
         )
-        super().__init__("flexcore", self._guard, port)
 
-    async def _guard(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._authority is not None and scope["path"].startswith("/api/"):
-            try:
-                self._authority.authenticate(Request(scope).headers.get("authorization"))
-            except TokenError as error:
-                refusal = _GoJSON({"error": str(error)}, 401, {"WWW-Authenticate": "Bearer"})
-                await refusal(scope, receive, send)
-                return
-        await self._routes(scope, receive, send)
+    @property
+    def host(self) -> Host:
+        """The host through which it asks FLEXT Service, which has to have been started."""
+        return self._forwarding.host
+
+    def close(self) -> None:
+        """See `Server.close`."""
+        try:
+            super().close()
+        finally:
+            self._forwarding.close()
 
     def _endpoint(self, answer: dict[str, Any]) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -160,15 +185,13 @@ class FlexCore(Server):
         return endpoint
 
     async def _execute(self, request: Request) -> Response:
-        try:
-            body = json.loads(await request.body(), parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            return _GoJSON({"error": f"invalid request body: {error}"}, 500)
-        if not isinstance(body, dict):
-            return _GoJSON({"error": "invalid request body: not an object"}, 500)
+        body = await _body(request)
+        if isinstance(body, Response):
+            return body
         name = request.path_params["name"]
         if name not in EXECUTABLE:
             return _GoJSON({"error": f"plugin not found: {name}"}, 500)
+        self._metrics.executed(name)
         operation = _text(body, "operation")
         answer = {
             "adapter": ADAPTER,
@@ -176,14 +199,92 @@ class FlexCore(Server):
             "status": "success",
             "timestamp": rfc3339(),
         }
+        caller = self._caller(request, body)
+        if operation == "health":
+            return await self._told_health(answer, caller)
+        if operation == "process_data":
+            parameters = _table(body, "parameters")
+            job = {"tap": parameters.get("source"), "target": parameters.get("target")}
+            job |= {"transform": parameters.get("transform")}
+            return await self._ran(answer | {"params": body}, job, caller)
         return _GoJSON(answer | _outcome(operation, body))
+
+    async def _execute_pipeline(self, request: Request) -> Response:
+        body = await _body(request)
+        if isinstance(body, Response):
+            return body
+        self._metrics.executed(SERVICE)
+        wanted = _table(body, "pipeline_config")
+        job = {name: wanted.get(name) for name in ("tap", "target", "transform")}
+        answer = {
+            "adapter": ADAPTER,
+            "pipeline_id": request.path_params["name"],
+            "status": "success",
+            "timestamp": rfc3339(),
+            "params": body,
+        }
+        return await self._ran(answer, job, self._caller(request, body))
+
+    def _caller(self, request: Request, body: dict[str, Any]) -> Caller:
+        metadata = _table(body, "metadata")
+        authorization = request.headers.get("Authorization") if self._relays_tokens else None
+        key = request.headers.get("Idempotency-Key")
+        user = metadata.get("user_id")
+        return Caller(metadata.get("correlation_id"), user, authorization, key)
+
+    async def _told_health(self, answer: dict[str, Any], caller: Caller) -> Response:
+        try:
+            told = await run_in_threadpool(self._forwarding.health, caller)
+        except FAILURES as error:
+            return failure(error)
+        facts = {
+            "capabilities": told.get("capabilities"),
+            "flext_service": self._forwarding.url,
+            "flext_status": told.get("status"),
+            "note": f"FLEXT service answered at {self._forwarding.url}.",
+        }
+        return _GoJSON(answer | facts)
+
+    async def _ran(self, answer: dict[str, Any], job: dict[str, Any], caller: Caller) -> Response:
+        """Answer how a pipeline went, which FLEXT Service runs."""
+        try:
+            run = await run_in_threadpool(self._forwarding.run, job, caller)
+        except FAILURES as error:
+            return failure(error)
+        answer |= {"note": f"FLEXT service ran it at {self._forwarding.url}", "execution": run}
+        match run.get("status"):
+            case "succeeded":
+                return _GoJSON(answer)
+            case "failed" | "cancelled" as state:
+                told = f"{SERVICE}: the pipeline {state}: {run.get('error')}"
+                return _GoJSON(answer | {"status": state, "error": told}, 500)
+            case state:
+                note = f"FLEXT service runs it at {self._forwarding.url}"
+                return _GoJSON(answer | {"status": str(state), "note": note}, 202)
 
 
 class _GoJSON(JSONResponse):
     media_type = "application/json; charset=utf-8"
 
 
-async def _not_found(_: Request, __: Exception) -> Response:
+def _unauthorized(reason: str) -> Response:
+    return _GoJSON({"error": reason}, 401, {"WWW-Authenticate": "Bearer"})
+
+
+async def _body(request: Request) -> dict[str, Any] | Response:
+    """Read what was posted, or give the answer that it cannot be read."""
+    try:
+        body = json.loads(await request.body(), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        return _GoJSON({"error": f"invalid request body: {error}"}, 500)
+    if not isinstance(body, dict):
+        return _GoJSON({"error": "invalid request body: not an object"}, 500)
+    return body
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    if isinstance(error, Problem):
+        return await problem.on_error(request, error)
     # Also for a known path with another method: so does the router of the original.
     return Response("404 page not found", 404, {"Content-Type": "text/plain"})
 
@@ -197,20 +298,13 @@ def _text(body: dict[str, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _table(body: dict[str, Any], key: str) -> dict[str, Any]:
+    value = body.get(key)
+    return value if isinstance(value, dict) else {}
+
+
 def _outcome(operation: str, body: dict[str, Any]) -> dict[str, Any]:
     match operation:
-        case "health":
-            return {
-                "capabilities": [
-                    "meltano_execution",
-                    "dbt_operations",
-                    "singer_taps_targets",
-                    "plugin_management",
-                ],
-                "flext_service": "http://localhost:8081",
-                "flext_status": "healthy",
-                "note": "FLEXT service is operational on port 8081. Integration via REST APIs.",
-            }
         case "list_plugins":
             note = "Plugin data retrieved from FLEXT service running on port 8081"
             return {"count": 1, "note": note, "plugins": {"meltano": MELTANO}}

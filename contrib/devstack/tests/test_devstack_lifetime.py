@@ -92,8 +92,9 @@ def test_closing_leaves_no_thread_and_no_listener_and_may_be_repeated() -> None:
     before = threads()
     stack = Devstack()
     with stack:
-        assert len(threads()) == len(before) + 3
-        ports = [stack.flexcore.port, stack.auth.port, stack.echo.port]
+        assert len(threads()) == len(before) + 4
+        servers = (stack.flexcore, stack.flext_service, stack.auth, stack.echo)
+        ports = [server.port for server in servers]
     stack.close()
     assert threads() == before
     for port in ports:
@@ -135,7 +136,9 @@ def test_a_stack_that_was_not_started_has_no_url() -> None:
 
 
 def test_unknown_servers_and_tenants_are_refused_with_those_that_exist() -> None:
-    with pytest.raises(ValueError, match="no server oracle; there are flexcore, flext-auth, echo"):
+    with pytest.raises(
+        ValueError, match="no server oracle; there are flexcore, flext-service, flext-auth, echo"
+    ):
         Devstack(ports={"oracle": 0})
     with pytest.raises(ValueError, match="no tenant 'nope'; there are tenant-1, tenant-2"):
         Devstack(default_tenant="nope")
@@ -151,13 +154,18 @@ def command(*arguments: str) -> "subprocess.Popen[str]":
     )
 
 
+PORTS = ("--flexcore-port", "--flext-service-port", "--auth-port", "--echo-port")
+
+
+def free_ports() -> list[str]:
+    return [word for option in PORTS for word in (option, "0")]
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_serves_until_a_signal_and_exits_cleanly(
     ending: signal.Signals, client: httpx.Client
 ) -> None:
-    with command(
-        "up", "--flexcore-port", "0", "--auth-port", "0", "--echo-port", "0", "--protected"
-    ) as process:
+    with command("up", *free_ports(), "--protected") as process:
         assert process.stdout is not None
         try:
             lines = []
@@ -167,7 +175,7 @@ def test_the_command_serves_until_a_signal_and_exits_cleanly(
                     break
             said = "".join(lines)
             urls = dict(re.findall(r"^([\w-]+) +(http://127\.0\.0\.1:\d+)", said, re.MULTILINE))
-            assert urls.keys() == {"flexcore", "flext-auth", "echo"}
+            assert urls.keys() == {"flexcore", "flext-service", "flext-auth", "echo"}
             assert "\x1b" not in said
             tried = re.search(r"^Try: (curl .*)$", said, re.MULTILINE)
             assert tried
@@ -187,14 +195,10 @@ def test_the_command_serves_until_a_signal_and_exits_cleanly(
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
-PORTS = ("--flexcore-port", "--auth-port", "--echo-port")
-
-
 @pytest.mark.parametrize("option", PORTS)
 def test_the_command_names_a_port_in_use_and_the_option_to_change_it(option: str) -> None:
     with taken_port() as port:
-        ports = dict.fromkeys(PORTS, "0") | {option: str(port)}
-        with command("up", *(word for pair in ports.items() for word in pair)) as process:
+        with command("up", *free_ports(), option, str(port)) as process:
             said, errors = process.communicate(timeout=20)
     assert process.returncode == 1
     assert said == ""

@@ -200,7 +200,7 @@ def test_a_protected_flexcore_tells_its_health_to_anyone(
 
 
 def test_a_protected_flexcore_executes_for_a_token(guarded: Devstack, client: httpx.Client) -> None:
-    asked = {"operation": "process_data", "parameters": {"rows": [1, {"a": None}]}, "metadata": {}}
+    asked = {"operation": "archive_data", "parameters": {"rows": [1, {"a": None}]}, "metadata": {}}
     for path in (
         "/api/v1/plugins/flext-service/execute",
         "/api/v1/flexcore/plugins/flext-service/execute",
