@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PipelineError(FlextError):
-    """What was asked for cannot be done.
+    """A request cannot be fulfilled.
 
     Attributes:
         code: the status of the service's answer; `None` if it was found here.

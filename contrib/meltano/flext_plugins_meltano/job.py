@@ -1,4 +1,4 @@
-"""What there is to run."""
+"""Jobs: tap and target, blocks of Meltano's, models of dbt's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Singer:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """What `meltano run` runs: plugins, commands and jobs, one after the other."""
+    """Blocks for `meltano run`: plugins, commands and jobs, one after the other."""
 
     kind: ClassVar[str] = "meltano"
     program: ClassVar[str] = "meltano"
@@ -47,7 +47,7 @@ class Blocks:
 
 @dataclass(frozen=True, slots=True)
 class Dbt:
-    """What `dbt build` builds and tests."""
+    """Models for `dbt build`, which builds and tests them."""
 
     kind: ClassVar[str] = "dbt"
     program: ClassVar[str] = "dbt"

@@ -19,7 +19,7 @@ ROLES = {"extractors": "tap", "loaders": "target"}
 
 
 class Log:
-    """What a run has said so far; secrets in it are masked.
+    """All that a run has said so far, read; secrets in it are masked.
 
     Args:
         secrets: what is to be masked.

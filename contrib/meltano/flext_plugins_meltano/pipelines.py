@@ -32,7 +32,7 @@ class Runner(Protocol):
         ...
 
     async def status(self, run: str) -> ExecutionStatus:
-        """How a run stands."""
+        """Tell how a run stands."""
         ...
 
     async def changed(self, run: str, seconds: float) -> None:
@@ -61,7 +61,7 @@ class AsyncExecution:
         return f"<{type(self).__name__} {self.id} of {self._job}>"
 
     async def status(self) -> ExecutionStatus:
-        """How it stands now.
+        """Tell how it stands now.
 
         Raises:
             PipelineError: nobody knows it.
@@ -74,7 +74,7 @@ class AsyncExecution:
         timeout: float | None = None,  # noqa: ASYNC109 - after it the run goes on
         on_progress: OnProgress | None = None,
     ) -> ExecutionStatus:
-        """How it ended, well; it is looked at again and again until then.
+        """Wait until it has ended well, and tell how; it is looked at again and again until then.
 
         Args:
             timeout: seconds to wait at most, in place of the settings'; the run goes on then.

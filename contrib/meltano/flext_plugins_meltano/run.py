@@ -71,7 +71,7 @@ class Run:
 
     @property
     def status(self) -> ExecutionStatus:
-        """How it stands."""
+        """Its state, records and whatever else is known."""
         log, duration = self.log, self._duration
         if duration is None and self._started is not None:
             duration = time.monotonic() - self._started

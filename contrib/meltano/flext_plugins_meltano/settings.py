@@ -37,7 +37,7 @@ UrlPathOfOne = Annotated[str, AfterValidator(_path_of_one)]
 
 
 class MeltanoSettings(BaseModel):
-    """Where pipelines run: at the service, or in a project on this machine."""
+    """Settings: pipelines run at the service, or in a project on this machine."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
@@ -57,7 +57,7 @@ class MeltanoSettings(BaseModel):
     """Variables for the programs, such as `TAP_SHOP_PASSWORD`; nothing else of this process's
     environment but `PATH`, `HOME` and what names the language and the time zone is handed on."""
     parallel: PositiveInt = 1
-    """So many runs of a project go on at once; the others wait in line."""
+    """So many runs of dbt go on at once in this process; of Meltano, one in a project."""
     kill_after: PositiveFloat = 5.0
     """Seconds that programs have to end by themselves when they are told to."""
     run_timeout: PositiveFloat = 300.0
@@ -65,7 +65,7 @@ class MeltanoSettings(BaseModel):
     dbt_timeout: PositiveFloat = 600.0
     """Seconds that `wait` waits for dbt."""
     poll: PositiveFloat = 0.25
-    """Seconds before `wait` asks the service again; it grows to twenty times that."""
+    """Seconds before `wait` asks the service again; they grow to twenty times that."""
     execute_path: UrlPath = "/api/v1/pipelines/execute"
     """Where a tap and a target are posted."""
     meltano_path: UrlPath = "/api/v1/meltano/execute"
@@ -81,7 +81,7 @@ class MeltanoSettings(BaseModel):
     state_field: str = "status"
     """The answer's field with its state."""
     states: dict[str, State] = Field(default_factory=dict)
-    """The service's words for states, beside the usual ones."""
+    """States by further words of the service's, such as `ready = "succeeded"`."""
 
     @model_validator(mode="after")
     def _is_there(self) -> Self:

@@ -1,12 +1,8 @@
-"""What is known of a run."""
+"""A run, as far as it is known."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
 
 State: TypeAlias = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 ENDS: frozenset[State] = frozenset({"succeeded", "failed", "cancelled"})
@@ -27,7 +23,7 @@ class ExecutionStatus:
     complaints: tuple[str, ...] = ()
     """Errors that a tap or target logged, the first hundred; the run may have ended well."""
     exit_codes: Mapping[str, int] = field(default_factory=dict)
-    """Of the programs that ran, by what they are: `extractors`, `loaders`, `meltano`, `dbt`."""
+    """Exit codes, by what ended with them: `extractors`, `loaders`, `meltano`, `dbt`."""
     duration: float | None = field(default=None, compare=False)
     """Seconds."""
     answer: Mapping[str, Any] = field(default_factory=dict)
