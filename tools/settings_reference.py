@@ -39,6 +39,7 @@ WORDS = {
     Secret: "secret",
     HeaderSecret: "text or reference",
     Address: "URL",
+    Path: "path",
     ServiceName: "name of a service",
     ServiceURL: "URL",
     PluginTable: "table",
