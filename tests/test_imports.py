@@ -569,6 +569,11 @@ EXAMPLES = {
         "ldif.Change('add', 'cn'), ldif.Delete('dc=test'), ldif.Modify('dc=test', ()),"
         "ldif.LdifError('file', 1, 'malformed')"
     ),
+    "flext_plugins_meltano": (
+        "ExecutionStatus('7', 'failed', {'people': 3}), MeltanoSettings(), PipelineError('no', 422),"
+        "PipelinesUnavailable('down'), RunCancelled('ended', ExecutionStatus('7', 'cancelled')),"
+        "RunFailed('no', ExecutionStatus('7', 'failed')), StillRunning('on', ExecutionStatus('7', 'running'))"
+    ),
     "flext_plugins_metrics": "NAMES",
     "flext_plugins_oracle": (
         "BadRow(7, 'ORA-00001', 'exists'), ConstraintViolated('no', 'ORA-00001'), DatabaseError('no'),"

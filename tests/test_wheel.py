@@ -305,7 +305,9 @@ def test_what_was_installed_from_wheels_is_ready_and_makes_a_call(python, tmp_pa
     flext_plugins = python.parent / "flext-plugins"
 
     records = json.loads(run(flext_plugins, "list", "--import", "--json", cwd=tmp_path))
-    names = {"auth", "circuit-breaker", "ldap", "metrics", "oracle", "retry", "tracing"}
+    names = {
+        *("auth", "circuit-breaker", "ldap", "meltano", "metrics", "oracle", "retry", "tracing"),
+    }
     assert {each["name"]: each["status"] for each in records} == dict.fromkeys(names, "ready")
 
     secret = {"ECHO_TOKEN": "canary"}
