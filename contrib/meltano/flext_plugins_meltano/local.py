@@ -41,6 +41,7 @@ KEPT = 1000
 """So many runs that are over can still be asked about."""
 LOOKS = 0.1
 """Seconds between two looks at a run."""
+LOCK = "flext.lock"
 MODEL = re.compile(r"\+?([A-Za-z_][A-Za-z0-9_]*)\+?")
 
 
@@ -65,8 +66,12 @@ class LocalRunner:
         except PipelineError as error:
             raise self._connection.add_context(error) from None
         with self._lock:
-            if key is not None and key in self._by_key:
-                return self._by_key[key]
+            known = self._runs.get(self._by_key.get(key, "")) if key is not None else None
+            if known is not None:
+                if known.job != job:
+                    problem = f"the key {key!r:.80} is another run's: {known.job.name}"
+                    raise self._connection.add_context(PipelineError(problem))
+                return known.id
             self._forget()
             self._runs[run.id] = run
             if key is not None:
@@ -140,13 +145,12 @@ class LocalRunner:
                 raise
 
     async def _in_turn(self, run: Run) -> ExecutionStatus:
-        settings = self._settings
-        key = f"runs of {run.folder}"
-        async with self._connection.permit(key, settings.parallel, always=True):
+        kill_after = self._settings.kill_after
+        async with self._connection.permit(f"runs of {run.folder}", 1, always=True):
             try:
-                return await self._connection.run(run.execute, settings.kill_after)
+                return await self._connection.run(run.execute, kill_after)
             except asyncio.CancelledError:
-                run.stop(settings.kill_after)
+                run.stop(kill_after)
                 raise
 
     def _prepared(self, job: Job) -> Run:
@@ -196,7 +200,7 @@ class LocalRunner:
         if chosen is not None:
             words += ["--environment", project.check_environment(chosen)]
         words += ["run", *(["--full-refresh"] if full_refresh else []), *blocks]
-        run = self._run(job, words, project.folder)
+        run = self._run(job, words, project.folder, project.folder / ".meltano" / LOCK)
         run.project = project
         return run
 
@@ -218,15 +222,15 @@ class LocalRunner:
             words += ["--select", *(_model(each, folder) for each in job.models)]
         if job.vars:
             words += ["--vars", json.dumps(_public(job.vars))]
-        return self._run(job, words, folder)
+        return self._run(job, words, folder, folder / "target" / LOCK)
 
-    def _run(self, job: Job, words: list[str], folder: Path) -> Run:
+    def _run(self, job: Job, words: list[str], folder: Path, lock: Path) -> Run:
         environment = {name: os.environ[name] for name in HANDED_ON if name in os.environ} | QUIET
         secrets = {
             name: secret.get_secret_value() for name, secret in self._settings.variables.items()
         }
         call = self._connection.begin_call()
-        return Run(job, words, folder, environment | secrets, Log(secrets.values()), call)
+        return Run(job, words, folder, environment | secrets, lock, Log(secrets.values()), call)
 
 
 def _model(name: object, folder: Path) -> str:

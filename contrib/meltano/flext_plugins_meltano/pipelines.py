@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .status import ExecutionStatus
 
     OnProgress: TypeAlias = Callable[[ExecutionStatus], object]
-GROWTH, MOST = 1.5, 20
-"""How the wait between two looks grows, and to how many times the first."""
 
 
 class Runner(Protocol):
@@ -86,7 +84,8 @@ class AsyncExecution:
             DeadlineExceeded: the call's deadline came first.
         """
         call = self._connection.begin_call()
-        end = time.monotonic() + (self._timeout if timeout is None else timeout)
+        waits = self._timeout if timeout is None else timeout
+        end = time.monotonic() + waits
         last: ExecutionStatus | None = None
         while True:
             status = await self._runner.status(self.id)
@@ -97,7 +96,7 @@ class AsyncExecution:
                 return self._judged(status)
             left = end - time.monotonic()
             if left <= 0:
-                problem = f"{self._job} still runs after {timeout or self._timeout:g} s"
+                problem = f"{self._job} still runs after {waits:g} s"
                 raise self._connection.add_context(StillRunning(problem, status))
             call.check(f"the end of {self._job}")
             await self._runner.changed(self.id, left)

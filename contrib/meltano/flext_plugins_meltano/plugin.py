@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from flext_plugins import ConfigError, Stage, hookimpl
@@ -29,6 +30,8 @@ class Meltano:
     def __init__(self, settings: MeltanoSettings, service: Service) -> None:
         if not settings.is_local and service.base_url is None:
             raise ConfigError("needs project, dbt_project, or the base_url of a service")
+        if settings.is_local and sys.platform == "win32":
+            raise ConfigError("project: pipelines run on Linux and macOS, not on Windows")
         self._settings = settings
 
     @hookimpl

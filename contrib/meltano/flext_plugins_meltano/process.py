@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
@@ -21,6 +22,7 @@ exec 3<&0
 exec 3<&-
 exec "$@" </dev/null
 """
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 LONGEST_LINE = 65_536
 """Bytes; the rest of a longer line is passed over."""
 
@@ -76,7 +78,7 @@ class Process:
         try:
             self._read(process.stdout)
         except BaseException:
-            self._signal(process, signal.SIGKILL)
+            self._signal(process, KILL)
             raise
         finally:
             for each in helping:
@@ -96,9 +98,15 @@ class Process:
         if process is None or was_stopped:
             return
         self._signal(process, signal.SIGTERM)
-        killing = threading.Timer(seconds, self._signal, (process, signal.SIGKILL))
+        killing = threading.Timer(seconds, self._kill)
         killing.daemon = True
         killing.start()
+
+    def _kill(self) -> None:
+        """End it by force, if it has not ended: its id may be another's afterwards."""
+        with self._lock:
+            if self._process is not None:
+                self._signal(self._process, KILL)
 
     def _read(self, pipe: IO[bytes] | None) -> None:
         """Read lines of one of its two outputs, which it may write at the same time."""
@@ -112,10 +120,15 @@ class Process:
 
     def _clear(self, process: subprocess.Popen[bytes]) -> None:
         """When the program is over, end what it has left behind, which keeps its output open."""
-        # Waiting leaves it a zombie, so that its id is nobody else's yet.
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        self._signal(process, signal.SIGKILL)
+        if sys.platform == "linux":  # it stays a zombie, so that its id is nobody else's yet
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        else:
+            process.wait()
+        self._signal(process, KILL)
+        with self._lock:
+            self._process = None
 
     def _signal(self, process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
+        if sys.platform != "win32":  # where the plugin starts nothing
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, number)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
-import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -14,30 +11,12 @@ import yaml
 from .errors import PipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 FILE = "meltano.yml"
-LOCK = "flext.lock"
 KINDS = ("extractors", "loaders", "mappers", "transformers", "utilities", "orchestrators")
-POLL_SECONDS = 0.05
-STALE_SECONDS = 600.0
-"""Meltano takes a run that was cut off for one under way for five minutes."""
-
-
-@dataclass
-class Turn:
-    """The time in which a run has the project for itself.
-
-    Meltano refuses to run what it believes to be running still, for five minutes after a crash. Who
-    has the lock knows better.
-    """
-
-    follows_crash: bool
-    """Whether a run was cut off lately, without telling Meltano's database."""
-    is_clean: bool = False
-    """Whether this one ended by itself."""
 
 
 class Project:
@@ -156,48 +135,6 @@ class Project:
             with suppress(OSError):
                 if file.stat().st_mtime >= since - 1:
                     file.unlink()
-
-    @contextmanager
-    def alone(self, run: str, is_stopped: Callable[[], bool]) -> Iterator[Turn]:
-        """Have the project for one run, whichever process asks.
-
-        Raises:
-            PipelineError: it was stopped before its turn came.
-        """
-        folder = self.folder / ".meltano"
-        folder.mkdir(exist_ok=True)
-        with (folder / LOCK).open("a+", encoding="utf-8") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except OSError:
-                    if is_stopped():
-                        raise PipelineError("ended before it began") from None
-                    time.sleep(POLL_SECONDS)
-            crashed, running = _read(file)
-            if running:
-                crashed = time.time()
-                self.clear(0.0)
-            turn = Turn(time.time() - crashed < STALE_SECONDS)
-            _write(file, f"{crashed} {run}")
-            yield turn
-            if turn.is_clean:
-                _write(file, f"{crashed}")
-
-
-def _read(file: Any) -> tuple[float, str]:
-    """When a run was cut off for the last time, and which one is under way, if any."""
-    file.seek(0)
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(\S*)", file.read())
-    return (float(found[1]), found[2]) if found else (0.0, "")
-
-
-def _write(file: Any, text: str) -> None:
-    file.seek(0)
-    file.truncate()
-    file.write(text)
-    file.flush()
 
 
 def _table(file: Path) -> dict[str, Any]:

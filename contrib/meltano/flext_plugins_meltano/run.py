@@ -18,6 +18,7 @@ from .errors import RunCancelled, RunFailed
 from .job import Dbt
 from .process import Process
 from .status import ExecutionStatus
+from .turn import alone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +39,7 @@ class Run:
         words: the program and its arguments.
         folder: where it runs.
         environment: its variables.
+        lock: the file that stands for its project.
         log: reads what it says.
         call: the call that it belongs to, whose deadline ends it.
     """
@@ -48,15 +50,17 @@ class Run:
         words: Sequence[str],
         folder: Path,
         environment: Mapping[str, str],
+        lock: Path,
         log: Log,
         call: Call,
     ) -> None:
-        self.id, self.job, self.folder, self.log, self.call = str(uuid4()), job, folder, log, call
+        self.id, self.job, self.folder, self.lock = str(uuid4()), job, folder, lock
+        self.log, self.call = log, call
         self.words, self.environment = [*words], dict(environment)
         self.files: dict[str, Mapping[str, Any]] = {}
         """Contents of files that only their owner can read, by the variable that names the file."""
         self.project: Project | None = None
-        """The project that it needs for itself."""
+        """Meltano's, which is tidied when the run is over."""
         self.over = threading.Event()
         self._state: State = "queued"
         self._error: str | None = None
@@ -144,12 +148,13 @@ class Run:
         self.over.set()
 
     def _run(self, cleaning: ExitStack) -> int | None:
-        words, turn = self.words, None
+        words = self.words
+        turn = cleaning.enter_context(alone(self.lock, self.id, lambda: self.is_stopped))
         if self.project is not None:
-            turn = cleaning.enter_context(self.project.alone(self.id, lambda: self.is_stopped))
             if turn.follows_crash:
                 at = words.index("run") + 1
                 words = [*words[:at], "--force", *words[at:]]
+            self.project.clear(0.0 if turn.was_cut_off else time.time())
             cleaning.callback(self.project.clear, time.time())
         self.environment |= self._written(cleaning)
         with self._lock:
@@ -162,8 +167,7 @@ class Run:
         except OSError as error:
             problem = f"{words[0]}: cannot be started ({type(error).__name__})"
             raise ConfigError(problem) from None
-        if turn is not None:
-            turn.is_clean = code is None or code >= 0
+        turn.is_clean = code is None or code >= 0
         return code
 
     def _written(self, cleaning: ExitStack) -> dict[str, str]:

@@ -12,7 +12,7 @@ from flext_plugins import Failure, FlextError
 
 from .errors import Late, PipelineError, PipelinesUnavailable, Unreachable
 from .job import Blocks, Singer
-from .status import ExecutionStatus
+from .status import ENDS, ExecutionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 KINDS = {Failure.CONNECT: Unreachable, Failure.TIMEOUT: Late}
 _TEXTS = ("detail", "error", "message", "title")
 LONGEST_REASON = 500
+DOWN = frozenset({502, 503, 504})
+GROWTH, MOST = 1.5, 20
+"""How the wait between two looks grows, and to how many times the first."""
 
 
 class ServiceRunner:
@@ -33,6 +36,7 @@ class ServiceRunner:
     def __init__(self, settings: MeltanoSettings, connection: Connection) -> None:
         self._settings, self._connection = settings, connection
         self._waits: dict[str, float] = {}
+        """Seconds before the next look at each run that somebody waits for."""
 
     async def submit(self, job: Job, key: str | None) -> str:
         """See `Runner.submit`."""
@@ -54,6 +58,8 @@ class ServiceRunner:
             field = self._settings.state_field
             problem = f"the service's {field} is {word!r:.60}, which states does not explain"
             raise self._error(problem)
+        if state in ENDS:
+            self._waits.pop(run, None)
         return ExecutionStatus(
             run,
             state,
@@ -70,11 +76,12 @@ class ServiceRunner:
         """See `Runner.changed`: a service tells nothing by itself, so it is a wait that grows."""
         wait = self._waits.pop(run, self._settings.poll)
         await self._connection.sleep(min(wait, seconds))
-        self._waits[run] = min(wait * 1.5, self._settings.poll * 20)
+        self._waits[run] = min(wait * GROWTH, self._settings.poll * MOST)
 
     async def cancel(self, run: str) -> None:
         """See `Runner.cancel`."""
-        await self._ask("POST", self._settings.cancel_path.format(id=quote(run, "")))
+        path = self._settings.cancel_path.format(id=quote(run, ""))
+        await self._ask("POST", path, {"Idempotency-Key": str(uuid4())})
 
     def _request(self, job: Job) -> tuple[str, dict[str, Any], dict[str, str]]:
         settings = self._settings
@@ -137,7 +144,8 @@ class ServiceRunner:
             known = answer if isinstance(answer, dict) else {}
             reason = next((known[each] for each in _TEXTS if isinstance(known.get(each), str)), "")
             problem = f"{what}: {response.status_code} {reason[:LONGEST_REASON]}".rstrip()
-            raise self._error(problem, response.status_code)
+            kind = PipelinesUnavailable if response.status_code in DOWN else PipelineError
+            raise self._connection.add_context(kind(problem, response.status_code))
         if not isinstance(answer, dict):
             raise self._error(f"{what}: the answer is no JSON object", response.status_code)
         return answer

@@ -10,7 +10,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
-    PositiveInt,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -56,8 +55,6 @@ class MeltanoSettings(BaseModel):
     variables: dict[str, Secret] = Field(default_factory=dict)
     """Variables for the programs, such as `TAP_SHOP_PASSWORD`; nothing else of this process's
     environment but `PATH`, `HOME` and what names the language and the time zone is handed on."""
-    parallel: PositiveInt = 1
-    """So many runs of dbt go on at once in this process; of Meltano, one in a project."""
     kill_after: PositiveFloat = 5.0
     """Seconds that programs have to end by themselves when they are told to."""
     run_timeout: PositiveFloat = 300.0
