@@ -90,7 +90,8 @@ class LocalRunner:
 
     async def cancel(self, run: str) -> None:
         """See `Runner.cancel`."""
-        self._known(run).stop(self._settings.kill_after)
+        known = self._known(run)
+        known.stop(0.0 if known.is_stopped else self._settings.kill_after)
 
     def close(self) -> None:
         """End all runs, and wait until they have ended."""

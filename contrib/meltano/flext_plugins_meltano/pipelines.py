@@ -102,7 +102,10 @@ class AsyncExecution:
             await self._runner.changed(self.id, left)
 
     async def cancel(self) -> None:
-        """End it, and all that it has started; one that has ended stays as it is."""
+        """End it, and all that it has started; one that has ended stays as it is.
+
+        On this machine its programs have `kill_after` seconds; a second `cancel` leaves them none.
+        """
         await self._runner.cancel(self.id)
 
     def _tell(self, status: ExecutionStatus, on_progress: OnProgress | None) -> None:
@@ -127,6 +130,11 @@ class AsyncPipelines:
 
     def __init__(self, runner: Runner, settings: MeltanoSettings, connection: Connection) -> None:
         self._runner, self._settings, self._connection = runner, settings, connection
+
+    @property
+    def is_local(self) -> bool:
+        """Whether runs are programs on this machine, which end with the host."""
+        return self._settings.is_local
 
     async def execute(
         self,

@@ -91,11 +91,14 @@ class Process:
         return code
 
     def stop(self, seconds: float) -> None:
-        """Tell it to end, and end it by force after so many seconds; thread-safe."""
+        """Tell it to end, and end it by force after so many seconds; thread-safe.
+
+        Once told, it is not told again, but zero seconds end it at once.
+        """
         with self._lock:
             was_stopped, self._is_stopped = self._is_stopped, True
             process = self._process
-        if process is None or was_stopped:
+        if process is None or (was_stopped and seconds):
             return
         self._signal(process, signal.SIGTERM)
         killing = threading.Timer(seconds, self._kill)

@@ -53,6 +53,11 @@ class Pipelines:
     def __init__(self, pipelines: AsyncPipelines, connection: Connection) -> None:
         self._pipelines, self._connection = pipelines, connection
 
+    @property
+    def is_local(self) -> bool:
+        """See `AsyncPipelines.is_local`."""
+        return self._pipelines.is_local
+
     def execute(
         self,
         tap: str,
