@@ -64,8 +64,10 @@ class Oracle:
         except FlextError as error:
             if settings.required:
                 raise
+            # What a server says steers no terminal, and begins no line of the log.
+            text = "".join(each if each.isprintable() else repr(each)[1:-1] for each in str(error))
             service = connection.service.name
-            log.warning("%s", error, extra={"service": service, "plugin": connection.plugin.name})
+            log.warning("%s", text, extra={"service": service, "plugin": connection.plugin.name})
 
     def _pool(
         self, name: str | None, connection: Connection, report: Callable[[str], None] | None
