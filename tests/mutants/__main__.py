@@ -27,9 +27,11 @@ from mutants.table import MUTANTS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-WORKERS = 4
-HUNG = 30
-"""Seconds after which tests hang, which is noticed too, and shown."""
+WORKERS, COPIES = 4, 12
+HUNG = 60
+"""Seconds after which tests hang, which is noticed too, and shown; unbroken, none takes as long."""
+LINGERS = 5
+"""Seconds after which tests mostly wait: another mutant is tried beside them."""
 COPIED = ("flext_plugins", "tests", "pyproject.toml", "conftest.py")
 OURS = ("contract", "mutants", "flext_plugins")
 """What a fork has of the tree, and must import from its copy."""
@@ -74,13 +76,18 @@ class Trial(NamedTuple):
     copy: Path
     whole: str
     """What stood in the mutant's file."""
-    ends: float
-    """When it hangs, by the clock of `time.monotonic`."""
+    begun: float
+    """When it began, by the clock of `time.monotonic`."""
 
     @property
     def path(self) -> Path:
         """The file that is broken."""
         return self.copy / "flext_plugins" / file_of(self.mutant)
+
+    @property
+    def seconds(self) -> float:
+        """For how long it has run."""
+        return time.monotonic() - self.begun
 
     @property
     def said(self) -> Path:
@@ -97,7 +104,7 @@ def begun(mutant: Mutant, copy: Path) -> Trial:
     process = os.fork()
     if not process:
         run(copy, tests)
-    return Trial(process, mutant, copy, whole, time.monotonic() + HUNG)
+    return Trial(process, mutant, copy, whole, time.monotonic())
 
 
 def run(copy: Path, tests: list[str]) -> NoReturn:
@@ -120,21 +127,18 @@ def run(copy: Path, tests: list[str]) -> NoReturn:
         os._exit(status)
 
 
-def ended(running: list[Trial]) -> tuple[Trial, Verdict]:
-    """Wait until one of these has ended or hangs, and repair its copy."""
-    while True:
-        for trial in running:
-            process, status = os.waitpid(trial.process, os.WNOHANG)
-            hangs = not process and time.monotonic() > trial.ends
-            if not process and not hangs:
-                continue
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(trial.process, signal.SIGKILL)  # what hangs, or was left behind
-            if hangs:
-                os.waitpid(trial.process, 0)
-            write(trial.path, trial.whole)
-            return trial, Verdict("hangs") if hangs else judged(trial, status)
-        time.sleep(0.01)
+def ended(trial: Trial) -> Verdict | None:
+    """Repair its copy, if it has ended or hangs."""
+    process, status = os.waitpid(trial.process, os.WNOHANG)
+    hangs = not process and trial.seconds > HUNG
+    if not process and not hangs:
+        return None
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(trial.process, signal.SIGKILL)  # what hangs, or was left behind
+    if hangs:
+        os.waitpid(trial.process, 0)
+    write(trial.path, trial.whole)
+    return Verdict("hangs") if hangs else judged(trial, status)
 
 
 def judged(trial: Trial, status: int) -> Verdict:
@@ -146,24 +150,26 @@ def judged(trial: Trial, status: int) -> Verdict:
 
 
 def verdicts(mutants: list[Mutant], copies: list[Path]) -> Iterator[tuple[Mutant, Verdict]]:
-    """Try so many at once as there are copies; in the order in which they end."""
+    """Try a few at once, the last first, since those that hang are there; as they end."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     for each in LIBRARIES:
         importlib.import_module(each)
     pytest.main(["--version"])  # imports its own plugins
     gc.freeze()
-    waiting, running = list(reversed(mutants)), []
+    waiting, running = [*mutants], []
     while waiting or running:
-        while waiting and copies:
+        while waiting and copies and sum(each.seconds < LINGERS for each in running) < WORKERS:
             running.append(begun(waiting.pop(), copies.pop()))
-        trial, verdict = ended(running)
-        running.remove(trial)
-        copies.append(trial.copy)
-        yield trial.mutant, verdict
+        for trial in [*running]:
+            if verdict := ended(trial):
+                running.remove(trial)
+                copies.append(trial.copy)
+                yield trial.mutant, verdict
+        time.sleep(0.01)
 
 
 def main(beginnings: list[str]) -> int:
-    """Try them all, four at a time, since tests wait too, and some mutants hang."""
+    """Try them all, four at a time and those that linger, since tests wait too."""
     started = time.monotonic()
     mutants = [each for each in MUTANTS if each.rule.startswith(tuple(beginnings or [""]))]
     stale = 0
@@ -178,7 +184,7 @@ def main(beginnings: list[str]) -> int:
         return 1
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
-        copies = [copied(Path(folder, str(number))) for number in range(WORKERS)]
+        copies = [copied(Path(folder, str(number))) for number in range(COPIES)]
         for mutant, verdict in verdicts(mutants, copies):
             survivors += bool(verdict.why)
             print(f"{verdict.word:8}  {mutant}{verdict.why}", flush=True)
