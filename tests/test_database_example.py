@@ -30,6 +30,8 @@ from database import (
     Sqlite,
 )
 
+pytestmark = pytest.mark.once
+
 IDS = "select id from orders order by id"
 INSERT = "insert into orders values (?)"
 

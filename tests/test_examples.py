@@ -12,6 +12,8 @@ import pytest
 from flext_plugins import PluginError
 from flext_plugins.testing import Answer, PluginConformance
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 sys.path.insert(0, str(EXAMPLES))
 

@@ -35,6 +35,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))
 from redis_pool import AsyncRedis, Redis, RedisPlugin
 from resp import NotRedis, RedisBroken, RedisError, RedisTimeout, RedisUnavailable
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parent.parent
 BOTH = pytest.mark.parametrize("flext_world", ["httpx2 sync", "httpx2 async"], indirect=True)
 """Which client library is there makes no difference to what is lent."""

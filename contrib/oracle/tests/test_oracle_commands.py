@@ -21,6 +21,8 @@ from flext_plugins_devstack import OracleCompatibleServer
 
 from flext_plugins.cli import main
 
+pytestmark = pytest.mark.once
+
 Run = Callable[..., Any]
 Table = Callable[[str], str]
 COLUMNS = "id number(9) primary key, name varchar2(10) not null, price number, born date"
@@ -365,7 +367,6 @@ def test_a_named_load_goes_on_where_it_stopped(
     )
 
 
-@pytest.mark.once
 def test_progress_is_told_in_lines_where_there_is_no_terminal(folder: Path, table: Table) -> None:
     with started(folder, table(COLUMNS)) as process:
         said, count = fed(process)
@@ -375,7 +376,6 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(folder: Path, tabl
     assert re.fullmatch(r"(\d+ records, 0 refused\n)*", stderr.decode())
 
 
-@pytest.mark.once
 def test_a_terminal_gets_a_bar(
     folder: Path, database: OracleCompatibleServer, table: Table
 ) -> None:
@@ -410,7 +410,6 @@ def until_closed(terminal: int) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", said.decode())
 
 
-@pytest.mark.once
 def test_ctrl_c_ends_a_load_that_waits_for_its_input_and_says_how_far_it_came(
     folder: Path, database: OracleCompatibleServer, table: Table
 ) -> None:
@@ -422,7 +421,6 @@ def test_ctrl_c_ends_a_load_that_waits_for_its_input_and_says_how_far_it_came(
     assert len(names(database, name)) == stopped_after > 0
 
 
-@pytest.mark.once
 def test_ctrl_c_ends_a_load_after_the_batch_that_is_under_way(
     folder: Path, database: OracleCompatibleServer, table: Table
 ) -> None:
@@ -444,7 +442,6 @@ def test_ctrl_c_ends_a_load_after_the_batch_that_is_under_way(
     assert stopped_after % 50 == 0
 
 
-@pytest.mark.once
 def test_another_ctrl_c_ends_a_load_that_the_database_keeps_waiting(
     folder: Path, database: OracleCompatibleServer, table: Table
 ) -> None:
@@ -465,7 +462,6 @@ def test_another_ctrl_c_ends_a_load_that_the_database_keeps_waiting(
     assert len(names(database, name)) == count
 
 
-@pytest.mark.once
 def test_an_end_of_the_database_is_told_with_how_far_it_came(
     tmp_path: Path, run_database: Callable[..., OracleCompatibleServer]
 ) -> None:

@@ -1,5 +1,6 @@
 """The plugin keeps to the contract of plugins."""
 
+import pytest
 from flext_plugins_oracle import Oracle
 
 from flext_plugins.testing import PluginConformance
@@ -15,6 +16,7 @@ class TestOracle(PluginConformance):
     settings = {"host": "127.0.0.1", "port": 1, "service_name": "PROD", "schema": "s", **ACCOUNT}
 
 
+@pytest.mark.once
 class TestSeveral(PluginConformance):
     plugin = Oracle
     not_secret = SID
