@@ -21,7 +21,7 @@ TESTED = $(patsubst %,.venv-%,$(shell sh tools/interpreters.sh tested))
 
 .PHONY: wheels check-wheels demo test test-all test-slow test-others test-lowest test-setup environments servers
 .PHONY: .venv-lowest $(TESTED)
-.PHONY: lint mutants compare bench bench-check constraints clean
+.PHONY: lint types-here types-win32 types-darwin mutants compare bench bench-check constraints clean
 
 # Every distribution in dist/, sdist and wheel, and one line, which installs them.
 wheels: .venv-build/build
@@ -97,18 +97,21 @@ servers: .venv-seerdb/installed
 	@.venv-seerdb/bin/python $(PIP) install --no-deps -r $<
 	@touch $@
 
+# Types are checked two platforms at a time, since mypy works on one core.
 lint: .venv/test
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	@$(MORE) -j 2 types-here types-win32 types-darwin
+
+types-here: .venv/test
 	.venv/bin/mypy flext_plugins
 	.venv/bin/mypy --ignore-missing-imports --explicit-package-bases benchmarks
 	@set -e; for folder in contrib/*/; do \
 	  (cd $$folder && ../../.venv/bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache/contrib .); \
 	done
-	@set -e; for platform in win32 darwin; do \
-	  .venv/bin/mypy --platform $$platform --cache-dir .mypy_cache/$$platform \
-	    flext_plugins contrib/*/flext_plugins_*; \
-	done
+
+types-win32 types-darwin: types-%: .venv/test
+	.venv/bin/mypy --platform $* --cache-dir .mypy_cache/$* flext_plugins contrib/*/flext_plugins_*
 
 mutants: .venv/test
 	PYTHONPATH=tests .venv/bin/python -m mutants
