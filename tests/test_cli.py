@@ -14,6 +14,8 @@ import pytest
 
 from flext_plugins.testing import Answer, install
 
+pytestmark = pytest.mark.once
+
 TOKEN = "canary-token-4711"
 FETCHED = "canary-fetched-0815"
 TYPED = "canary-typed-1234"

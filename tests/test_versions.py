@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -137,3 +138,35 @@ def test_a_machine_without_python_is_told_what_is_needed(machine):
     checked = run("check", "")
     assert checked.returncode == 1
     assert checked.stderr == "Python 3.11 or newer is needed, and none was found.\n"
+
+
+COMMANDS = {
+    "--help": "request",
+    "list --import": "retry",
+    "check": "ok: 1 service",
+    "explain api": "RETRY",
+    "explain api --json": '"layers"',
+    "request api GET /": "200",
+}
+"""Each command, and a word of what it prints."""
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["piped", "terminal"])
+@pytest.mark.parametrize(("command", "word"), COMMANDS.items(), ids=COMMANDS)
+def test_each_command_runs_with_the_versions_that_are_here(
+    flext_service, tmp_path, command, word, terminal
+):
+    """What it prints, and what it makes of mistakes, is in `test_cli.py`, on one interpreter."""
+    service = f'[services.api]\nbase_url = "{flext_service.url}"\n[services.api.plugins.retry]\n'
+    (tmp_path / "flext.toml").write_text(service)
+    done = subprocess.run(
+        [sys.executable, "-Werror", "-m", "flext_plugins.cli", *command.split()],
+        cwd=tmp_path,
+        env={**os.environ, **({"FORCE_COLOR": "1"} if terminal else {"TERM": "dumb"})},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert word in done.stdout
