@@ -57,7 +57,7 @@ class Shop:
             "project": str(self.folder),
             "meltano": str(self.meltano),
             "dbt": str(self.dbt),
-            "kill_after": 0.3,
+            "kill_after": 1.0,
             **more,
         }
 

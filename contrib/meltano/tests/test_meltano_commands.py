@@ -20,6 +20,8 @@ from test_meltano_service import FlextService
 from flext_plugins.cli import main
 from flext_plugins.testing import Answer, LoopbackService
 
+pytestmark = pytest.mark.once
+
 Run = Callable[..., Any]
 COMMAND = [sys.executable, "-Werror", "-m", "flext_plugins.cli", "meltano"]
 SECONDS = 30
@@ -313,7 +315,6 @@ def started(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     )
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_run_on_this_machine_and_all_of_it(
     folder: Path, shop: Any, number: signal.Signals
@@ -333,7 +334,6 @@ def test_a_signal_ends_a_run_on_this_machine_and_all_of_it(
     assert shop.left == []
 
 
-@pytest.mark.once
 def test_another_ctrl_c_ends_programs_at_once_that_do_not_listen(folder: Path, shop: Any) -> None:
     patient = (folder / "flext.toml").read_text().replace("kill_after = 1.0", "kill_after = 60.0")
     (folder / "flext.toml").write_text(patient)
@@ -350,7 +350,6 @@ def test_another_ctrl_c_ends_programs_at_once_that_do_not_listen(folder: Path, s
     assert shop.left == []
 
 
-@pytest.mark.once
 def test_ctrl_c_leaves_a_run_at_a_service_alone_and_says_how_to_look_at_it(
     folder: Path, flext: FlextService
 ) -> None:
@@ -365,7 +364,6 @@ def test_ctrl_c_leaves_a_run_at_a_service_alone_and_says_how_to_look_at_it(
     assert not any(each.path.endswith("/cancel") for each in flext.service.received)
 
 
-@pytest.mark.once
 def test_ctrl_c_ends_a_submit_that_the_service_does_not_answer(
     folder: Path, flext: FlextService
 ) -> None:
@@ -378,7 +376,6 @@ def test_ctrl_c_ends_a_submit_that_the_service_does_not_answer(
     assert stderr.decode() == "interrupted\n"
 
 
-@pytest.mark.once
 def test_a_terminal_gets_what_moves_as_it_moves(folder: Path) -> None:
     ours, theirs = pty.openpty()
     work = steps(["records", {f"a{STEER}": 3, "people": 4}], ["sleep", 1])
