@@ -72,15 +72,14 @@ def test_after_a_kill_the_table_holds_what_the_position_says_and_the_load_goes_o
 def test_of_two_processes_with_one_load_one_goes_on_and_the_other_is_told(
     database: OracleCompatibleServer, table: Table, processes: Any
 ) -> None:
-    total = 600
+    total = 2000  # enough for the second to begin while the first is at it
     name, told = table("id number(9), name varchar2(9) not null"), processes.Queue()
-    both = []
-    for _ in range(2):
-        is_under_way = processes.Event()
-        arguments = (settings_of(database), name, total, 20, is_under_way, told)
-        both.append(processes.Process(target=load, args=arguments))
-        both[-1].start()
-        assert is_under_way.wait(60)
+    is_under_way = processes.Event()
+    arguments = (settings_of(database), name, total, 20, is_under_way, told)
+    both = [processes.Process(target=load, args=arguments) for _ in range(2)]
+    both[0].start()
+    assert is_under_way.wait(60)
+    both[1].start()
     ends = [told.get(timeout=60), told.get(timeout=60)]
     for process in both:
         process.join(60)

@@ -351,5 +351,5 @@ def test_what_arrow_needs_is_named_where_it_is_missing(
     ask: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(DatabaseError, match=r"pip install 'flext-plugins-oracle\[arrow\]'"):
+    with pytest.raises(DatabaseError, match="needs pyarrow: the extra arrow brings it"):
         ask().fetch_arrow("select 1 from dual")
