@@ -43,7 +43,7 @@ test: test-setup
 # The rest.
 test-all: test-slow test-others test-lowest
 
-test-slow: test-setup
+test-slow: test-setup .venv-meltano/installed .venv-dbt/installed
 	@.venv/bin/python $(PYTEST) -n 2 --dist worksteal -m slow
 
 # The other tested interpreters: the oldest and the newest run everything but what is marked `once`, which one interpreter
@@ -71,7 +71,8 @@ test-lowest: test-setup .venv-lowest
 
 # What `.ci/run` needs, two environments at a time: pip works on one core. (A `+` hands make's two jobs on.)
 environments: servers
-	@$(MORE) -s -j 2 .venv/test $(OIDC)/node_modules/.package-lock.json .venv-lowest .venv-speed/peers $(TESTED)
+	@$(MORE) -s -j 2 .venv/test $(OIDC)/node_modules/.package-lock.json .venv-lowest .venv-speed/peers $(TESTED) \
+	  .venv-meltano/installed .venv-dbt/installed
 
 # One that `test-others` runs with, unless it is that of .venv or not on this machine.
 $(TESTED): .venv-3.%:
@@ -95,6 +96,12 @@ servers: .venv-seerdb/installed
 .venv-seerdb/installed: contrib/devstack/seerdb.txt
 	@$(MORE) -s .venv-seerdb/pip
 	@.venv-seerdb/bin/python $(PIP) install --no-deps -r $<
+	@touch $@
+
+# Meltano and dbt, each apart from everything else, as the plugin `meltano` runs them.
+.venv-meltano/installed .venv-dbt/installed: .venv-%/installed: contrib/meltano/tests/%.txt
+	+@$(MORE) -s .venv-$*/pip
+	@.venv-$*/bin/python $(PIP) install -r $<
 	@touch $@
 
 # Types are checked two platforms at a time, since mypy works on one core.

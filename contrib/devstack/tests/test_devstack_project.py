@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,14 @@ def test_meltano_runs_a_pipeline_of_a_project(project: Path) -> None:
     with Devstack(project=project, meltano={"meltano": meltano}) as stack:
         url = f"{stack.flexcore.url}/api/v1/flexcore/pipelines/nightly/execute"
         answer = httpx.post(url, json=body, trust_env=False)
-        assert answer.status_code == 202
-        assert answer.json()["status"] in {"queued", "running"}
+        assert answer.status_code in {200, 202}  # over within FlexCore's two seconds, or not
         run = answer.json()["execution"]["execution_id"]
         where = f"{stack.flext_service.url}/api/v1/pipelines/{run}/status"
-        while (status := httpx.get(where, trust_env=False).json())["status"] == "running":
-            pass
+        while (status := httpx.get(where, trust_env=False).json())["status"] in {
+            "queued",
+            "running",
+        }:
+            time.sleep(0.1)
     assert (status["status"], status["exit_codes"]["meltano"]) == ("succeeded", 0)
     written = (project / "out.jsonl").read_text().splitlines()
     assert [json.loads(each) for each in written] == [{"id": 0}, {"id": 1}, {"id": 2}]
