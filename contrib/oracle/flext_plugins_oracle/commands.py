@@ -8,7 +8,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO, TextIO, cast
 
 import typer
 
@@ -107,7 +107,8 @@ def load(
     with ExitStack() as opened:
         try:
             records = RecordFile(opened.enter_context(_reading(file)), chosen, batch_size)
-            kept = opened.enter_context(_writing(bad_rows, file)) if bad_rows else None
+            mode = "a" if load_name else "w"  # what a named load goes on with is a part of it
+            kept = opened.enter_context(_writing(bad_rows, file, mode)) if bad_rows else None
         except OSError as error:
             typer.echo(visible(f"{error.filename}: {error.strerror}"), err=True)
             raise typer.Exit(1) from None
@@ -143,11 +144,11 @@ def _reading(file: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _writing(file: Path, source: Path) -> Iterator[TextIO]:
+def _writing(file: Path, source: Path, mode: str) -> Iterator[TextIO]:
     if file.exists() and source.exists() and file.samefile(source):
         raise typer.BadParameter("this is FILE itself", param_hint="--bad-rows")
-    with file.open("w", encoding="utf-8") as target:
-        yield target
+    with file.open(mode, encoding="utf-8") as target:
+        yield cast("TextIO", target)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ class AsyncOracleDatabase(Statements):
 
     def begin(self) -> AsyncTransaction:
         """A transaction that somebody else ends."""
-        lease, call = Lease(self._operations.pool), self._connection.begin_call()
+        lease, call = Lease(self._operations.find_pool), self._connection.begin_call()
         return AsyncTransaction(self._operations, self._connection, lease, call)
 
     async def load(
@@ -109,7 +109,8 @@ class AsyncOracleDatabase(Statements):
             RowRefused: a record was bad, and `on_error` is `raise`.
             OutcomeUnknown: the answer to a commit was lost; with a `name` it is looked up, and
                 raised only if the database is gone.
-            DatabaseError: these and all others have the `report`.
+            DatabaseError: these and all others have the `report`, once it is known where the load
+                begins.
         """
         call = self._connection.begin_call()
         size = self._size(batch_size)
@@ -120,6 +121,9 @@ class AsyncOracleDatabase(Statements):
         except NameRefused as error:
             raise self._problem(f"load: {error}") from None
         loading = Loading(table, on_error, None if name is None else self._position(name))
+        if (position := loading.position) is not None:
+            operation = self._operations.operation("position", idempotent=True)
+            loading.resume = await self._operations.once(operation, position.take_over, call)
         try:
             await self._load(loading, table, records, size, on_progress, call)
         except DatabaseError as error:
@@ -149,10 +153,6 @@ class AsyncOracleDatabase(Statements):
         on_progress: OnProgress | None,
         call: Call,
     ) -> None:
-        position = loading.position
-        if position is not None:
-            operation = self._operations.operation("position", idempotent=True)
-            loading.resume = await self._operations.once(operation, position.take_over, call)
         async with aclosing(batches(records, size, loading.resume)) as every:
             async for batch in every:
                 bad = await self._load_batch(loading, table, batch, call)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.oracle import oracledb
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine.interfaces import IsolationLevel
 
 
 class Dialect(oracledb.dialect):
@@ -23,6 +26,10 @@ class Dialect(oracledb.dialect):
         if not self.is_initialised:
             super().initialize(connection)  # type: ignore[no-untyped-call]
             self.is_initialised = True
+
+    def get_default_isolation_level(self, dbapi_conn: Any) -> IsolationLevel:  # noqa: ARG002 - SQLAlchemy's
+        """Every session's; SQLAlchemy would begin a transaction to ask."""
+        return "READ COMMITTED"
 
     def do_commit(self, dbapi_connection: Any) -> None:
         """Do nothing: a session ends its transactions itself, rows of array DML included."""

@@ -16,6 +16,8 @@ import re
 import ssl
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
+
 from flext_plugins import ConfigError, Failure, FlextError
 
 if TYPE_CHECKING:
@@ -93,9 +95,10 @@ CREDENTIALS = frozenset({1005, 1017, 1045, 28000, 28001, 28009, 1040})
 """The account: no password, a wrong one, no right to connect, locked, expired."""
 GONE = frozenset({28, 1012, 1092, 2396, 3113, 3114, 3135, 12537, 12547, 12570, 25408})
 """The session is over: killed, idle for too long, the network or the server went away."""
-CLOSED = frozenset({1033, 1034, 1089, 1090, 1109, 12505, 12514, 12516, 12518, 12519, 12520, 12526,
-                    12527, 12528, 18, 20, 2391, 12154, 12541, 12170})  # fmt: skip
-"""No session now: starting, stopping, not registered, too many; nothing was done."""
+CLOSED = frozenset({1033, 1034, 1089, 1090, 1109})
+"""Starting or stopping; nothing was done."""
+IN_DOUBT = frozenset({2050, 2051, 2053, 2054, 25405})
+"""A commit of which nobody knows what became of it, at this database or at one linked to it."""
 DRIVER_GONE = frozenset({"DPY-1001", "DPY-4011"})
 ADDRESS = frozenset({"DPY-4000", "DPY-4017", "DPY-4018", "DPY-4026"})
 """What the driver says of a `dsn` that it cannot read."""
@@ -122,6 +125,10 @@ _VALUE = re.compile(
 """What messages quote of values; Oracle's own have names in double quotes, PostgreSQL's values."""
 
 
+_DEFERRED = re.compile(r"ORA-02091: [^\n]*\n(ORA-\d{5})")
+"""A commit that was undone, with the reason in the next line: a constraint that is deferred."""
+
+
 def chain(error: BaseException) -> Iterator[BaseException]:
     """`error` and its causes: the driver's own code is the innermost one's."""
     each: BaseException | None = error
@@ -138,6 +145,8 @@ def code_of(error: BaseException) -> str | None:
     found = None
     for each in chain(error):
         text = str(each)
+        if deferred := _DEFERRED.match(text):
+            return deferred[1]
         own = getattr(each.args[0], "full_code", None) if each.args else None
         similar = re.search(r"\(Similar to ORA-(\d{1,5})\)", text)
         found = f"ORA-{similar[1]:0>5}" if similar else own or found
@@ -151,12 +160,17 @@ def reason_of(error: BaseException) -> str:
         parts = innermost.reason or ENDED, getattr(innermost, "verify_message", "")
         hint = "; check ca_file or wallet" if innermost.library in _OF_CERTIFICATES else ""
         return ": ".join(filter(None, parts)) + (hint or HINTS.get(parts[0], ""))
+    is_of_values = isinstance(error, StatementError) and not isinstance(error, DBAPIError)
+    if is_of_values and not isinstance(innermost, SQLAlchemyError):
+        return type(innermost).__name__  # it may quote the value
     return line_of(str(innermost)) or type(innermost).__name__
 
 
 def line_of(message: str) -> str:
     """The first line of the driver's message, without values."""
     message = re.sub(r"\(CONNECTION_ID=[^)]*\)", "", message).strip()
+    if deferred := _DEFERRED.match(message):
+        message = message[deferred.start(1) :]
     number = re.match(r"ORA-(\d{5}): ", message)
     if number is not None and int(number[1]) not in OF_THE_APPLICATION:
         message = _VALUE.sub("***", message)

@@ -26,8 +26,9 @@ class Lease:
     Whoever gives up waiting for an operation, in an event loop, hangs up: its thread ends at once.
     """
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, find_pool: Callable[[], Pool]) -> None:
+        self._find_pool = find_pool
+        self._pool: Pool
         self._permit: Permit | None = None
         self._session: Session | None = None
         self._wire: Wire | None = None
@@ -51,10 +52,11 @@ class Lease:
             if self._is_busy:
                 raise DatabaseError("one thread or task at a time may use a transaction")
             self._is_busy = True
-        timeouts = self._pool.timeouts()
         try:
             if self._permit is None:
+                self._pool = self._find_pool()
                 self._permit = await self._pool.place()
+            timeouts = self._pool.timeouts()
             return await self._pool.call(lambda: self._work(work, timeouts, last=last))
         except BaseException as error:
             self._give_up(error)

@@ -24,7 +24,7 @@ OnProgress: TypeAlias = Callable[[LoadReport], object]
 Records: TypeAlias = Iterable[Record] | AsyncIterable[Record]
 KEPT = 1000
 """So many bad rows are kept in the report; all are counted."""
-OF_VALUES = frozenset({900, 904, 932})
+OF_VALUES = frozenset({900, 904, 932, 1460, 1461, 1483})
 """Errors of a statement that only some rows' columns or types of values make."""
 OF_ALL = frozenset({54, 60, 1031, 1536, 1950, 2049, 30006, *range(900, 1000), *range(1650, 1660)})
 """The statement, rights, space, locks: an error of one row that would be every row's."""

@@ -48,6 +48,10 @@ class Operations:
         pool: Pool = self._connection.state["pools"][self._name]
         return pool
 
+    def find_pool(self) -> Pool:
+        """The same, for a lease, which asks within an operation: before one it is the parent's."""
+        return self.pool
+
     def operation(
         self,
         name: str,
@@ -70,7 +74,7 @@ class Operations:
         """`work(session)` with a session of its own, which is new if it has to be done again."""
 
         async def attempt() -> T:
-            return await Lease(self.pool).use(work, last=True)
+            return await Lease(self.find_pool).use(work, last=True)
 
         return await self._connection.perform(operation, attempt, call=call)
 
@@ -112,7 +116,7 @@ class Operations:
 
         async def attempt() -> B:
             nonlocal own
-            own = Lease(self.pool)
+            own = Lease(self.find_pool)
             return await own.use(query.start)
 
         async def further(work: Callable[[Session], B], lease: Lease) -> B:

@@ -41,6 +41,11 @@ class Timeouts(NamedTuple):
     deadline: float | None = None
     """On the clock of `time.monotonic`."""
 
+    def short(self) -> Timeouts:
+        """The same, but a third of the time to connect: for what nobody waits for."""
+        left = self.until(self.connect) - time.monotonic()
+        return self._replace(connect=None if left == math.inf else max(left / 3, 0.0))
+
     def until(self, seconds: float | None) -> float:
         """The time, on that clock, when a phase that begins now must be over."""
         end = math.inf if seconds is None else time.monotonic() + seconds
@@ -156,8 +161,7 @@ class Pool:
                     return session
                 session.close()
             session = self._opened(timeouts, begin)
-            if self._grow(timeouts, begin):
-                begin(session.wire)
+            self._grow(timeouts, begin, session.wire)
             return session
         except BaseException:
             if session is not None:
@@ -267,26 +271,26 @@ class Pool:
         begin(wire)
         return self.opener.open(self._watch, timeouts.until(timeouts.connect), wire)
 
-    def _grow(self, timeouts: Timeouts, begin: Callable[[Wire], None]) -> bool:
+    def _grow(self, timeouts: Timeouts, begin: Callable[[Wire], None], own: Wire) -> None:
         """Open further sessions, if the settings want several at once; a failure is no matter.
 
-        Whether it tried.
+        The first caller, whose wire is `own`, waits for each no longer than is left to him twice.
         """
-        settings, has_tried = self._settings, False
+        settings = self._settings
         with self._lock:
             there = self._in_use + len(self._idle)
         wanted = min(max(settings.pool_min, there + settings.pool_increment - 1), settings.pool_max)
         while self._reserve(wanted):
-            has_tried = True
             try:
-                session = self._opened(timeouts, begin)
+                session = self._opened(timeouts.short(), begin)
             except BaseException as error:
                 self._count(in_use=-1)
                 if not isinstance(error, FlextError):
                     raise
                 break
+            finally:
+                begin(own)  # or a caller that gives up would hang up on whoever gets this one
             self.give(session)
-        return has_tried
 
     def _reserve(self, wanted: int) -> bool:
         """Count a session that is to be opened, if there are fewer than `wanted`."""

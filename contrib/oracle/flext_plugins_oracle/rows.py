@@ -26,6 +26,13 @@ TEXTS = frozenset({oracledb.DB_TYPE_VARCHAR, oracledb.DB_TYPE_NVARCHAR, oracledb
                    oracledb.DB_TYPE_NCHAR, oracledb.DB_TYPE_CLOB,
                    oracledb.DB_TYPE_NCLOB})  # fmt: skip
 
+FRACTIONS = {
+    oracledb.DB_TYPE_TIMESTAMP: oracledb.DB_TYPE_TIMESTAMP,
+    oracledb.DB_TYPE_TIMESTAMP_TZ: oracledb.DB_TYPE_TIMESTAMP_TZ,
+    oracledb.DB_TYPE_TIMESTAMP_LTZ: oracledb.DB_TYPE_TIMESTAMP_TZ,
+}
+"""How times are bound, by the column's type: unasked, the driver leaves out fractions of a second,
+and the zone, in whose place the session's would come."""
 TOLD = frozenset({oracledb.DB_TYPE_CLOB, oracledb.DB_TYPE_NCLOB, oracledb.DB_TYPE_BLOB,
                   oracledb.DB_TYPE_JSON})  # fmt: skip
 """Types that the driver cannot always guess from a value."""
@@ -119,12 +126,26 @@ def sizes_of(kinds: Kinds, rows: Sequence[Row]) -> list[Any]:
     Oracle takes a value of more than 4000 bytes without one for INSERT, and nowhere else.
     """
     return [
-        kind if kind in TOLD and _is_to_be_told(kind, [row[place] for row in rows]) else None
+        FRACTIONS.get(kind, kind)
+        if (kind in TOLD or kind in FRACTIONS)
+        and _is_to_be_told(kind, [row[place] for row in rows])
+        else None
         for place, kind in enumerate(kinds)
     ]
 
 
+def fractions_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The driver's type of each time with a fraction of a second, which it would drop."""
+    return {
+        name: oracledb.DB_TYPE_TIMESTAMP
+        for name, value in values.items()
+        if isinstance(value, datetime) and value.microsecond
+    }
+
+
 def _is_to_be_told(kind: Any, values: Sequence[Any]) -> bool:
+    if kind in FRACTIONS:
+        return all(each is None or isinstance(each, datetime) for each in values)
     if kind == oracledb.DB_TYPE_JSON:
         return all(each is None or isinstance(each, (dict, list)) for each in values)
     return any(_size(each) > SMALL for each in values) or all(each is None for each in values)
@@ -153,7 +174,10 @@ def _date(value: Any) -> Any:
         except ValueError:  # the database may know what it is
             return value
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC).replace(tzinfo=None)
+        try:
+            return value.astimezone(UTC).replace(tzinfo=None)
+        except OverflowError:  # beyond the year 9999: the database refuses the text
+            return value.isoformat()
     return value
 
 

@@ -18,6 +18,7 @@ from flext_plugins import ConfigError
 
 from . import dialect as _registered  # noqa: F401 - SQLAlchemy finds it by name
 from .errors import (
+    IN_DOUBT,
     DatabaseError,
     DatabaseUnavailable,
     OutcomeUnknown,
@@ -27,6 +28,7 @@ from .errors import (
     of_statement,
 )
 from .names import NameRefused, identifier
+from .rows import fractions_of
 from .statement import table_of
 from .wire import Socket, Wire
 
@@ -43,6 +45,8 @@ T = TypeVar("T")
 DIALECT = "oracle+flext://"
 UNREADABLE = frozenset({942, 1031})
 """There is no such table, or no right to read it."""
+LONGEST = 3600.0
+"""Seconds to connect a socket, where the settings allow for ever."""
 GOODBYE_SECONDS = 0.5
 """So long a session may take to log off."""
 
@@ -91,6 +95,10 @@ class Opener:
         @event.listens_for(engine, "before_cursor_execute")
         def _size(*arguments: Any) -> None:
             cursor, context = arguments[1], arguments[4]
+            parameters = arguments[3]
+            is_plain = context.compiled is None and isinstance(parameters, dict)
+            if is_plain and (sizes := fractions_of(parameters)):
+                cursor.setinputsizes(**sizes)
             if size := context.execution_options.get("batch_size"):
                 cursor.arraysize, cursor.prefetchrows = size, size + 1  # one trip a batch
 
@@ -123,8 +131,9 @@ class Opener:
             if secret is not None
         }
         try:
+            seconds = min(wire.seconds, LONGEST)
             return oracledb.connect(
-                **arguments, **secrets, ssl_context=self._tls, tcp_connect_timeout=wire.seconds
+                **arguments, **secrets, ssl_context=self._tls, tcp_connect_timeout=seconds
             )
         finally:
             secrets.clear()  # nobody who renders locals shall see them here
@@ -249,6 +258,8 @@ class Session:
         """Execute a statement without committing; how many rows it changed."""
         if isinstance(statement, str):  # nothing of it is for SQLAlchemy to do
             with self.speaking("execute"), self.cursor() as cursor:
+                if sizes := fractions_of(values or {}):
+                    cursor.setinputsizes(**sizes)
                 cursor.execute(statement, dict(values or {}))
                 return max(int(cursor.rowcount), 0)
         result = self.execute(statement, values)
@@ -314,7 +325,7 @@ class Session:
             return work()
         except DatabaseUnavailable:
             raise
-        except DatabaseError:
+        except Exception:
             if is_first:
                 self.rollback()
             else:
@@ -343,9 +354,12 @@ class Session:
             with self.speaking("commit"):
                 self.driver.commit()
         except DatabaseUnavailable as error:
-            raise OutcomeUnknown(
-                f"the answer to the commit was lost: {error}", error.code
-            ) from None
+            problem = f"the answer to the commit was lost: {error}"
+            raise OutcomeUnknown(problem, error.code) from None
+        except DatabaseError as error:
+            if number_of(error.code) in IN_DOUBT:
+                raise OutcomeUnknown(str(error), error.code) from None
+            raise
         self._connection.commit()
 
     def rollback(self) -> None:

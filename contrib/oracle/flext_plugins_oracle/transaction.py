@@ -110,7 +110,7 @@ class Statements:
 
         def work(session: Session) -> int:
             try:
-                return merge(session)
+                return session.all_or_none(partial(merge, session))
             except ConstraintViolated as error:
                 if number_of(error.code) != DUPLICATE:
                     raise

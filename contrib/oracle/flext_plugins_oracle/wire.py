@@ -10,7 +10,7 @@ import ssl
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ class Wire:
         """The driver's sockets, which it leaves to the collector if connecting fails."""
         self._duplicate: socket.socket | None = None
         self._number = -1
-        self._lock = threading.RLock()
+        self._lock, self._process = threading.RLock(), os.getpid()
         self.is_hung_up = False
         self.seconds = 1.0
         """So long the driver may take to connect the socket."""
@@ -78,7 +78,7 @@ class Wire:
     @property
     def is_stale(self) -> bool:
         """Whether the server has sent something unasked, which means that it is gone."""
-        if self._duplicate is None or self.is_hung_up:
+        if self._duplicate is None or self.is_hung_up or self._process != os.getpid():
             return True
         selector = WITHOUT_A_FILE()
         selector.register(self._duplicate.fileno(), selectors.EVENT_READ)
@@ -87,6 +87,8 @@ class Wire:
     def hang_up(self) -> None:
         """End the connection at once: whoever waits for its server gets an error. Thread-safe."""
         self.is_hung_up = True
+        if self._process != os.getpid():
+            return  # the connection is the parent's, and so was whoever held the lock
         with self._lock, suppress(OSError):  # or its number might be another's by now
             if self._duplicate is not None:
                 self._duplicate.shutdown(socket.SHUT_RDWR)
@@ -94,7 +96,7 @@ class Wire:
     def close(self) -> None:
         """Close all that is open of it, after the driver has closed the connection or given up."""
         self.hang_up()
-        with self._lock:
+        with self._lock if self._process == os.getpid() else nullcontext():
             for each in (self._duplicate, *self._own):
                 if each is not None:
                     with suppress(OSError):
@@ -153,7 +155,7 @@ class Watch:
         self._wakes = math.inf
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._is_closed = False
+        self._is_closed, self._process = False, os.getpid()
 
     @contextmanager
     def until(self, wire: Wire, end: float) -> Iterator[None]:
@@ -178,6 +180,8 @@ class Watch:
 
     def close(self) -> None:
         """End the thread, once what it watches is over."""
+        if self._process != os.getpid():
+            return  # it is the parent's
         with self._condition:
             self._is_closed = True
             self._condition.notify()

@@ -411,7 +411,8 @@ def test_a_forked_child_has_sessions_of_its_own_and_the_parent_keeps_its(
     assert lent.usage == (0, 2)
 
     def child() -> None:
-        assert list(plain.fetch(ONE)) == [(1,)]
+        with plain.transaction() as own:
+            assert list(own.fetch(ONE)) == [(1,)]
         assert plain.execute(f"insert into {table} (id) values (1)") == 1
         lent.host.close()
 

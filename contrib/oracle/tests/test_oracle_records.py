@@ -68,6 +68,42 @@ def test_texts_that_say_a_date_are_dates_in_utc_where_they_say_a_zone(
 
 
 @in_threads
+def test_a_time_keeps_its_fraction_of_a_second(ask: Ask, table: Table) -> None:
+    db, name = ask(), table("id number(9) primary key, at timestamp")
+    at = datetime.fromisoformat("2026-11-30T01:02:03.123456")
+    db.insert_record(name, {"id": 1, "at": at})
+    db.upsert(name, [{"id": 2, "at": at.isoformat()}])
+    db.load(name, [{"id": 3, "at": at.isoformat()}, {"id": 4, "at": None}])
+    db.execute(f"insert into {name} values (:id, :at)", {"id": 5, "at": at})
+    assert db.rows(f"select at from {name} order by id") == [(at,), (at,), (at,), (None,), (at,)]
+    found = db.fetch(f"select id from {name} where at = :at and id = 1", {"at": at})
+    assert [row.id for row in found] == [1]
+
+
+def test_a_time_beyond_the_last_year_is_for_the_database_to_refuse(ask: Ask, table: Table) -> None:
+    db, name = ask(), table("id number(9), at date")
+    late = ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+01:00"]
+    rows = [{"id": place, "at": each} for place, each in enumerate([*late, "2026-11-30"])]
+    report = db.load(name, rows)
+    assert report.loaded + report.refused == 3
+    assert db.rows(f"select at from {name} where id = 2") == [(datetime.fromisoformat("2026-11-30"),)]
+
+
+@in_threads
+def test_of_records_that_cannot_all_be_rows_none_is_kept_in_a_transaction(
+    ask: Ask, table: Table
+) -> None:
+    db, name = ask(), table("id number(9) primary key, a number(9)")
+
+    def spoil(transaction: Any) -> None:
+        with pytest.raises(DatabaseError, match="id"):
+            transaction.upsert(name, [{"id": 1, "a": 1}, {"a": 2}])
+
+    db.together(spoil)
+    assert db.rows(f"select * from {name}") == []
+
+
+@in_threads
 def test_what_is_nested_is_json(ask: Ask, table: Table) -> None:
     db, name = ask(), table("id number(9), j json, c clob, v varchar2(50)")
     nested = {"a": [1, {"b": None}]}

@@ -165,6 +165,9 @@ def test_a_server_that_serves_no_more_closes_the_connection(
     run_database: Callable[..., OracleCompatibleServer],
 ) -> None:
     server = run_database(max_sessions=1)
+    until = time.monotonic() + 10
+    while server.sessions and time.monotonic() < until:  # the one by which it was seen to be up
+        time.sleep(0.05)
     with connect(server):
         with pytest.raises(oracledb.OperationalError) as refused:
             connect(server)
