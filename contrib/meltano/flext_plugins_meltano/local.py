@@ -6,26 +6,29 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import threading
+import time
+from collections.abc import Mapping
 from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins import Operation
+from flext_plugins import ConfigError, DeadlineExceeded, Operation
 from flext_plugins.redaction import is_secret
 
 from .errors import PipelineError
-from .job import Blocks, Singer
+from .job import Blocks, Dbt, Singer
 from .log import Log
 from .project import NAME, Project
 from .run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator
 
     from flext_plugins import Connection
 
-    from .job import Dbt, Job
+    from .job import Job
     from .settings import MeltanoSettings
     from .status import ExecutionStatus
 
@@ -33,12 +36,15 @@ SYSTEM = "meltano"
 HANDED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SSL_CERT_FILE")
 QUIET = {
     "MELTANO_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "MELTANO_CLI_LOG_LEVEL": "info",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     "NO_COLOR": "1",
     "PYTHONUNBUFFERED": "1",
 }
 KEPT = 1000
 """So many runs that are over can still be asked about."""
+GRACE = 1.0
+"""Seconds beyond `kill_after` that closing waits."""
 LOOKS = 0.1
 """Seconds between two looks at a run."""
 LOCK = "flext.lock"
@@ -53,6 +59,7 @@ class LocalRunner:
         self._runs: dict[str, Run] = {}
         self._by_key: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._threads: set[threading.Thread] = set()
         self._lock = threading.Lock()
 
     async def submit(self, job: Job, key: str | None) -> str:
@@ -62,11 +69,11 @@ class LocalRunner:
             PipelineError: the project has no such thing.
         """
         try:
-            run = self._prepared(job)
+            run = await self._connection.run(self._prepared, job)
         except PipelineError as error:
             raise self._connection.add_context(error) from None
         with self._lock:
-            known = self._runs.get(self._by_key.get(key, "")) if key is not None else None
+            known = self._runs.get(self._by_key.get(key, "")) if key else None
             if known is not None:
                 if known.job != job:
                     problem = f"the key {key!r:.80} is another run's: {known.job.name}"
@@ -74,7 +81,7 @@ class LocalRunner:
                 return known.id
             self._forget()
             self._runs[run.id] = run
-            if key is not None:
+            if key:
                 self._by_key[key] = run.id
         self._start(run)
         return run.id
@@ -83,8 +90,9 @@ class LocalRunner:
         """See `Runner.status`."""
         return self._known(run).status
 
-    async def changed(self, run: str, seconds: float) -> None:
+    async def changed(self, run: str, seconds: float, looks: int) -> None:
         """See `Runner.changed`."""
+        del looks  # at a run of one's own as often as one likes
         if not self._known(run).over.is_set():
             await self._connection.sleep(min(LOOKS, seconds))
 
@@ -95,16 +103,22 @@ class LocalRunner:
 
     def close(self) -> None:
         """End all runs, and wait until they have ended."""
-        runs = [each for each in self._runs.values() if not each.over.is_set()]
-        for each in runs:
-            each.stop(self._settings.kill_after)
-        for each in runs:
-            each.over.wait(self._settings.kill_after + 1)
+        self._stop()
+        end = time.monotonic() + self._settings.kill_after + GRACE
+        for thread in list(self._threads):
+            thread.join(max(end - time.monotonic(), 0.0))
 
     async def aclose(self) -> None:
         """Close like `close`, without stopping the event loop."""
-        await asyncio.to_thread(self.close)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._stop()
+        if tasks := list(self._tasks):
+            await asyncio.wait(tasks, timeout=self._settings.kill_after + GRACE)
+
+    def _stop(self) -> None:
+        with self._lock:
+            runs = [each for each in self._runs.values() if not each.over.is_set()]
+        for each in runs:
+            each.stop(self._settings.kill_after)
 
     def _known(self, run: str) -> Run:
         known = self._runs.get(run)
@@ -125,13 +139,18 @@ class LocalRunner:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             return
-        context = copy_context()
-        threading.Thread(
-            target=context.run, args=(self._drive, run), name=f"meltano {run.id}", daemon=True
-        ).start()
+        arguments = (copy_context().run, run)
+        thread = threading.Thread(
+            target=self._drive, args=arguments, name=f"meltano {run.id}", daemon=True
+        )
+        self._threads.add(thread)
+        thread.start()
 
-    def _drive(self, run: Run) -> None:
-        self._connection.drive(self._perform(run))
+    def _drive(self, inside: Callable[..., None], run: Run) -> None:
+        try:
+            inside(self._connection.drive, self._perform(run))
+        finally:
+            self._threads.discard(threading.current_thread())
 
     async def _perform(self, run: Run) -> None:
         """Do a run as an operation; what becomes of it is in its status."""
@@ -139,11 +158,13 @@ class LocalRunner:
         try:
             await self._connection.perform(operation, self._in_turn, run, call=run.call)
         except BaseException as error:
-            if not isinstance(error, Exception):
+            if isinstance(error, DeadlineExceeded) or not isinstance(error, Exception):
                 run.stop(self._settings.kill_after)
-            run.end(error)
+            run.conclude(error)
             if not isinstance(error, Exception):
                 raise
+        else:
+            run.conclude(None)
 
     async def _in_turn(self, run: Run) -> ExecutionStatus:
         kill_after = self._settings.kill_after
@@ -181,7 +202,7 @@ class LocalRunner:
             run.environment[f"{prefix}_{setting}"] = (
                 value if isinstance(value, str) else json.dumps(value)
             )
-        run.log.hide(value for value in job.config.values() if isinstance(value, str))
+        run.log.hide(job.config)
         for extra, content in (("CATALOG", job.catalog), ("STATE", job.state)):
             if content is not None:
                 run.files[f"{prefix}__{extra}"] = content
@@ -200,8 +221,11 @@ class LocalRunner:
         chosen = environment or self._settings.environment
         if chosen is not None:
             words += ["--environment", project.check_environment(chosen)]
-        words += ["run", *(["--full-refresh"] if full_refresh else []), *blocks]
-        run = self._run(job, words, project.folder, project.folder / ".meltano" / LOCK)
+        words.append("run")
+        options = ["--full-refresh"] if full_refresh else []
+        lock = project.folder / ".meltano" / LOCK
+        run = self._run(job, [*words, *options, *blocks], project.folder, lock)
+        run.options_at = len(words)
         run.project = project
         return run
 
@@ -227,6 +251,9 @@ class LocalRunner:
 
     def _run(self, job: Job, words: list[str], folder: Path, lock: Path) -> Run:
         environment = {name: os.environ[name] for name in HANDED_ON if name in os.environ} | QUIET
+        if shutil.which(words[0], path=environment.get("PATH")) is None:
+            setting = "dbt" if isinstance(job, Dbt) else "meltano"
+            raise ConfigError(f"there is no program {words[0]!r}; the setting {setting} names it")
         secrets = {
             name: secret.get_secret_value() for name, secret in self._settings.variables.items()
         }
@@ -253,9 +280,21 @@ def _public(variables: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in variables:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise PipelineError(f"{name!r:.80} is no name of a variable")
+    for name in _names_in(variables):
         if is_secret(name):
             raise PipelineError(
                 f"vars: {name!r:.80} looks like a secret, and dbt is told these where everybody on "
                 "the machine can read them: use the setting variables, and env_var in the project"
             )
     return variables
+
+
+def _names_in(value: object) -> Iterator[str]:
+    """Yield the names in a table, and in those inside it."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield str(name)
+            yield from _names_in(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _names_in(inner)

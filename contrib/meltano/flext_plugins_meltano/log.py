@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins.redaction import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 _COMPLAINT = re.compile(r"(?:^|[\s|\"])(?:ERROR|CRITICAL|FATAL)(?=[\s|\":]|$)")
 MOST_COMPLAINTS = 100
 LONGEST = 500
-ROLES = {"extractors": "tap", "loaders": "target"}
 
 
 class Log:
@@ -27,7 +28,7 @@ class Log:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: list[str] = []
-        self.hide(secrets)
+        self.hide([*secrets])
         self.records: dict[str, int] = {}
         self.complaints: list[str] = []
         self.exit_codes: dict[str, int] = {}
@@ -35,9 +36,10 @@ class Log:
         self.error: str | None = None
         self._last = ""
 
-    def hide(self, secrets: Iterable[str]) -> None:
-        """Mask these as well."""
-        known = {*self._secrets, *(each for each in secrets if len(each) > 3)}
+    def hide(self, values: object) -> None:
+        """Mask these as well: texts, those inside tables and lists, and each line of them."""
+        lines = (line.strip() for text in texts_in(values) for line in (text, *text.splitlines()))
+        known = {*self._secrets, *(each for each in lines if len(each) > 3)}
         self._secrets = sorted(known, key=len, reverse=True)
 
     def line(self, raw: bytes) -> None:
@@ -57,30 +59,26 @@ class Log:
         """Why the run failed, as far as it has said."""
         return self.error or (self.complaints[-1] if self.complaints else self._last) or None
 
-    def read_results(self, file: Path, since: float) -> None:
-        """Read what dbt has written of a run that began at `since`."""
-        try:
-            if file.stat().st_mtime < since - 1:
-                return
-            results = json.loads(file.read_text(encoding="utf-8"))["results"]
-        except (OSError, ValueError, KeyError):
-            return
-        for each in results:
-            if each.get("status") in {"error", "fail"}:
-                self.failures.append(str(each.get("unique_id")))
+    def read_results(self, file: Path) -> None:
+        """Read what dbt has written of its run."""
+        results: Any = None
+        with suppress(OSError, ValueError, RecursionError):
+            results = _table(json.loads(file.read_text(encoding="utf-8"))).get("results")
+        for each in results if isinstance(results, list) else ():
+            if _table(each).get("status") in {"error", "fail"}:
+                self.failures.append(str(_table(each).get("unique_id")))
 
     def _entry(self, entry: dict[str, Any]) -> None:
-        metric = entry.get("metric_info")
-        if isinstance(metric, dict):
+        metric, info = _table(entry.get("metric_info")), _table(entry.get("info"))
+        if metric and not entry.get("consumer"):  # a target counts the same records again
             self._count(metric)
-        text = str(entry.get("event") or (entry.get("info") or {}).get("msg") or "")
-        level = str(entry.get("level") or (entry.get("info") or {}).get("level") or "").lower()
+        text = str(entry.get("event") or info.get("msg") or "")
+        level = str(entry.get("level") or info.get("level") or "").lower()
         if entry.get("event") == "Block run completed":
-            codes = entry.get("exit_codes")
-            if isinstance(codes, dict):
-                self.exit_codes |= {
-                    str(name): code for name, code in codes.items() if isinstance(code, int)
-                }
+            codes = _table(entry.get("exit_codes"))
+            self.exit_codes |= {
+                str(name): code for name, code in codes.items() if isinstance(code, int)
+            }
             if entry.get("success") is False:
                 self.error = self._shown(str(entry.get("err") or "a block failed"))
         elif level in {"error", "critical"} or (
@@ -90,9 +88,9 @@ class Log:
             self._complain(f"{name}: {text}" if isinstance(name, str) else text)
 
     def _count(self, metric: dict[str, Any]) -> None:
-        tags, value = metric.get("tags") or {}, metric.get("value")
+        value = metric.get("value")
         if metric.get("metric") == "record_count" and isinstance(value, int):
-            stream = str(tags.get("stream", "records"))
+            stream = str(_table(metric.get("tags")).get("stream", "records"))
             self.records[stream] = self.records.get(stream, 0) + value
 
     def _complain(self, text: str) -> None:
@@ -103,3 +101,20 @@ class Log:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return " ".join(text.split())[:LONGEST]
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Yield every text in a table, a list or whatever they hold."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from texts_in(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from texts_in(inner)
+
+
+def _table(value: object) -> dict[str, Any]:
+    """`value` if it is a table, else an empty one: a tap may log anything."""
+    return value if isinstance(value, dict) else {}

@@ -33,8 +33,8 @@ class Runner(Protocol):
         """Tell how a run stands."""
         ...
 
-    async def changed(self, run: str, seconds: float) -> None:
-        """Wait until it may be worth looking again, `seconds` at most."""
+    async def changed(self, run: str, seconds: float, looks: int) -> None:
+        """Wait until it may be worth looking again after so many looks, `seconds` at most."""
         ...
 
     async def cancel(self, run: str) -> None:
@@ -87,6 +87,7 @@ class AsyncExecution:
         waits = self._timeout if timeout is None else timeout
         end = time.monotonic() + waits
         last: ExecutionStatus | None = None
+        looks = 0
         while True:
             status = await self._runner.status(self.id)
             if status != last:
@@ -98,8 +99,10 @@ class AsyncExecution:
             if left <= 0:
                 problem = f"{self._job} still runs after {waits:g} s"
                 raise self._connection.add_context(StillRunning(problem, status))
-            call.check(f"the end of {self._job}")
-            await self._runner.changed(self.id, left)
+            until_deadline = call.check(f"the end of {self._job}")
+            left = left if until_deadline is None else min(left, until_deadline)
+            await self._runner.changed(self.id, left, looks)
+            looks += 1
 
     async def cancel(self) -> None:
         """End it, and all that it has started; one that has ended stays as it is.

@@ -12,7 +12,7 @@ from flext_plugins import Failure, FlextError
 
 from .errors import Late, PipelineError, PipelinesUnavailable, Unreachable
 from .job import Blocks, Singer
-from .status import ENDS, ExecutionStatus
+from .status import ExecutionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +35,6 @@ class ServiceRunner:
 
     def __init__(self, settings: MeltanoSettings, connection: Connection) -> None:
         self._settings, self._connection = settings, connection
-        self._waits: dict[str, float] = {}
-        """Seconds before the next look at each run that somebody waits for."""
 
     async def submit(self, job: Job, key: str | None) -> str:
         """See `Runner.submit`."""
@@ -58,8 +56,6 @@ class ServiceRunner:
             field = self._settings.state_field
             problem = f"the service's {field} is {word!r:.60}, which states does not explain"
             raise self._error(problem)
-        if state in ENDS:
-            self._waits.pop(run, None)
         return ExecutionStatus(
             run,
             state,
@@ -67,16 +63,16 @@ class ServiceRunner:
             _text(answer.get("error")),
             _texts(answer.get("failures")),
             _texts(answer.get("complaints")),
-            _counts(answer.get("exit_codes")),
+            _table(answer.get("exit_codes")),
             _number(answer.get("duration")),
             answer,
         )
 
-    async def changed(self, run: str, seconds: float) -> None:
+    async def changed(self, run: str, seconds: float, looks: int) -> None:
         """See `Runner.changed`: a service tells nothing by itself, so it is a wait that grows."""
-        wait = self._waits.pop(run, self._settings.poll)
+        del run
+        wait = self._settings.poll * min(GROWTH ** min(looks, MOST), MOST)
         await self._connection.sleep(min(wait, seconds))
-        self._waits[run] = min(wait * GROWTH, self._settings.poll * MOST)
 
     async def cancel(self, run: str) -> None:
         """See `Runner.cancel`."""
@@ -154,14 +150,15 @@ class ServiceRunner:
         return self._connection.add_context(PipelineError(problem, code))
 
 
+def _table(value: Any) -> dict[str, int]:
+    """The whole numbers in a table."""
+    every = value if isinstance(value, dict) else {}
+    return {str(name): number for name, number in every.items() if isinstance(number, int)}
+
+
 def _counts(value: Any) -> dict[str, int]:
-    return (
-        {str(name): number for name, number in value.items() if isinstance(number, int)}
-        if isinstance(value, dict)
-        else {"records": value}
-        if isinstance(value, int) and not isinstance(value, bool)
-        else {}
-    )
+    """Records by stream, or of all streams together."""
+    return {"records": value} if type(value) is int else _table(value)
 
 
 def _text(value: Any) -> str | None:

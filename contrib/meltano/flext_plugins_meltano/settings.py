@@ -31,6 +31,7 @@ def _path_of_one(value: str) -> str:
     return _path(value)
 
 
+Folder = Annotated[Path, AfterValidator(Path.resolve)]
 UrlPath = Annotated[str, AfterValidator(_path)]
 UrlPathOfOne = Annotated[str, AfterValidator(_path_of_one)]
 
@@ -42,11 +43,11 @@ class MeltanoSettings(BaseModel):
         frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False
     )
 
-    project: Path | None = None
+    project: Folder | None = None
     """The folder of a Meltano project on this machine; without it the service runs pipelines."""
     meltano: str = "meltano"
     """The program, which has an environment of its own."""
-    dbt_project: Path | None = None
+    dbt_project: Folder | None = None
     """The folder of a dbt project on this machine; by default `transform` in `project`."""
     dbt: str = "dbt"
     """The program, which has an environment of its own."""

@@ -26,7 +26,7 @@ class ExecutionStatus:
     """Exit codes, by what ended with them: `extractors`, `loaders`, `meltano`, `dbt`."""
     duration: float | None = field(default=None, compare=False)
     """Seconds."""
-    answer: Mapping[str, Any] = field(default_factory=dict)
+    answer: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """The whole of what the service said, if one did."""
 
     @property

@@ -57,9 +57,12 @@ def alone(lock: Path, run: str, is_stopped: Callable[[], bool]) -> Iterator[Turn
             crashed = time.time()
         turn = Turn(bool(running), time.time() - crashed < STALE_SECONDS)
         _write(file, f"{crashed} {run}")
-        yield turn
-        if turn.is_clean:
-            _write(file, f"{crashed}")
+        try:
+            yield turn
+            if turn.is_clean:
+                _write(file, f"{crashed}")
+        finally:
+            _unlock(file)  # closing would not, if a child was forked meanwhile
 
 
 def _is_locked(file: IO[str]) -> bool:
@@ -69,6 +72,11 @@ def _is_locked(file: IO[str]) -> bool:
         except OSError:
             return False
     return True
+
+
+def _unlock(file: IO[str]) -> None:
+    if sys.platform != "win32":
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _read(file: IO[str]) -> tuple[float, str]:

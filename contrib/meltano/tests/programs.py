@@ -41,6 +41,11 @@ for step in json.loads(mine.get(prefix + "DO", "[]")):
     elif kind == "flood":
         line = "x" * 1000
         for _ in range(value): print(line)
+    elif kind == "say":
+        print("\n".join(value), file=sys.stderr, flush=True)
+    elif kind == "escape":
+        child = subprocess.Popen([sys.executable, "-ISc", "import time; time.sleep(60)"], start_new_session=True)
+        Path("child.pid").write_text(str(child.pid))
     elif kind == "long":
         print("y" * value)
     elif kind == "child":

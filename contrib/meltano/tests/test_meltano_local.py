@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flext_plugins_meltano import PipelineError, RunCancelled, RunFailed, StillRunning
 
-from flext_plugins import ConfigError, DeadlineExceeded, options
+from flext_plugins import ConfigError, DeadlineExceeded, hookimpl, options
 
 SECRET = "s3cret-of-the-shop"
 
@@ -80,11 +80,106 @@ def test_garbage_and_a_flood_of_output_harm_nobody(lend: Any) -> None:
     assert lend().execute(*steps).wait().records == {"a": 5}
 
 
-def test_a_program_that_cannot_be_started_is_a_mistake_in_the_settings(lend: Any) -> None:
-    run = lend(meltano="/nowhere/meltano").execute()
-    with pytest.raises(RunFailed, match="/nowhere/meltano") as caught:
-        run.wait()
-    assert caught.value.status.state == "failed"
+def test_a_program_that_is_not_there_is_a_mistake_in_the_settings(lend: Any) -> None:
+    with pytest.raises(ConfigError, match="no program '/nowhere/meltano'; the setting meltano"):
+        lend(meltano="/nowhere/meltano").execute()
+
+
+def test_whatever_stands_in_a_line_of_the_log_the_next_ones_are_read(lend: Any) -> None:
+    strange = [
+        '{"info": "x"}',
+        '{"metric_info": {"tags": "x", "value": "y"}}',
+        "[1]",
+        '{"event": 7}',
+    ]
+    status = lend().execute(["say", strange], ["flood", 200], ["records", {"a": 2}]).wait()
+    assert (status.state, status.records) == ("succeeded", {"a": 2})
+
+
+def test_what_a_target_counts_again_is_not_counted_twice(lend: Any) -> None:
+    again = {"metric": "record_count", "value": 5, "tags": {"stream": "a"}}
+    line = json.dumps({"event": "METRIC", "metric_info": again, "consumer": True})
+    assert lend().execute(["records", {"a": 5}], ["say", [line]]).wait().records == {"a": 5}
+
+
+def test_a_child_that_left_the_group_does_not_keep_the_run_from_ending(
+    lend: Any, shop: Any
+) -> None:
+    assert lend().execute(["escape"], ["records", {"a": 1}]).wait(20).moved == 1
+    os.kill(int((shop.folder / "child.pid").read_text()), signal.SIGKILL)
+
+
+def test_a_run_in_line_can_be_cancelled_and_ends_with_its_deadline(lend: Any, shop: Any) -> None:
+    lent = lend()
+    first = lent.execute(["ready"], ["sleep", 600])
+    lent.until((shop.folder / "ready").exists)
+    second = lent.execute()
+    second.cancel()
+    with pytest.raises(RunCancelled, match="it was ended"):
+        second.wait(5)
+    with options(deadline=0.3):
+        third = lent.execute()
+    with pytest.raises(RunCancelled, match="deadline"):
+        third.wait(5)
+    first.cancel()
+    assert _end(first).state == "cancelled"
+    assert len(shop.calls()) == 1
+
+
+def test_a_child_forked_in_mid_run_holds_neither_the_turn_nor_the_program(
+    shop: Any,
+) -> None:
+    config = {"services": {"s": {"plugins": {"pipelines": shop.settings()}}}}
+    text = f"""
+import os, pathlib, time
+from flext_plugins import Host
+from flext_plugins_meltano import Meltano, Pipelines
+host = Host({config!r})
+host.register(Meltano, name="pipelines")
+pipelines = host.resource("s", Pipelines)
+def execute(steps):
+    return pipelines.execute("tap-shop", "target-lake", config={{"do": steps}})
+first = execute('[["ready"], ["sleep", 0.5]]')
+while not pathlib.Path({str(shop.folder / "ready")!r}).exists():
+    time.sleep(0.01)
+child = os.fork()
+if not child:
+    os.close(1), os.close(2)
+    time.sleep(600)
+first.wait()
+print(execute("[]").wait(10).state)
+second = execute('[["child"], ["ready"], ["sleep", 600]]')
+while not pathlib.Path({str(shop.folder / "child.pid")!r}).exists():
+    time.sleep(0.01)
+print(child, flush=True)
+os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False
+    )
+    state, child = done.stdout.split()
+    os.kill(int(child), signal.SIGKILL)
+    assert state == "succeeded", done.stderr
+    number = int((shop.folder / "child.pid").read_text())
+    wait_for(lambda: not alive(number))
+
+
+def test_the_operation_is_over_when_a_run_is(lend: Any) -> None:
+    class Recorder:
+        """Notes when an operation is over, a little later."""
+
+        over = 0
+
+        @hookimpl
+        async def flext_operation(self, operation: Any, proceed: Any, connection: Any) -> Any:
+            try:
+                return await proceed(operation)
+            finally:
+                await connection.sleep(0.1)
+                Recorder.over += 1
+
+    lend(register={"recorder": Recorder}).execute().wait()
+    assert Recorder.over == 1
 
 
 def test_config_catalog_and_state_reach_the_tap_by_its_environment_and_files_of_its_own(
@@ -124,7 +219,8 @@ def test_a_secret_is_nowhere_to_be_seen_while_it_runs_and_after_each_way_to_end(
     for last in (["sleep", 0.3], ["fail", 1], ["die"], ["sleep", 600]):
         (shop.folder / "ready").unlink(missing_ok=True)
         steps = [["stderr", f"ERROR {SECRET} is wrong"], ["ready"], ["sleep", 0.2], last]
-        run = lent.execute(*steps, config={"password": SECRET})
+        nested = {"auth": [SECRET]} if last == ["die"] else SECRET
+        run = lent.execute(*steps, config={"password": nested})
         lent.until((shop.folder / "ready").exists)
         words = [
             each.read_bytes() for each in Path("/proc").glob("[0-9]*/cmdline") if each.exists()
@@ -301,6 +397,8 @@ def test_settings_and_variables_that_are_none_are_refused(lend: Any) -> None:
     lent = lend()
     with pytest.raises(PipelineError, match="tap-shop has no setting 'colour'"):
         lent.execute(config={"colour": "blue"})
+    with pytest.raises(PipelineError, match="looks like a secret"):
+        lent.submit("dbt", "customers", vars={"db": [{"password": SECRET}]})
     with pytest.raises(PipelineError, match="looks like a secret"):
         lent.submit("dbt", "customers", vars={"password": SECRET})
     with pytest.raises(PipelineError, match="no environment 'moon'; it has: dev, prod"):
