@@ -19,7 +19,7 @@ from flext_plugins.redaction import is_secret
 
 from .errors import PipelineError
 from .job import Blocks, Dbt, Singer
-from .log import Log
+from .log import Log, secrets_in
 from .project import NAME, Project
 from .run import Run
 
@@ -202,7 +202,8 @@ class LocalRunner:
             run.environment[f"{prefix}_{setting}"] = (
                 value if isinstance(value, str) else json.dumps(value)
             )
-        run.log.hide(job.config)
+        run.log.hide([each for each in job.config.values() if isinstance(each, str)])
+        run.log.hide([*secrets_in(job.config)])
         for extra, content in (("CATALOG", job.catalog), ("STATE", job.state)):
             if content is not None:
                 run.files[f"{prefix}__{extra}"] = content

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins.redaction import MASK
+from flext_plugins.redaction import MASK, is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -101,6 +101,16 @@ class Log:
         for secret in self._secrets:
             text = text.replace(secret, MASK)
         return " ".join(text.split())[:LONGEST]
+
+
+def secrets_in(value: object) -> Iterator[str]:
+    """Yield every text in a table that is called like a secret, or stands in what is."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from texts_in(inner) if is_secret(str(name)) else secrets_in(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from secrets_in(inner)
 
 
 def texts_in(value: object) -> Iterator[str]:
