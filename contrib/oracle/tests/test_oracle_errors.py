@@ -24,6 +24,9 @@ from relay import Relay
 from flext_plugins import ConfigError, Failure, FlextError, Host
 from flext_plugins.testing import LoopbackService, World
 
+# The driver, whose errors these are, is of the same version in every environment.
+pytestmark = pytest.mark.once
+
 FAR = 20.0
 """Seconds that are no time-out's but a hang's."""
 

@@ -86,7 +86,9 @@ def test_a_time_beyond_the_last_year_is_for_the_database_to_refuse(ask: Ask, tab
     rows = [{"id": place, "at": each} for place, each in enumerate([*late, "2026-11-30"])]
     report = db.load(name, rows)
     assert report.loaded + report.refused == 3
-    assert db.rows(f"select at from {name} where id = 2") == [(datetime.fromisoformat("2026-11-30"),)]
+    assert db.rows(f"select at from {name} where id = 2") == [
+        (datetime.fromisoformat("2026-11-30"),)
+    ]
 
 
 @in_threads

@@ -15,6 +15,9 @@ from peer import HOST, Peer
 
 from flext_plugins import ConfigError, Failure, FlextError
 
+# The driver, which speaks TLS, is of the same version in every environment.
+pytestmark = pytest.mark.once
+
 FAR = 20.0
 """Seconds that are no time-out's but a hang's."""
 UNKNOWN = (

@@ -21,6 +21,9 @@ from relay import Relay
 from flext_plugins import ConfigError, FlextError, Refused
 from flext_plugins.testing import LoopbackService, World
 
+# Python and the driver's version make no difference to how the plugins stand together.
+pytestmark = pytest.mark.once
+
 COUNT = "db_client_operation_duration_seconds_count"
 
 
