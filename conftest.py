@@ -16,12 +16,12 @@ pytest_plugins = ["flext_plugins.testing"]
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Look for garbage among what the tests make, not among the tests: that halves collection."""
+    """Look for no garbage while tests are collected: there is none, and it takes half the time."""
     gc.disable()
     try:
         return (yield)
     finally:
-        gc.enable()  # freezing what there is would go further, and stops Hypothesis 6.100
+        gc.enable()  # freezing all would save more, and Hypothesis 6.100 fails then
 
 
 @pytest.hookimpl(trylast=True)  # below the slowest tests
