@@ -258,9 +258,10 @@ class Session:
         """Execute a statement without committing; how many rows it changed."""
         if isinstance(statement, str):  # nothing of it is for SQLAlchemy to do
             with self.speaking("execute"), self.cursor() as cursor:
-                if sizes := fractions_of(values or {}):
+                bound = dict(values or {})
+                if sizes := fractions_of(bound):
                     cursor.setinputsizes(**sizes)
-                cursor.execute(statement, dict(values or {}))
+                cursor.execute(statement, bound)
                 return max(int(cursor.rowcount), 0)
         result = self.execute(statement, values)
         count = result.rowcount
