@@ -56,7 +56,7 @@ class AsyncOracleDatabase(Statements):
 
         operation = self._operations.operation("health", idempotent=True)
         version, latency = await self._operations.once(operation, work)
-        pool = self._operations.pool
+        pool = self._operations.find_pool()
         return DatabaseHealth(self._settings.target, version, latency, pool.usage)
 
     @asynccontextmanager

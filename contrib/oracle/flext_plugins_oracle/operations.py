@@ -42,15 +42,10 @@ class Operations:
     ) -> None:
         self._name, self._settings, self._connection = name, settings, connection
 
-    @property
-    def pool(self) -> Pool:
-        """The pool; in a forked child it is the child's."""
+    def find_pool(self) -> Pool:
+        """The pool; in a forked child it is the child's from the first operation on."""
         pool: Pool = self._connection.state["pools"][self._name]
         return pool
-
-    def find_pool(self) -> Pool:
-        """The same, for a lease, which asks within an operation: before one it is the parent's."""
-        return self.pool
 
     def operation(
         self,

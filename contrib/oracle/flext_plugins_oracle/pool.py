@@ -274,7 +274,7 @@ class Pool:
     def _grow(self, timeouts: Timeouts, begin: Callable[[Wire], None], own: Wire) -> None:
         """Open further sessions, if the settings want several at once; a failure is no matter.
 
-        The first caller, whose wire is `own`, waits for each no longer than is left to him twice.
+        The first caller, whose wire is `own`, waits for each at most a third of the time left.
         """
         settings = self._settings
         with self._lock:

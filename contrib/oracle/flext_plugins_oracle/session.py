@@ -364,7 +364,7 @@ class Session:
         self._connection.commit()
 
     def rollback(self) -> None:
-        """Undo what was not committed; costs a round trip only if there may be something."""
+        """Undo what was not committed."""
         with self.speaking("rollback"):
             self.driver.rollback()
         self._connection.rollback()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flext_plugins import DeadlineExceeded, FlextError, Operation
+from flext_plugins import DeadlineExceeded, FlextError
 
 from .errors import ConstraintViolated, DatabaseError, number_of
 from .names import NameRefused
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
     from sqlalchemy import Executable, Row
 
-    from flext_plugins import Call, Connection
+    from flext_plugins import Call, Connection, Operation
 
     from .lease import Lease
     from .operations import Operations, Reading
-    from .rows import Record
+    from .rows import Kinds, Record
     from .session import Session
 
 T = TypeVar("T")
@@ -75,13 +76,12 @@ class Statements:
         every = [*records]
 
         def work(session: Session) -> int:
-            types, count = session.types_of(table), 0
-            for columns, rows in _rows(every):
-                kinds = kinds_of(columns, types)
-                values = fitted(kinds, rows)
-                text = inserting(session.dialect, table, columns)
-                count += session.execute_many(text, values, sizes_of(kinds, values))
-            return count
+            return _write(
+                session,
+                table,
+                every,
+                lambda columns, _: inserting(session.dialect, table, columns),
+            )
 
         operation = self._operations.operation("insert", collection=table, size=len(every))
         return await self._change(operation, partial(_all_or_none, work, table))
@@ -100,13 +100,12 @@ class Statements:
         every, same = [*records], tuple(keys)
 
         def merge(session: Session) -> int:
-            types, count = session.types_of(table), 0
-            for columns, rows in _rows(every):
-                kinds = kinds_of(columns, types)
-                values = fitted(kinds, rows)
-                text = merging(session.dialect, table, columns, same, kinds)
-                count += session.execute_many(text, values, sizes_of(kinds, values))
-            return count
+            return _write(
+                session,
+                table,
+                every,
+                lambda columns, kinds: merging(session.dialect, table, columns, same, kinds),
+            )
 
         def work(session: Session) -> int:
             try:
@@ -196,6 +195,22 @@ def _rows(records: Sequence[Record]) -> list[tuple[tuple[str, ...], list[tuple[A
     return [(group.columns, group.rows) for group in groups]
 
 
+def _write(
+    session: Session,
+    table: str,
+    records: Sequence[Record],
+    statement_of: Callable[[tuple[str, ...], Kinds], str],
+) -> int:
+    """Execute a statement, made of columns and their kinds, for each group of the records."""
+    types, count = session.types_of(table), 0
+    for columns, rows in _rows(records):
+        kinds = kinds_of(columns, types)
+        values = fitted(kinds, rows)
+        text = statement_of(columns, kinds)
+        count += session.execute_many(text, values, sizes_of(kinds, values))
+    return count
+
+
 def _all_or_none(work: Callable[[Session], int], table: str, session: Session) -> int:
     try:
         return session.all_or_none(lambda: work(session))
@@ -259,10 +274,7 @@ class AsyncTransaction(Statements):
 
     async def _change(self, operation: Operation, work: Callable[[Session], T]) -> T:
         # Nothing in a transaction is repeated by itself: with its session the whole of it is lost.
-        once = Operation(
-            operation.system, operation.name, operation.target, False, operation.attributes
-        )
-        return await self._perform(once, work)
+        return await self._perform(replace(operation, idempotent=False), work)
 
     def _read(self, statement: object, query: Reading[B]) -> AsyncGenerator[B, None]:
         self._is_used = True
