@@ -6,6 +6,7 @@ OURS = -e '.[cli,httpx2,requests]' \
 CONSTRAINTS = constraints.txt
 INPUTS = pyproject.toml constraints.txt $(wildcard tests/requirements*.txt contrib/*/pyproject.toml)
 OIDC = contrib/auth/tests/oidc
+PIPELINE = examples/pipeline/.meltano/installed
 PIP = -m pip --disable-pip-version-check --quiet
 # Installs the checkout's distributions and more. What builds them comes first, in a version that can: otherwise pip makes
 # an environment to build in for each of them.
@@ -31,9 +32,12 @@ wheels: .venv-build/build
 check-wheels: .venv-build/twine
 	.venv-build/bin/twine check --strict $(DIST)/*
 
-# The Oracle-compatible server's environment only where it has a PostgreSQL to answer from.
-demo: .venv/demo $(if $(wildcard /usr/share/postgresql/*/extension/orafce.control),.venv-seerdb/installed)
-	.venv/bin/flext-devstack demo
+# The Oracle-compatible server's environment only where it has a PostgreSQL to answer from. FULL=1 installs all that the
+# last act needs, which is a pipeline; without, the act is shown where all that is there already.
+demo: .venv/demo $(if $(FULL),servers $(PIPELINE)) \
+  $(if $(wildcard /usr/share/postgresql/*/extension/orafce.control),.venv-seerdb/installed)
+	PATH="$$PATH:$(CURDIR)/.venv-meltano/bin:$(CURDIR)/.venv-dbt/bin" .venv/bin/flext-devstack demo \
+	  $(if $(FULL)$(wildcard $(PIPELINE)),--pipeline examples/pipeline)
 
 # Everything on one interpreter, apart from what is marked `slow`: it needs minutes or an environment of its own.
 test: test-setup
@@ -43,7 +47,7 @@ test: test-setup
 # The rest.
 test-all: test-slow test-others test-lowest
 
-test-slow: test-setup .venv-meltano/installed .venv-dbt/installed
+test-slow: test-setup $(PIPELINE)
 	@.venv/bin/python $(PYTEST) -n 2 --dist worksteal -m slow
 
 # The other tested interpreters: the oldest and the newest run everything but what is marked `once`, which one interpreter
@@ -72,7 +76,7 @@ test-lowest: test-setup .venv-lowest
 # What `.ci/run` needs, two environments at a time: pip works on one core. (A `+` hands make's two jobs on.)
 environments: servers
 	@$(MORE) -s -j 2 .venv/test $(OIDC)/node_modules/.package-lock.json .venv-lowest .venv-speed/peers $(TESTED) \
-	  .venv-meltano/installed .venv-dbt/installed
+	  $(PIPELINE)
 
 # One that `test-others` runs with, unless it is that of .venv or not on this machine.
 $(TESTED): .venv-3.%:
@@ -102,6 +106,12 @@ servers: .venv-seerdb/installed
 .venv-meltano/installed .venv-dbt/installed: .venv-%/installed: contrib/meltano/tests/%.txt
 	+@$(MORE) -s .venv-$*/pip
 	@.venv-$*/bin/python $(PIP) install -r $<
+	@touch $@
+
+# The tap and the target of the example, in environments of their own. By pip, which everything else here is installed by,
+# and not by Meltano's uv: it does not know what pip is told of indexes.
+$(PIPELINE): .venv-meltano/installed .venv-dbt/installed examples/pipeline/meltano.yml $(wildcard examples/pipeline/tap-customers/*.*)
+	@cd examples/pipeline && MELTANO_VENV_BACKEND=virtualenv ../../.venv-meltano/bin/meltano --log-level error install --clean
 	@touch $@
 
 # Types are checked two platforms at a time, since mypy works on one core.
@@ -188,4 +198,4 @@ constraints:
 	rm -rf .venv-constraints
 
 clean:
-	rm -rf dist .venv .venv-* .mypy_cache .ruff_cache .pytest_cache
+	rm -rf dist .venv .venv-* examples/pipeline/.meltano .mypy_cache .ruff_cache .pytest_cache

@@ -38,6 +38,7 @@ READ = sorted(
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("examples/*.*"),
+        *ROOT.glob("examples/pipeline/[!.]*.*"),
         *ROOT.glob("flext_plugins/**/*.py"),
         *ROOT.glob("contrib/*/README.md"),
         *ROOT.glob("contrib/*/flext_plugins_*/**/*.py"),

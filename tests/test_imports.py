@@ -28,6 +28,9 @@ CORE = ROOT / "flext_plugins"
 MODULES = sorted(CORE.rglob("*.py"))
 CONTRIB = sorted((ROOT / "contrib").glob("*/flext_plugins_*/**/*.py"))
 PACKAGES = sorted((ROOT / "contrib").glob("*/flext_plugins_*"))
+EXAMPLES = sorted(
+    each for at in (".", "pipeline") for each in (ROOT / "examples" / at).glob("*.py")
+)
 CLIENTS = sorted((CORE / "_clients").rglob("*.py"))
 
 LAYERS = (
@@ -431,7 +434,7 @@ def test_a_program_requires_plugins_as_optional_dependencies(package):
     assert imported <= required(chain(*optional))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=at)
+@pytest.mark.parametrize("path", EXAMPLES, ids=at)
 def test_an_example_imports_public_names_only(path):
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flext_plugins"):

@@ -141,7 +141,11 @@ def _greet(
 
 @app.command()
 def demo(
-    *, plain: Annotated[bool, typer.Option("--plain", help="No colours, as in a pipe.")] = False
+    *,
+    plain: Annotated[bool, typer.Option("--plain", help="No colours, as in a pipe.")] = False,
+    pipeline: Annotated[
+        Path | None, typer.Option(help="The repository's examples/pipeline, to be run as well.")
+    ] = None,
 ) -> None:
     """Show what flext-plugins does, and check it; exit 0 only if all of it was seen."""
     # So that a directory's process and files go as well.
@@ -150,5 +154,5 @@ def demo(
     logging.getLogger("flext_plugins").addHandler(logging.NullHandler())
     drawn = sys.stdout.isatty() and not plain
     console = Console(force_terminal=drawn, highlight=False, emoji=False)
-    if not perform(console):
+    if not perform(console, pipeline):
         raise typer.Exit(1)

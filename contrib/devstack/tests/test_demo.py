@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,15 @@ import httpx
 import pytest
 from flext_plugins_devstack import Devstack, NotInstalled, directory, oracle, postgres
 from flext_plugins_devstack.auth import USERS
-from flext_plugins_devstack.demo import acts, database, identity, outage, performance, trace
+from flext_plugins_devstack.demo import (
+    acts,
+    database,
+    identity,
+    outage,
+    performance,
+    pipeline,
+    trace,
+)
 from flext_plugins_devstack.demo.checks import (
     CONFIG,
     PATIENCE,
@@ -107,6 +116,53 @@ def demo(acts: str = "every", **variables: str) -> "subprocess.CompletedProcess[
         timeout=120,
         check=False,
     )
+
+
+PROJECT = EXAMPLE.parent / "pipeline"
+PROGRAMS = [str(PROJECT.parents[1] / f".venv-{name}" / "bin") for name in ("meltano", "dbt")]
+
+
+@pytest.mark.slow
+def test_a_pipeline_keeps_its_promise_in_one_more_act() -> None:
+    done = subprocess.run(
+        [*playing("()"), "--pipeline", str(PROJECT)],
+        capture_output=True,
+        encoding="utf-8",
+        env=surroundings(PATH=os.pathsep.join([os.environ["PATH"], *PROGRAMS])),
+        timeout=300,
+        check=False,
+    )
+    if "skipped" in done.stdout and not os.environ.get("CI"):
+        pytest.skip(done.stdout)
+    assert (done.returncode, done.stderr, marks(done.stdout)) == (0, "", ["✓"])
+    assert "   $ python pipeline.py flext-service\n   extracted: 1996 changes\n" in done.stdout
+    assert "   directory: 1994 added, 2 failed\n" in done.stdout
+    assert "   $ python pipeline.py project\n   extracted: 19 changes\n" in done.stdout
+    assert "   database: 19 loaded, 0 refused\n" in done.stdout
+
+
+def test_a_pipeline_that_is_not_installed_is_skipped(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PATH", os.pathsep.join(["/usr/bin", "/bin"]))
+    with pytest.raises(Skipped) as caught:
+        next(pipeline.pipeline(tmp_path, Devstack()))
+    for what in ("no meltano on the PATH", "no dbt on the PATH", f"meltano install, in {tmp_path}"):
+        assert what in str(caught.value)
+
+
+@needs_slapd
+@needs_database
+def test_a_pipeline_that_moves_nothing_is_noticed(tmp_path: Path, monkeypatch: Any) -> None:
+    left = shutil.ignore_patterns(".meltano")
+    project = Path(shutil.copytree(PROJECT, tmp_path / "project", ignore=left))
+    for name in pipeline.INSTALLED:
+        (project / ".meltano" / name).mkdir(parents=True)
+    (project / "pipeline.py").write_text("print('nothing to do')")
+    for name in ("meltano", "dbt"):
+        (tmp_path / name).touch(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([os.environ["PATH"], str(tmp_path)]))
+    unmet = "customers in the directory, in the database: expected (1994, 1992), saw (0, 0)"
+    with pytest.raises(Unmet, match=f"^{re.escape(unmet)}$"):
+        list(pipeline.pipeline(project, Devstack()))
 
 
 def marks(said: str) -> list[str]:

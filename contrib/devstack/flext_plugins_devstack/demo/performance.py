@@ -1,6 +1,8 @@
 """Plays the acts in their order and shows them."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
@@ -15,6 +17,7 @@ from .checks import CONFIG, Skipped, Unmet, environment
 from .database import database
 from .identity import identity
 from .outage import outage
+from .pipeline import pipeline
 from .trace import trace
 
 
@@ -98,12 +101,30 @@ ACTS = (
 )
 
 
+def pipeline_act(project: Path) -> Act:
+    """The act that runs a pipeline, which takes half a minute and a project of Meltano's."""
+    return Act(
+        "A pipeline, from a file into a warehouse, a directory and a database",
+        'pipelines.execute("tap-customers", "target-duckdb").wait()\n'
+        'pipelines.dbt("customer_normalization").wait()\n'
+        'company.upsert(map(entry, changes)); shop.load("customers", changes, name="customers")',
+        "what was bad was named at each step, and all else arrived; the second run, on this "
+        "machine and not by FLEXT Service, moved what was new and nothing twice",
+        partial(pipeline, project),
+    )
+
+
 SHOWN = ("auth", "circuit-breaker", "retry", "tracing")
 """The plugins without which there is nothing to see."""
 
 
-def perform(console: Console) -> bool:
-    """Play all acts on a stack of their own; `True` if all that could be played succeeded."""
+def perform(console: Console, project: Path | None = None) -> bool:
+    """Play all acts on a stack of their own; `True` if all that could be played succeeded.
+
+    Args:
+        console: shows them.
+        project: the repository's examples/pipeline, for one more act.
+    """
     if missing := [each for each in SHOWN if each not in {one.name for one in installed()}]:
         what = (
             f"not installed: {', '.join(missing)}; needs the extra `demo` of flext-plugins-devstack"
@@ -116,8 +137,9 @@ def perform(console: Console) -> bool:
         _say(console, str(CONFIG))
         for name, value in laid_over.items():
             _say(console, f"{name}={value}" if name.startswith("FLEXT__") else f"{name}=***")
+        played = (*ACTS, pipeline_act(project)) if project else ACTS
         with environment(laid_over):
-            shown = [_show(console, number, act, stack) for number, act in enumerate(ACTS, 1)]
+            shown = [_show(console, number, act, stack) for number, act in enumerate(played, 1)]
     results = [each for each in shown if each is not None]
     skipped = f", {len(shown) - len(results)} skipped" if len(results) < len(shown) else ""
     console.print(Text(f"\n{sum(results)} of {len(results)}{skipped}", "bold"), soft_wrap=True)
