@@ -83,6 +83,8 @@ class Service:
     proxy: Any = None
     """A `Secret` address, `False` for none, `None` for what the environment says."""
     max_connections: int = 100
+    keepalive_expiry: float = 5.0
+    """Seconds that a connection is kept which nobody uses."""
     allow_insecure: bool = False
     plugins: tuple[PluginInfo, ...] = ()
     _provided: Mapping[type, Any] = field(default_factory=dict, repr=False)

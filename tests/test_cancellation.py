@@ -227,27 +227,16 @@ if hasattr(asyncio, "eager_task_factory"):
     LOOPS["eager tasks"] = eager
 
 
-@pytest.mark.parametrize("connection", ["warm", "cold"])
-@pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize(
-    "way", CANCELLED + NOT_CANCELLED, ids=lambda way: way.__name__.replace("_", " ")
-)
-@pytest.mark.contract("cancellation-ends-at-once")
-def test_a_call_that_is_cancelled_ends_at_once(
-    flext_service, flext_async_world, way, loop, connection
-):
-    """At each of the first turns of the loop; the one connection answers the next call."""
-    flext_service.answer = Answer(headers={"Connection": "close"} if connection == "cold" else {})
-    service = {"base_url": flext_service.url, "max_connections": 1, "timeout": 5}
+def cancels_at_every_turn(service, world, way, loop, address="/"):
+    """Cancel a call in this way at each of the first turns; the one connection answers the next."""
     host = Host({"services": {"service": service}})
-
     turning = []
 
     async def main():
-        client = await host.aconnect("service", flext_async_world.lib.AsyncClient)
+        client = await host.aconnect("service", world.lib.AsyncClient)
 
         async def call():
-            return (await counted(client.get("/"), turning)).status_code
+            return (await counted(client.get(address), turning)).status_code
 
         for turns in range(50):
             assert await way(call, turns), f"after {turns} turns"
@@ -260,6 +249,33 @@ def test_a_call_that_is_cancelled_ends_at_once(
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(main())
     assert not turning
+
+
+every_way = pytest.mark.parametrize(
+    "way", CANCELLED + NOT_CANCELLED, ids=lambda way: way.__name__.replace("_", " ")
+)
+
+
+@pytest.mark.parametrize("connection", ["warm", "cold"])
+@pytest.mark.parametrize("loop", LOOPS)
+@every_way
+@pytest.mark.contract("cancellation-ends-at-once")
+def test_a_call_that_is_cancelled_ends_at_once(
+    flext_service, flext_async_world, way, loop, connection
+):
+    flext_service.answer = Answer(headers={"Connection": "close"} if connection == "cold" else {})
+    service = {"base_url": flext_service.url, "max_connections": 1, "timeout": 5}
+    cancels_at_every_turn(service, flext_async_world, way, loop)
+
+
+@every_way
+@pytest.mark.contract("cancellation-ends-at-once")
+def test_so_does_one_to_another_origin_where_calls_share_a_pool(
+    flext_service, flext_async_world, way
+):
+    flext_service.answer = Answer(headers={"Connection": "close"})
+    service = {"base_url": "http://127.0.0.1:9", "max_connections": 1, "timeout": 5}
+    cancels_at_every_turn(service, flext_async_world, way, "asyncio", flext_service.url)
 
 
 @pytest.mark.parametrize("way", CANCELLED, ids=lambda way: way.__name__.replace("_", " "))

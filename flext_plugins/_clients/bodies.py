@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from weakref import WeakValueDictionary
 
     from flext_plugins._clients.gate import Permit
+    from flext_plugins._clients.httpx.wire import Loan
     from flext_plugins._messages import BodyEnd, Start
 
 CLOSING = "closing the body that broke"
@@ -107,6 +108,7 @@ class Body(Watched):
         stream: the library's own.
         permit: what the exchange was admitted with.
         limit: the call's deadline.
+        loan: the connection that it comes over, if it is no pool's.
 
     Attributes:
         stream_closed: the library's error for a stream that is read after it was closed.
@@ -114,11 +116,17 @@ class Body(Watched):
 
     stream_closed: type[Exception]
 
-    def __init__(self, stream: Any, permit: Permit | None = None, limit: Any = NO_LIMIT) -> None:
-        self._stream, self._permit, self._limit = stream, permit, limit
+    def __init__(
+        self,
+        stream: Any,
+        permit: Permit | None = None,
+        limit: Any = NO_LIMIT,
+        loan: Loan | None = None,
+    ) -> None:
+        self._stream, self._permit, self._limit, self._loan = stream, permit, limit, loan
         self._size = 0
         self._chunks: Any = None
-        self._has_ended = self._has_closed = False
+        self._has_ended = self._has_closed = self._is_replaced = False
         self._broken: Exception | None = None
         self._starts: tuple[Start, ...] = ()
         self._pipeline: Pipeline | None = None
@@ -132,14 +140,7 @@ class Body(Watched):
         """Give `stream` in place of what comes from the network, which is closed with it."""
         self._stream, self._starts = _Instead(stream, self._stream), ()
         self._limit = NO_LIMIT  # nothing is waited for
-
-    def _close(self) -> None:
-        permit, self._permit = self._permit, None
-        try:
-            self._end(None, self._size)
-        finally:
-            if permit is not None:
-                permit.release()
+        self._is_replaced = True
 
     def __del__(self) -> None:
         if self._permit is not None:
@@ -209,11 +210,14 @@ class Body(Watched):
             raise
 
     async def _chunk(self) -> bytes:
+        waiting = self._chunks.__anext__()
+        if self._loan is None:
+            waiting = steady(waiting)
         if self._limit is NO_LIMIT:
-            chunk: bytes = await steady(self._chunks.__anext__())
+            chunk: bytes = await waiting
         else:
             async with self._limit:
-                chunk = await steady(self._chunks.__anext__())
+                chunk = await waiting
         self._size += len(chunk)
         return chunk
 
@@ -239,18 +243,43 @@ class Body(Watched):
             yield chunk
 
     def close(self) -> None:
-        self._has_closed = True
+        self._has_closed, is_whole, permit = True, False, self._permit
         try:
             self._stream.close()
+            is_whole = self._is_whole
         finally:
-            self._close()
+            self._permit = None
+            try:
+                self._end(None, self._size)
+                if self._loan is not None:
+                    self._loan.close(is_whole=is_whole)
+            finally:
+                if permit is not None:
+                    permit.release()
 
     async def aclose(self) -> None:
-        self._has_closed = True
+        self._has_closed, is_whole, permit, loan = True, False, self._permit, self._loan
         try:
-            await steady(self._stream.aclose())
+            closing = self._stream.aclose()
+            await (steady(closing) if loan is None else closing)
+            is_whole = self._is_whole
+        except GeneratorExit:  # a coroutine that is closed cannot wait
+            loan = None
+            raise
         finally:
-            self._close()
+            self._permit = None
+            try:
+                self._end(None, self._size)
+                if loan is not None:
+                    await loan.aclose(is_whole=is_whole)
+            finally:
+                if permit is not None:
+                    permit.release()
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all that the network had of it was read."""
+        return self._has_ended and self._broken is None and not self._is_replaced
 
 
 class _Instead:

@@ -421,7 +421,8 @@ def service_of(
         base = settings.base_url.split()[0]
         if (pair := settings.base_url.basic()) is not None:
             headers.setdefault("Authorization", pair)
-    alike = {"deadline", "verify", "cert", "http2", "proxy", "max_connections", "allow_insecure"}
+    alike = {"deadline", "verify", "cert", "http2", "proxy", "allow_insecure"}
+    alike |= {"max_connections", "keepalive_expiry"}
     return Service(
         name,
         base,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SHOWN = (
     *("base_url", "timeout", "headers", "deadline", "verify", "cert", "http2", "proxy"),
-    *("max_connections", "allow_insecure"),
+    *("max_connections", "keepalive_expiry", "allow_insecure"),
 )
 
 

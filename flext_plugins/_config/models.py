@@ -110,6 +110,8 @@ class Defaults(_Quiet):
     """The address of a proxy, or `false` for none; by default what the environment says."""
     max_connections: PositiveInt = 100
     """Sockets, and exchanges at a time; further ones wait."""
+    keepalive_expiry: Seconds = 5.0
+    """Seconds that a connection is kept which nobody uses, in httpx and httpx2."""
     deadline: Seconds | None = None
     """Seconds for a call: all its attempts and hops, and what its plugins wait for."""
     allow_insecure: bool = False

@@ -1027,7 +1027,14 @@ CANCELLATIONS = [
         f"{HTTPX_WIRE}::HttpxWire._dispatch",
         "await shielded(pool.handle_async_request(native), _discard)",
         "await pool.handle_async_request(native)",
-        "unwinds_every_layer",
+        "harms_no_other",
+    ),
+    Mutant(
+        "cancellation-ends-at-once",
+        f"{HTTPX_WIRE}::Transports.take_back",
+        "is_whole and not self._is_closed",
+        "True",
+        "ends_at_once",
     ),
     Mutant(
         "cancellation-is-put-off",
@@ -1077,7 +1084,7 @@ CANCELLATIONS = [
             if waited is None and str(error).startswith(ANYIO):
                 continue
         """,
-        "ends_at_once",
+        "so_does_one",
     ),
     Mutant(
         "cancellation-ends-at-once",
@@ -1357,6 +1364,27 @@ OPENING = [
 ]
 
 LIFETIMES = [
+    Mutant(
+        "last-in-first-out",
+        f"{HTTPX_WIRE}::Transports.lend",
+        "self._idle.pop()",
+        "self._idle.popleft()",
+        "used_last",
+    ),
+    Mutant(
+        "last-in-first-out",
+        f"{HTTPX_WIRE}::Transports.take_back",
+        "self._idle[0][0] < until",
+        "False",
+        "nobody_uses",
+    ),
+    Mutant(
+        "last-in-first-out",
+        f"{HTTPX_WIRE}::Loan.close",
+        "each.close()",
+        "pass",
+        "nobody_uses",
+    ),
     Mutant(
         "await-comes-first",
         f"{HOST}::Pending",

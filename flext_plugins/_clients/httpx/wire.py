@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from collections import deque
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
@@ -11,7 +15,7 @@ from pydantic import SecretStr
 from flext_plugins._call import least
 from flext_plugins._chain.layer import discard
 from flext_plugins._clients.bodies import NO_LIMIT
-from flext_plugins._clients.cancellation import shielded
+from flext_plugins._clients.cancellation import shielded, steady
 from flext_plugins._clients.gate import GatedWire
 from flext_plugins._clients.httpx.messages import HttpxResponse
 from flext_plugins._config.proxies import proxy_for
@@ -19,6 +23,8 @@ from flext_plugins._deadline import Limit
 from flext_plugins._messages import Response
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from flext_plugins._call import Call
     from flext_plugins._clients.gate import Permit
     from flext_plugins._clients.httpx import HttpxLibrary
@@ -31,8 +37,89 @@ _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For pools that only ever speak plain HTTP: a real context costs 30 ms."""
 
 
+class Transports:
+    """The library's own transports for a service, of one connection each; last in, first out.
+
+    There are as many as permits are taken, so nothing queues in a pool, whose cost grows with those
+    that wait. Those that are not needed stay behind, and are closed when they have been idle for
+    long.
+
+    Args:
+        make: makes one.
+        expiry: seconds.
+    """
+
+    def __init__(self, make: Callable[[], Any], expiry: float) -> None:
+        self._make, self._expiry = make, expiry
+        self._idle: deque[tuple[float, Any]] = deque()
+        self._all: set[Any] = set()
+        self._is_closed = False
+
+    def lend(self) -> Loan:
+        """Lend the one that was given back last, or a new one."""
+        try:
+            _, transport = self._idle.pop()
+        except IndexError:
+            transport = self._make()
+            self._all.add(transport)
+        return Loan(self, transport)
+
+    def take_back(self, transport: Any, *, is_whole: bool) -> Iterator[Any]:
+        """Take one back that is `is_whole`; those that are to be closed."""
+        if is_whole and not self._is_closed:
+            self._idle.append((monotonic(), transport))
+        else:
+            self._all.discard(transport)
+            yield transport
+        until = monotonic() - self._expiry
+        with suppress(IndexError):  # others take and give at the same time
+            while self._idle[0][0] < until:
+                _, old = self._idle.popleft()
+                self._all.discard(old)
+                yield old
+
+    def close(self) -> set[Any]:
+        """Lend and keep no more; all that are to be closed, those that are lent among them."""
+        self._is_closed = True
+        self._idle.clear()
+        every, self._all = self._all, set()
+        return every
+
+
+class Loan:
+    """A transport that one exchange has for itself.
+
+    It goes back only if the body was read to its end, and closed, without an error: a pool that was
+    cancelled, or broke, may believe its connection in use for ever. Any other is closed.
+    """
+
+    __slots__ = ("_transports", "transport")
+
+    def __init__(self, transports: Transports, transport: Any) -> None:
+        self._transports, self.transport = [transports], transport
+
+    def close(self, *, is_whole: bool = False) -> None:
+        """Give it back, or close it; nothing the second time."""
+        for each in self._given_back(is_whole=is_whole):
+            with suppress(Exception):
+                each.close()
+
+    async def aclose(self, *, is_whole: bool = False) -> None:
+        """Do the same in an event loop."""
+        for each in self._given_back(is_whole=is_whole):
+            with suppress(Exception):
+                await steady(each.aclose())
+
+    def _given_back(self, *, is_whole: bool) -> Iterator[Any]:
+        try:
+            transports = self._transports.pop()  # atomic: two threads may close one body
+        except IndexError:
+            return iter(())
+        return transports.take_back(self.transport, is_whole=is_whole)
+
+
 class HttpxWire(GatedWire):
-    """One connection's pools in one library."""
+    """One connection's transports and pools in one library."""
 
     def __init__(
         self,
@@ -70,15 +157,34 @@ class HttpxWire(GatedWire):
             shorten = lambda rest: seconds.update(read=least(seconds["read"], rest))  # noqa: E731
             body, timed_out = f"the body of {call.service}'s answer", self.library.timed_out
             limit = Limit(call, body, timed_out, shorten, base=timed_out)
+        loan = None
         try:
-            if self.asynchronous:
+            if type(pool) is Transports:
+                loan = pool.lend()
+                response = await self._send_alone(native, loan)
+            elif self.asynchronous:
                 response = await shielded(pool.handle_async_request(native), _discard)
             else:
                 response = pool.handle_request(native)
         finally:
             native.extensions = own_extensions
-        response.stream = self._body(response.stream, permit, limit)
+        response.stream = self._body(response.stream, permit, limit, loan)
         return HttpxResponse(response, request)
+
+    async def _send_alone(self, native: Any, loan: Loan) -> Any:
+        """Send over a transport that nobody else uses, which is closed if that fails."""
+        try:
+            if self.asynchronous:
+                return await loan.transport.handle_async_request(native)
+            return loan.transport.handle_request(native)
+        except GeneratorExit:  # a coroutine that is closed cannot wait
+            raise
+        except BaseException:
+            if self.asynchronous:
+                await loan.aclose()
+            else:
+                loan.close()
+            raise
 
     def _pool(self, url: Any, *, own: bool) -> Any:
         chosen, secure = proxy_for(url, self._service.proxy), url.scheme == "https"
@@ -88,19 +194,28 @@ class HttpxWire(GatedWire):
         is_judged = own and self._leaves_machine(proxy)
         pool = self._pools.get(key := (proxy, own, secure))
         if pool is None:
-            size = self._service.max_connections
-            kind = self._lib.AsyncHTTPTransport if self.asynchronous else self._lib.HTTPTransport
-            pool = kind(
-                verify=self._context(own=own) if secure or proxy else _NO_TLS,
-                trust_env=False,
-                http2=self._service.http2,
-                limits=self._lib.Limits(max_connections=size, max_keepalive_connections=size),
-                proxy=proxy.get_secret_value() if proxy else None,
-            )
-            pool = self._pools.setdefault(key, pool)
+            pool = self._pools.setdefault(key, self._new_pool(proxy, own=own, secure=secure))
         if own and not is_judged:
             self._own = pool
         return pool
+
+    def _new_pool(self, proxy: SecretStr | None, *, own: bool, secure: bool) -> Any:
+        service, is_shared = self._service, not own or self._service.http2
+        size = service.max_connections if is_shared else 1
+        kind = self._lib.AsyncHTTPTransport if self.asynchronous else self._lib.HTTPTransport
+        make = partial(
+            kind,
+            verify=self._context(own=own) if secure or proxy else _NO_TLS,
+            trust_env=False,
+            http2=service.http2,
+            limits=self._lib.Limits(
+                max_connections=size,
+                max_keepalive_connections=size,
+                keepalive_expiry=service.keepalive_expiry,
+            ),
+            proxy=proxy.get_secret_value() if proxy else None,
+        )
+        return make() if is_shared else Transports(make, service.keepalive_expiry)
 
     def _context(self, *, own: bool) -> ssl.SSLContext:
         verify, cert = self._service.verify, self._service.cert if own else None
@@ -157,10 +272,11 @@ class HttpxWire(GatedWire):
         await self._gate.close_dropped()
         pools, self._pools, self._own = self._pools, {}, None
         for pool in pools.values():
-            if self.asynchronous:
-                await pool.aclose()
-            else:
-                pool.close()
+            for each in pool.close() if isinstance(pool, Transports) else (pool,):
+                if self.asynchronous:
+                    await each.aclose()
+                else:
+                    each.close()
 
 
 async def _discard(response: Any) -> None:
