@@ -34,9 +34,9 @@ check-wheels: .venv-build/twine
 
 # The Oracle-compatible server's environment only where it has a PostgreSQL to answer from. FULL=1 installs all that the
 # last act needs, which is a pipeline; without, the act is shown where all that is there already.
-demo: .venv/demo $(if $(FULL),servers $(PIPELINE)) \
+demo: .venv/demo $(if $(FULL),servers) $(if $(FULL)$(wildcard $(PIPELINE)),$(PIPELINE)) \
   $(if $(wildcard /usr/share/postgresql/*/extension/orafce.control),.venv-seerdb/installed)
-	PATH="$$PATH:$(CURDIR)/.venv-meltano/bin:$(CURDIR)/.venv-dbt/bin" .venv/bin/flext-devstack demo \
+	PATH="$(CURDIR)/.venv-meltano/bin:$(CURDIR)/.venv-dbt/bin:$$PATH" .venv/bin/flext-devstack demo \
 	  $(if $(FULL)$(wildcard $(PIPELINE)),--pipeline examples/pipeline)
 
 # Everything on one interpreter, apart from what is marked `slow`: it needs minutes or an environment of its own.

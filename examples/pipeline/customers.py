@@ -1,7 +1,6 @@
 """Appends changes of customers to a file of JSON lines: python customers.py FILE COUNT.
 
-They follow from their revisions alone, so that every run writes the same; of each thousand four are
-spoiled.
+Each is derived from its revision, so every run writes the same; four of each thousand are spoiled.
 """
 
 from __future__ import annotations
@@ -11,15 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FIRST = 2000
-"""So many changes are new customers; of those after them every other is of one of these."""
+CUSTOMERS = 2000
+"""The first so many changes are new customers; every other one after them changes one of these."""
 NAMES = ("Ana  Silva", " Bob Jones", "Chen Wei ", "Dörte   Groß", "Eve O'Hara", "Fatma", "Gil  Ng")
 COUNTRIES = ("pt", "US", " cn", "De", "ie ")
 
 
 def line(revision: int) -> str:
-    """A change: as careless as people write, and sometimes spoiled."""
-    customer = revision - FIRST if revision > FIRST and revision % 2 == 0 else revision
+    """A change, written as carelessly as people do, and sometimes spoiled."""
+    customer = revision - CUSTOMERS if revision > CUSTOMERS and revision % 2 == 0 else revision
     record: dict[str, Any] = {
         "revision": revision,
         "id": customer,
@@ -48,4 +47,6 @@ def append(file: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or not sys.argv[2].isdecimal():
+        sys.exit("usage: python customers.py FILE COUNT")
     append(Path(sys.argv[1]), int(sys.argv[2]))

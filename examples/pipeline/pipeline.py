@@ -2,7 +2,7 @@
 
 python pipeline.py SERVICE    which runs the pipelines: flext-service, or project on this machine
 
-Whatever ended a run, the next one goes on where it was, and nothing comes twice.
+Whatever ends a run, the next one goes on where it stopped, and nothing is moved twice.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flext_plugins_ldap import Directory, Entry
-from flext_plugins_meltano import Pipelines
-from flext_plugins_oracle import OracleDatabase
+from flext_plugins_meltano import Pipelines, RunFailed
+from flext_plugins_oracle import DatabaseError, OracleDatabase
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -26,27 +26,28 @@ if TYPE_CHECKING:
 
     from flext_plugins_ldap import UpsertResult
     from flext_plugins_meltano import ExecutionStatus
-    from flext_plugins_oracle import LoadReport
+    from flext_plugins_oracle import BadRow, LoadReport
+
+    Customer = dict[str, Any]
 
 NORMALIZED = Path("customer_normalization.jsonl")
 """What dbt's model of that name writes: all changes so far, by revision."""
 UNIT = "ou=customers,dc=flext,dc=test"
-NAME = "customers"
-"""The table's, and that of its load, by which the database knows how many changes it has had."""
+LAST = "select max(revision) from customers"
 
 
 class Moved(NamedTuple):
     """What one run of the pipeline has moved."""
 
     extracted: ExecutionStatus
-    upserted: Sequence[UpsertResult]
+    upserted: Sequence[tuple[Customer, UpsertResult]]
     loaded: LoadReport
-    new: Sequence[dict[str, Any]]
-    """The changes that the database had not had."""
+    new: Sequence[Customer]
+    """The changes that the database had not had, by revision."""
 
 
 def move(host: Host, service: str, bars: Progress) -> Moved:
-    """Run each step to its end; an error of one ends it all, and the next run goes on there."""
+    """Take each step to its end; an error in one ends the run."""
     pipelines = host.resource(service, Pipelines)
     company = host.resource("company", Directory)
     shop = host.resource("shop", OracleDatabase)
@@ -61,23 +62,31 @@ def move(host: Host, service: str, bars: Progress) -> Moved:
     pipelines.dbt("customer_normalization").wait()
     bars.update(bar, completed=1)
 
+    # What the database has is behind us: the directory, which comes first, has it too.
+    ((last,),) = shop.fetch(LAST)
     with NORMALIZED.open(encoding="utf-8") as file:
-        changes = [json.loads(line) for line in file]
-    new = changes[shop.position(NAME) or 0 :]
-    latest = {each["id"]: each for each in new}
-    entries = [unit(), *map(entry, latest.values())]
-    upserted = company.upsert(bars.track(entries, description="into the directory"))
-    loaded = shop.load(NAME, bars.track(changes, description="into the database"), name=NAME)
-    return Moved(extracted, upserted[1:], loaded, new)
+        new = [each for each in map(json.loads, file) if each["revision"] > (last or 0)]
+    latest = {each["id"]: each for each in new}.values()
+    entries = [unit(), *map(entry, latest)]
+    first, *upserted = company.upsert(bars.track(entries, description="into the directory"))
+    if first.error is not None:  # so will all others be refused
+        raise first.error
+    try:
+        loaded = shop.load("customers", bars.track(new, description="into the database"))
+    except DatabaseError as error:
+        for line in describe_rows(error.report.bad_rows if error.report else (), new):
+            error.add_note(line)
+        raise
+    return Moved(extracted, [*zip(latest, upserted, strict=True)], loaded, new)
 
 
 def unit() -> Entry:
-    """What all customers are below."""
+    """The entry that all customers are below."""
     return Entry(UNIT, {"objectClass": ("organizationalUnit",), "ou": ("customers",)})
 
 
-def entry(customer: dict[str, Any]) -> Entry:
-    """A customer, as directories have people."""
+def entry(customer: Customer) -> Entry:
+    """A customer, as directories have people; what has no value is removed."""
     attributes = {
         "objectClass": "inetOrgPerson",
         "uid": f"customer{customer['id']}",
@@ -85,23 +94,27 @@ def entry(customer: dict[str, Any]) -> Entry:
         "sn": customer["name"] and customer["name"].split()[-1],
         "mail": customer["email"],
     }
-    values = {name: (value,) for name, value in attributes.items() if value}
+    values = {name: (value,) if value else () for name, value in attributes.items()}
     return Entry(f"uid=customer{customer['id']},{UNIT}", values)
 
 
 def describe(moved: Moved) -> Iterator[str]:
-    """Tell what came of each step, and name what was bad."""
+    """Say what came of each step, and name what was refused."""
     yield f"extracted: {moved.extracted.moved} changes"
     yield from moved.extracted.complaints
-    outcomes = Counter(each.outcome for each in moved.upserted)
+    outcomes = Counter(result.outcome for _, result in moved.upserted)
     yield f"directory: {', '.join(f'{number} {what}' for what, number in outcomes.items()) or 0}"
-    for result in moved.upserted:
+    for customer, result in moved.upserted:
         if result.error is not None:
-            yield f"{result.dn}: {result.error}"
-    before = moved.loaded.resume - len(moved.new)
+            yield f"revision {customer['revision']}: {result.error}"
     yield f"database: {moved.loaded.loaded} loaded, {moved.loaded.refused} refused"
-    for row in moved.loaded.bad_rows:
-        yield f"revision {moved.new[row.number - before - 1]['revision']}: {row.reason}"
+    yield from describe_rows(moved.loaded.bad_rows, moved.new)
+
+
+def describe_rows(rows: Sequence[BadRow], changes: Sequence[Customer]) -> Iterator[str]:
+    """Name the changes that the database refused; a report has the first thousand."""
+    for row in rows:
+        yield f"revision {changes[row.number - 1]['revision']}: {row.reason}"
 
 
 def main(service: str) -> None:
@@ -118,9 +131,14 @@ def main(service: str) -> None:
         with Host.from_file("flext.toml") as host, bars:
             moved = move(host, service, bars)
     except FlextError as error:
-        sys.exit(str(error))
+        why = error.status.complaints if isinstance(error, RunFailed) else ()
+        sys.exit("\n".join([str(error), *why, *getattr(error, "__notes__", ())]))
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(*describe(moved), sep="\n")
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python pipeline.py flext-service|project")
     main(sys.argv[1])

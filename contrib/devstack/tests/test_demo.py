@@ -128,7 +128,7 @@ def test_a_pipeline_keeps_its_promise_in_one_more_act() -> None:
         [*playing("()"), "--pipeline", str(PROJECT)],
         capture_output=True,
         encoding="utf-8",
-        env=surroundings(PATH=os.pathsep.join([os.environ["PATH"], *PROGRAMS])),
+        env=surroundings(PATH=os.pathsep.join([*PROGRAMS, os.environ["PATH"]])),
         timeout=300,
         check=False,
     )

@@ -107,7 +107,7 @@ def pipeline_act(project: Path) -> Act:
         "A pipeline, from a file into a warehouse, a directory and a database",
         'pipelines.execute("tap-customers", "target-duckdb").wait()\n'
         'pipelines.dbt("customer_normalization").wait()\n'
-        'company.upsert(map(entry, changes)); shop.load("customers", changes, name="customers")',
+        'company.upsert(map(entry, latest)); shop.load("customers", new)',
         "what was bad was named at each step, and all else arrived; the second run, on this "
         "machine and not by FLEXT Service, moved what was new and nothing twice",
         partial(pipeline, project),

@@ -29,6 +29,8 @@ SECRETS = {
     "DATABASE_PASSWORD": ("oracle", "password"),
 }
 """The variables of the project's flext.toml, and the settings that it gives them to."""
+LEFT = (".meltano", "*.jsonl", "*.duckdb*", "logs", "plugins", "target")
+"""What runs leave in a project."""
 INSTALLED = ("extractors", "loaders")
 SECONDS = 300.0  # for the program, at most
 FIRST, MORE = 2000, 20
@@ -80,7 +82,7 @@ def missing(project: Path) -> Iterator[str]:
 
 def copy(project: Path, folder: Path) -> None:
     """Copy a project without what its runs have left, and link what is installed for it."""
-    left = shutil.ignore_patterns(".meltano", "*.jsonl", "*.duckdb", "target", "logs")
+    left = shutil.ignore_patterns(*LEFT)
     shutil.copytree(project, folder, ignore=left)
     (folder / ".meltano").mkdir()
     for each in INSTALLED:
@@ -102,13 +104,14 @@ def variables(
 
 
 def _run(folder: Path, count: int, service: str) -> Iterator[str]:
-    """Have so many customers change, and the pipeline run, which draws its bars itself."""
+    """Have so many customers change, and the pipeline run; in a terminal it draws its bars."""
     for words in (["customers.py", "customers.jsonl", f"{count}"], ["pipeline.py", service]):
         yield f"$ python {' '.join(words)}"
         done = subprocess.run(  # noqa: S603 - the project's own
             [sys.executable, *words],
             cwd=folder,
             stdout=subprocess.PIPE,
+            stderr=None if sys.stderr.isatty() else subprocess.STDOUT,
             encoding="utf-8",
             timeout=SECONDS,
             check=False,
