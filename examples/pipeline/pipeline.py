@@ -34,6 +34,8 @@ NORMALIZED = Path("customer_normalization.jsonl")
 """What dbt's model of that name writes: all changes so far, by revision."""
 UNIT = "ou=customers,dc=flext,dc=test"
 LAST = "select max(revision) from customers"
+BATCH = 200
+"""So many rows are loaded within the database's time-out, and committed together."""
 
 
 class Moved(NamedTuple):
@@ -72,7 +74,8 @@ def move(host: Host, service: str, bars: Progress) -> Moved:
     if first.error is not None:  # so will all others be refused
         raise first.error
     try:
-        loaded = shop.load("customers", bars.track(new, description="into the database"))
+        tracked = bars.track(new, description="into the database")
+        loaded = shop.load("customers", tracked, batch_size=BATCH)
     except DatabaseError as error:
         for line in describe_rows(error.report.bad_rows if error.report else (), new):
             error.add_note(line)
