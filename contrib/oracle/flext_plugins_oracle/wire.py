@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _opening: ContextVar[Wire | None] = ContextVar("flext_plugins_oracle.opening", default=None)
 WITHOUT_A_FILE: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """A selector without a file descriptor of its own; Windows has only the second."""
+LOOKS = 60.0
+"""Seconds after which a watch looks whether it is still wanted, if nobody could tell it."""
 
 
 class Wire:
@@ -179,12 +181,20 @@ class Watch:
                     self._condition.notify()
 
     def close(self) -> None:
-        """End the thread, once what it watches is over."""
-        if self._process != os.getpid():
-            return  # it is the parent's
-        with self._condition:
-            self._is_closed = True
-            self._condition.notify()
+        """End the thread, once what it watches is over; do nothing the second time.
+
+        The collector calls it too, under any lock; and as the interpreter ends, when the thread
+        stands still for ever, whatever it holds. So nobody waits for the thread here: one that is
+        not told looks again by itself.
+        """
+        if self._is_closed or self._process != os.getpid():  # it is the parent's
+            return
+        self._is_closed = True
+        if self._condition.acquire(blocking=False):
+            try:
+                self._condition.notify()
+            finally:
+                self._condition.release()
 
     def _run(self) -> None:
         with self._condition:
@@ -194,5 +204,5 @@ class Watch:
                     del self._ends[wire]
                     wire.hang_up()
                 self._wakes = min(self._ends.values(), default=math.inf)
-                self._condition.wait(None if self._wakes == math.inf else self._wakes - now)
+                self._condition.wait(min(self._wakes - now, LOOKS))
             self._thread = None

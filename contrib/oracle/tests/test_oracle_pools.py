@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from flext_plugins_oracle import AsyncOracleDatabase, DatabaseError, DatabaseUnavailable, pool
+from flext_plugins_oracle import AsyncOracleDatabase, DatabaseError, DatabaseUnavailable, pool, wire
 from lent import Leftovers, wait_until
 
 from flext_plugins import DeadlineExceeded, Failure, Host, Refused, events, hookimpl, options
@@ -123,6 +123,30 @@ def test_idle_sessions_are_closed_down_to_pool_min_and_those_are_pinged(
         assert between.count > opened
     finally:
         between.thaw()
+
+
+def test_a_watch_that_stands_still_keeps_nobody_from_ending(monkeypatch: Any) -> None:
+    """As it does once the interpreter ends, whatever it holds, while the collector closes pools."""
+    monkeypatch.setattr(wire, "LOOKS", 0.05)
+    watch, is_held, go_on = wire.Watch(), threading.Event(), threading.Event()
+    with watch.until(wire.Wire(), time.monotonic() + 60):
+        pass  # its thread waits now
+
+    def stand_still() -> None:
+        with watch._condition:
+            is_held.set()
+            go_on.wait(20)
+
+    standing = threading.Thread(target=stand_still)
+    standing.start()
+    assert is_held.wait(20)
+    closing = threading.Thread(target=watch.close)
+    closing.start()
+    closing.join(2)
+    assert not closing.is_alive()
+    go_on.set()
+    standing.join()
+    wait_until(lambda: watch._thread is None)  # it was not told, and looked by itself
 
 
 def test_a_pool_that_stays_busy_is_told(lend: Any, database: Any) -> None:
