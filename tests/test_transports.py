@@ -22,10 +22,9 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 @pytest.fixture
-def world(flext_world):
-    if flext_world.name == "requests":
-        pytest.skip("urllib3 has a pool of its own")
-    return flext_world
+def world(flext_httpx_world):
+    """urllib3 has a pool of its own."""
+    return flext_httpx_world
 
 
 def sockets(service):
