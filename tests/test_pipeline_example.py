@@ -24,6 +24,8 @@ PROJECT = ROOT / "examples" / "pipeline"
 sys.path.insert(0, str(PROJECT))
 
 import customers  # noqa: E402
+import pipeline  # noqa: E402
+from installed import or_skipped  # noqa: E402
 
 pytestmark = pytest.mark.once
 
@@ -32,7 +34,7 @@ PROGRAMS = {name: ROOT / f".venv-{name}" / "bin" for name in ("meltano", "dbt")}
 
 
 @pytest.fixture
-def installed(monkeypatch):
+def programs(monkeypatch):
     """Programs where `make` puts them."""
     monkeypatch.setenv("PATH", os.pathsep.join([*map(str, PROGRAMS.values()), os.environ["PATH"]]))
     if problem := "; ".join(missing(PROJECT)):
@@ -106,7 +108,7 @@ def shown():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("programs")
 def test_what_was_bad_is_named_and_all_else_comes_once_and_alike_through_both_interfaces(tmp_path):
     services = ["flext-service", "project"]
     with ThreadPoolExecutor(len(services)) as pool:
@@ -131,6 +133,23 @@ def test_what_was_bad_is_named_and_all_else_comes_once_and_alike_through_both_in
     names = {dn: dict(attributes)["cn"] for dn, attributes in people}
     assert names[f"uid=customer2,{UNIT}"] == ("Ana Silva",)  # since revision 2002
     assert names[f"uid=customer3,{UNIT}"] == ("Dörte Groß",)
+
+
+def test_what_a_customer_has_no_longer_is_gone_from_the_directory():
+    with or_skipped():
+        company = DirectoryServer()
+    with (
+        company,
+        Host({"services": {"company": {"plugins": {"ldap": company.settings()}}}}) as host,
+    ):
+        directory = host.resource("company", Directory)
+        customer = {"id": 1, "name": "Ana Silva", "email": "ana@flext.test"}
+        for each in customer, customer | {"email": None}:
+            unit, upserted = directory.upsert([pipeline.unit(), pipeline.entry(each)])
+            assert (unit.error, upserted.error) == (None, None)
+        (entry,) = directory.search("(uid=customer1)")
+        assert "mail" not in entry.attributes
+        assert entry.attributes["sn"] == ("Silva",)
 
 
 # The tap
