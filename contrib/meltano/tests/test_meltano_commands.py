@@ -322,6 +322,8 @@ def test_a_signal_ends_a_run_on_this_machine_and_all_of_it(
     work = steps(["child"], ["ready"], ["sleep", 60])
     with started(folder, "run", "shop", "tap-shop", "target-lake", *work) as process:
         wait_for(lambda: (folder / "ready").exists() and (folder / "ready").read_text())
+        assert process.stderr is not None
+        assert any(line == b"running\n" for line in process.stderr)  # it is followed by now
         process.send_signal(number)
         _, stderr = process.communicate(timeout=SECONDS)
     assert process.returncode == 128 + number
