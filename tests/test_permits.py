@@ -431,6 +431,11 @@ async def test_a_permit_is_back_when_its_response_is_over_closed_or_collected(
         await collected(flext_world)
     async with Hands(flext_world, host) as hands:
         await at_once(hands)
+    for _ in range(1000):
+        if flext_service.sockets <= PERMITS:  # what was left behind is closed, and not kept
+            return
+        await flext_world.sleep(0.01)
+    raise AssertionError(f"{flext_service.sockets} connections are open")
 
 
 ROUNDS = int(os.environ.get("FLEXT_ROUNDS", "1"))

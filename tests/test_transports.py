@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 from flext_plugins_devstack.certificates import authority
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 
 from flext_plugins.testing import Answer
 
@@ -149,6 +147,8 @@ class Http2:
     """A real server of HTTP/2, in a thread of its own; `protocols` are those that it offers."""
 
     def __init__(self, folder, protocols=("h2", "http/1.1")):
+        from hypercorn.config import Config  # only where these tests run
+
         made = authority(folder / "tls")
         self.ca, self.connections = str(made.path), set()
         config = Config()
@@ -179,6 +179,8 @@ class Http2:
 
     @contextmanager
     def running(self):
+        from hypercorn.asyncio import serve
+
         loop = asyncio.new_event_loop()
         serving = serve(self.app, self._config, shutdown_trigger=self._over.wait)
         thread = threading.Thread(target=loop.run_until_complete, args=(serving,))
