@@ -20,6 +20,7 @@ from .measurement import Case, Table
 from .peers import stack_a
 from .signals import Signals
 from .stacks import OTEL, our_host
+from .target import ratio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from .measurement import Run
 
 AT_ONCE = (1, 10, 100)
+LIMITS = {10: 0.85, 100: 0.6}
+"""Of a plain client, with four plugins, by the number at once."""
 
 
 def batches(runner: asyncio.Runner, size: int, get: Callable[[], Awaitable[Any]]) -> Run:
@@ -94,7 +97,15 @@ TABLES = (
         "concurrency",
         "httpx async, many requests at once, over loopback",
         tuple(case for size in AT_ONCE for case in _cases(size)),
-        (),
+        tuple(
+            ratio(
+                f"four plugins around {size} at once, to plain httpx async",
+                limit,
+                f"{size} at once, ours",
+                f"{size} at once",
+            )
+            for size, limit in LIMITS.items()
+        ),
         wire.loopback,
         times=2 * AT_ONCE[-1],
         rounds=20,

@@ -62,10 +62,6 @@ _SPAN = (
     "event that nobody listens to need not be made"
 )
 _HOPS = f"{_SPAN}; awaited, the rest costs 15 µs more of ours than driven"
-_SHIELD = (
-    "a scope of anyio's stands around what the pool does, 3 µs a call: without it a call inside a "
-    "cancelled scope never ends; a pool that loses no connection by itself would need none"
-)
 _ORDER = (
     "names are brought into one spelling and neighbours' wishes looked for, once a service; what "
     "that gives for a class could be kept with the class"
@@ -75,7 +71,6 @@ KNOWN: dict[str, Known] = {
     "what four plugins add to httpx async, to what stack A adds, in memory": Known(0.8, _HOPS),
     "what four plugins add to httpx, to what stack A adds, over loopback": Known(0.72, _SPAN),
     "what four plugins add to httpx async, to what stack A adds, over loopback": Known(0.83, _HOPS),
-    "httpx2 async with 4 empty plugins, to plain httpx2 async, in memory": Known(1.21, _SHIELD),
     "composing a service of 8 plugins, to registering them in pluggy": Known(0.17, _ORDER),
 }
 """By the target's sentence. Whoever adds one says what would have to be done."""

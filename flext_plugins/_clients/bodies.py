@@ -9,7 +9,7 @@ from flext_plugins._clients.cancellation import steady
 from flext_plugins._errors import note_failures
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
     from weakref import WeakValueDictionary
 
     from flext_plugins._clients.gate import Permit
@@ -210,16 +210,17 @@ class Body(Watched):
             raise
 
     async def _chunk(self) -> bytes:
-        waiting = self._chunks.__anext__()
-        if self._loan is None:
-            waiting = steady(waiting)
         if self._limit is NO_LIMIT:
-            chunk: bytes = await waiting
+            chunk: bytes = await self._next()
         else:
             async with self._limit:
-                chunk = await waiting
+                chunk = await self._next()
         self._size += len(chunk)
         return chunk
+
+    def _next(self) -> Awaitable[bytes]:
+        waiting: Awaitable[bytes] = self._chunks.__anext__()
+        return steady(waiting) if self._loan is None else waiting
 
     async def _transformed(self) -> bytes:
         if self._pipeline is None:
