@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .measurement import Run
 
 AT_ONCE = (1, 10, 100)
-LIMITS = {10: 0.85, 100: 0.6}
+LIMITS = {10: 0.85, 100: 0.75}
 """Of a plain client, with four plugins, by the number at once."""
 
 
