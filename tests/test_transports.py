@@ -29,9 +29,9 @@ def sockets(service):
     return [each.socket for each in service.received]
 
 
-def many(world, host, number, path="/"):
+def many(world, host, number):
     """So many at once, each with its status."""
-    works = [world.sender(host, "GET", path) for _ in range(number)]
+    works = [world.sender(host, "GET", "/") for _ in range(number)]
     return [each.status_code for each in world.all(works)]
 
 
@@ -158,8 +158,7 @@ class Http2:
         config.accesslog = config.errorlog = None
         config.graceful_timeout = 0.1
         self._config, self._over = config, asyncio.Event()
-        (self._sockets,) = (config.create_sockets(),)
-        (listening,) = self._sockets.secure_sockets
+        (listening,) = config.create_sockets().secure_sockets
         listening.listen(100)
         self.url = f"https://127.0.0.1:{listening.getsockname()[1]}"
         config.bind = [f"fd://{listening.detach()}"]

@@ -126,7 +126,7 @@ class Body(Watched):
         self._stream, self._permit, self._limit, self._loan = stream, permit, limit, loan
         self._size = 0
         self._chunks: Any = None
-        self._has_ended = self._has_closed = self._is_replaced = False
+        self._has_ended = self._has_closed = False
         self._broken: Exception | None = None
         self._starts: tuple[Start, ...] = ()
         self._pipeline: Pipeline | None = None
@@ -140,7 +140,6 @@ class Body(Watched):
         """Give `stream` in place of what comes from the network, which is closed with it."""
         self._stream, self._starts = _Instead(stream, self._stream), ()
         self._limit = NO_LIMIT  # nothing is waited for
-        self._is_replaced = True
 
     def __del__(self) -> None:
         if self._permit is not None:
@@ -280,7 +279,8 @@ class Body(Watched):
     @property
     def _is_whole(self) -> bool:
         """Whether all that the network had of it was read."""
-        return self._has_ended and self._broken is None and not self._is_replaced
+        is_replaced = isinstance(self._stream, _Instead)
+        return self._has_ended and self._broken is None and not is_replaced
 
 
 class _Instead:

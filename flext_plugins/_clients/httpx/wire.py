@@ -66,12 +66,13 @@ class Transports:
 
     def take_back(self, transport: Any, *, is_whole: bool) -> Iterator[Any]:
         """Take one back that is `is_whole`; those that are to be closed."""
+        now = monotonic()
         if is_whole and not self._is_closed:
-            self._idle.append((monotonic(), transport))
+            self._idle.append((now, transport))
         else:
             self._all.discard(transport)
             yield transport
-        until = monotonic() - self._expiry
+        until = now - self._expiry
         with suppress(IndexError):  # others take and give at the same time
             while self._idle[0][0] < until:
                 _, old = self._idle.popleft()
@@ -159,7 +160,7 @@ class HttpxWire(GatedWire):
             limit = Limit(call, body, timed_out, shorten, base=timed_out)
         loan = None
         try:
-            if type(pool) is Transports:
+            if isinstance(pool, Transports):
                 loan = pool.lend()
                 response = await self._send_alone(native, loan)
             elif self.asynchronous:
