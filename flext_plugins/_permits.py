@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict, deque
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -46,6 +47,8 @@ class Permits:
         self.in_loops: set[Holding] = set()
         """Those that plugins hold in event loops."""
         self._free = deque([None] * capacity)
+        self._owed: deque[None] = deque()
+        """One for each permit too many, which is taken and shall not come back."""
         self._line: OrderedDict[Waker, int] = OrderedDict()
         """Those who wait, and their numbers, which never change."""
         self._granted: OrderedDict[Waker, tuple[int, float]] = OrderedDict()
@@ -69,9 +72,22 @@ class Permits:
 
     def give(self) -> None:
         """Put a permit back, for who is first in line."""
+        if self._owed:
+            with suppress(IndexError):  # another gave the last one
+                self._owed.pop()
+                return
         self._free.append(None)
         if self._line:
             self._settle()
+
+    def narrow(self, capacity: int) -> None:
+        """Let no more than `capacity` callers go on; those that have permits already keep them."""
+        many, self.capacity = self.capacity - capacity, capacity
+        for _ in range(many):
+            try:
+                self._free.pop()
+            except IndexError:
+                self._owed.append(None)
 
     async def acquire(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -18,6 +19,10 @@ pytestmark = pytest.mark.once
 CLOSE_WAIT = "08"
 EXPIRY = 2.0
 """Seconds; longer than a slow machine takes for twenty calls at once."""
+STREAMS = 100
+"""So many calls a connection of HTTP/2 carries."""
+LARGE = 1 << 20
+"""Bytes of an answer; twenty are more than a connection takes that nobody reads."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
@@ -121,17 +126,17 @@ def test_a_connection_is_not_used_again_after_an_answer(flext_service, world, wh
     until(lambda: flext_service.sockets == 1)
 
 
-def leave(world, host):
+def leave(world, host, path="/"):
     """Open a stream, and leave it at its headers."""
     if world.asynchronous:
 
         async def work():
-            async with world.aconnect(host) as client, client.stream("GET", "/"):
+            async with world.aconnect(host) as client, client.stream("GET", path):
                 pass
 
         world.run(work)
     else:
-        with world.connect(host) as client, client.stream("GET", "/"):
+        with world.connect(host) as client, client.stream("GET", path):
             pass
 
 
@@ -172,10 +177,14 @@ class Http2:
             await send({"type": "lifespan.shutdown.complete"})
             return
         self.connections.add(scope["client"])
-        if scope["path"] == "/slow":
-            await asyncio.sleep(0.02)
-        version = scope["http_version"].encode()
+        path, version = scope["path"], scope["http_version"].encode()
+        await asyncio.sleep({"/slow": 0.02, "/slower": 1}.get(path, 0))
         await send({"type": "http.response.start", "status": 200, "headers": []})
+        if path == "/large":
+            for _ in range(LARGE >> 16):
+                await send(
+                    {"type": "http.response.body", "body": bytes(1 << 16), "more_body": True}
+                )
         await send({"type": "http.response.body", "body": version})
 
     @contextmanager
@@ -211,19 +220,105 @@ def service_of(server, **more):
     return {"services": {"service": service}}
 
 
-def test_many_calls_share_one_connection_of_http2(http2, world):
-    host = world.host(service_of(http2))
-    world.get(host)
-    works = [world.sender(host, "GET", "/slow") for _ in range(20)]
-    assert {each.content for each in world.all(works)} == {b"2"}
+@pytest.mark.contract("last-in-first-out")
+def test_calls_of_an_event_loop_share_a_connection_of_http2(http2, flext_async_world):
+    host = flext_async_world.host(service_of(http2))
+    flext_async_world.get(host)
+    works = [flext_async_world.sender(host, "GET", "/slow") for _ in range(STREAMS)]
+    assert {each.content for each in flext_async_world.all(works)} == {b"2"}
     assert len(http2.connections) == 1
 
 
+@pytest.mark.contract("last-in-first-out")
+def test_the_next_connection_is_opened_beyond_a_hundred_calls(http2, flext_async_world):
+    host = flext_async_world.host(service_of(http2))
+    works = [flext_async_world.sender(host, "GET", "/slow") for _ in range(2 * STREAMS + 1)]
+    assert {each.content for each in flext_async_world.all(works)} == {b"2"}
+    assert len(http2.connections) == 3
+    flext_async_world.get(host)
+    assert len(http2.connections) == 3
+
+
+@pytest.mark.contract("permits-bound-exchanges")
+def test_who_finds_every_connection_of_http2_full_waits_no_longer_than_for_a_permit(
+    http2, flext_async_world
+):
+    world, timeout = flext_async_world, {"pool": 0.1, "connect": 5, "read": 5, "write": 5}
+    host = world.host(service_of(http2, max_connections=1, timeout=timeout))
+    works = [world.sender(host, "GET", "/slower") for _ in range(STREAMS + 1)]
+    answers = world.all(works)
+    (refused,) = [each for each in answers if isinstance(each, Exception)]
+    assert isinstance(refused, world.lib.PoolTimeout)
+    assert "no connection was free for 0.1 s" in str(refused)
+    assert len(http2.connections) == 1
+
+
+@pytest.mark.contract("last-in-first-out")
+def test_threads_have_connections_of_their_own_in_http2(http2, world):
+    """The library's own come to grief over one that they share."""
+    host, interval = world.host(service_of(http2, max_connections=8)), sys.getswitchinterval()
+    works = [world.sender(host, "GET", "/slow") for _ in range(64)]
+    sys.setswitchinterval(1e-6)
+    try:
+        answers = world.all(works)
+    finally:
+        sys.setswitchinterval(interval)
+    assert [each.content for each in answers] == [b"2"] * 64
+    assert len(http2.connections) <= 8
+    assert (len(http2.connections) == 1) is world.asynchronous
+
+
+@pytest.mark.contract("last-in-first-out")
+def test_answers_of_http2_that_nobody_reads_leave_room_for_others(http2, world):
+    """A connection of httpcore's takes 16 MiB of them, and then waits for ever."""
+    host = world.host(service_of(http2, timeout=5))
+    for _ in range(20):
+        leave(world, host, "/large")
+    assert len(world.get(host, "/large").content) > LARGE
+
+
+@pytest.mark.contract("last-in-first-out")
+def test_what_shares_a_connection_with_an_answer_that_nobody_reads_goes_on(
+    http2, flext_async_world
+):
+    world = flext_async_world
+    host = world.host(service_of(http2))
+
+    async def both():
+        async with world.aconnect(host) as client:
+            slower = asyncio.ensure_future(client.get("/slower"))
+            await asyncio.sleep(0.2)
+            async with client.stream("GET", "/large"):
+                pass
+            assert len(http2.connections) == 1
+            await client.get("/")
+            assert len(http2.connections) == 2
+            return await slower
+
+    assert world.run(both).content == b"2"
+
+
+@pytest.mark.contract("permits-bound-exchanges")
 def test_a_service_that_speaks_no_http2_is_spoken_to_without(http1, world):
-    host = world.host(service_of(http1, max_connections=3))
+    """And has as many connections, each for itself."""
+    host = world.host(service_of(http1, max_connections=3, timeout=5))
     works = [world.sender(host, "GET", "/slow") for _ in range(12)]
+    for _ in range(2):
+        assert {each.content for each in world.all(works)} == {b"1.1"}
+    assert len(http1.connections) <= 6
+    http1.connections.clear()
     assert {each.content for each in world.all(works)} == {b"1.1"}
     assert len(http1.connections) <= 3
+
+
+@pytest.mark.contract("permits-bound-exchanges")
+def test_it_is_known_by_its_first_answer(http1, flext_async_world):
+    world, timeout = flext_async_world, {"pool": 0.1, "connect": 5, "read": 5, "write": 5}
+    host = world.host(service_of(http1, max_connections=1, timeout=timeout))
+    world.get(host)
+    answers = world.all([world.sender(host, "GET", "/slower") for _ in range(2)])
+    (refused,) = [each for each in answers if isinstance(each, Exception)]
+    assert "no connection was free for 0.1 s" in str(refused)
 
 
 @pytest.mark.contract("cancellation-unwinds")
@@ -245,4 +340,3 @@ def test_a_cancelled_stream_of_http2_harms_no_other_call(http2, flext_async_worl
                 assert (await client.get("/")).content == b"2", f"after {turns} turns"
 
     world.run(every)
-    assert len(http2.connections) == 1

@@ -219,7 +219,7 @@ class Body(Watched):
 
     def _next(self) -> Awaitable[bytes]:
         waiting: Awaitable[bytes] = self._chunks.__anext__()
-        return steady(waiting) if self._loan is None else waiting
+        return steady(waiting) if self._is_shared else waiting
 
     async def _transformed(self) -> bytes:
         if self._pipeline is None:
@@ -261,7 +261,7 @@ class Body(Watched):
         self._has_closed, is_whole, permit, loan = True, False, self._permit, self._loan
         try:
             closing = self._stream.aclose()
-            await (steady(closing) if loan is None else closing)
+            await (steady(closing) if self._is_shared else closing)
             is_whole = self._is_whole
         except GeneratorExit:  # a coroutine that is closed cannot wait
             loan = None
@@ -275,6 +275,11 @@ class Body(Watched):
             finally:
                 if permit is not None:
                     permit.release()
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether other calls go over the same connection, or through the same pool."""
+        return self._loan is None or self._loan.is_shared
 
     @property
     def _is_whole(self) -> bool:

@@ -105,7 +105,8 @@ class Defaults(_Quiet):
     cert: str | tuple[str, str] | None = None
     """A client certificate: a file, or certificate and key."""
     http2: bool = False
-    """Speak HTTP/2 where the service does; needs httpx's extra `http2`."""
+    """Speak HTTP/2 where the service does; needs httpx's extra `http2`. In an event loop a hundred
+    exchanges share a socket then."""
     proxy: Literal[False] | Address | None = None
     """The address of a proxy, or `false` for none; by default what the environment says."""
     max_connections: PositiveInt = 100

@@ -1366,7 +1366,7 @@ OPENING = [
 LIFETIMES = [
     Mutant(
         "last-in-first-out",
-        f"{HTTPX_WIRE}::Transports.lend",
+        f"{HTTPX_WIRE}::Transports._taken",
         "self._idle.pop()",
         "self._idle.popleft()",
         "used_last",
@@ -1384,6 +1384,34 @@ LIFETIMES = [
         "each.close()",
         "pass",
         "nobody_uses",
+    ),
+    Mutant(
+        "last-in-first-out",
+        f"{HTTPX_WIRE}::SharedTransports.lend",
+        "calls < self._most",
+        "True",
+        "beyond_a_hundred",
+    ),
+    Mutant(
+        "last-in-first-out",
+        f"{HTTPX_WIRE}::SharedTransports.take_back",
+        "self._spoiled.add(transport)",
+        "pass",
+        "leave_room",
+    ),
+    Mutant(
+        "permits-bound-exchanges",
+        f"{HTTPX_WIRE}::HttpxWire._learn_version",
+        "self._gate.narrow(self._service.max_connections)",
+        "pass",
+        "first_answer",
+    ),
+    Mutant(
+        "permits-bound-exchanges",
+        f"{PERMITS_OF}::Permits.give",
+        "self._owed.pop()",
+        "self._owed.pop(); super().give()",
+        "without",
     ),
     Mutant(
         "await-comes-first",

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For pools that only ever speak plain HTTP: a real context costs 30 ms."""
 
+STREAMS = 100
+"""So many calls share a connection of HTTP/2; httpcore has no more streams on one."""
+
 
 class Transports:
     """The library's own transports for a service, of one connection each; last in, first out.
@@ -57,12 +60,15 @@ class Transports:
 
     def lend(self) -> Loan:
         """Lend the one that was given back last, or a new one."""
+        return Loan(self, self._taken())
+
+    def _taken(self) -> Any:
         try:
             _, transport = self._idle.pop()
         except IndexError:
             transport = self._make()
             self._all.add(transport)
-        return Loan(self, transport)
+        return transport
 
     def take_back(self, transport: Any, *, is_whole: bool) -> Iterator[Any]:
         """Take one back that is `is_whole`; those that are to be closed."""
@@ -87,6 +93,49 @@ class Transports:
         return every
 
 
+class SharedTransports(Transports):
+    """Transports that speak HTTP/2, in one event loop: each carries many calls at a time.
+
+    One that did not carry a call to its end is lent no more, and closed after its last call: what
+    the service still sends of an answer that nobody reads counts for ever against what httpcore
+    lets a connection send, 16 MiB.
+    """
+
+    def __init__(self, make: Callable[[], Any], expiry: float) -> None:
+        super().__init__(make, expiry)
+        self._calls: dict[Any, int] = {}
+        """How many each carries."""
+        self._spoiled: set[Any] = set()
+        """Those among them that carry no more than these."""
+        self._most = STREAMS
+
+    def lend(self) -> Loan:
+        """Lend the first that can carry a call more, or the one that was given back last."""
+        within = (each for each, calls in self._calls.items() if calls < self._most)
+        transport = next((each for each in within if each not in self._spoiled), None)
+        if transport is None:
+            transport = self._taken()
+        self._calls[transport] = self._calls.get(transport, 0) + 1
+        return (SharedLoan if self._most > 1 else Loan)(self, transport)
+
+    def take_back(self, transport: Any, *, is_whole: bool) -> Iterator[Any]:
+        """End a call; those that are to be closed."""
+        if not is_whole:
+            self._spoiled.add(transport)
+        self._calls[transport] -= 1
+        if not self._calls[transport]:
+            del self._calls[transport]
+            is_whole = transport not in self._spoiled
+            self._spoiled.discard(transport)
+            yield from super().take_back(transport, is_whole=is_whole)
+
+    def share_no_more(self) -> None:
+        """Lend each for one call from now on: the service speaks no HTTP/2."""
+        if self._most > 1:
+            self._most = 1
+            self._spoiled |= self._calls.keys()
+
+
 class Loan:
     """A transport that one exchange has for itself.
 
@@ -95,6 +144,7 @@ class Loan:
     """
 
     __slots__ = ("_transports", "transport")
+    is_shared = False
 
     def __init__(self, transports: Transports, transport: Any) -> None:
         self._transports, self.transport = [transports], transport
@@ -119,6 +169,13 @@ class Loan:
         return transports.take_back(self.transport, is_whole=is_whole)
 
 
+class SharedLoan(Loan):
+    """A transport that carries other calls as well."""
+
+    __slots__ = ()
+    is_shared = True
+
+
 class HttpxWire(GatedWire):
     """One connection's transports and pools in one library."""
 
@@ -131,8 +188,9 @@ class HttpxWire(GatedWire):
         *,
         asynchronous: bool,
     ) -> None:
-        # HTTP/2 has many exchanges on one socket, so its pool has nothing to queue for.
-        permits = service.max_connections * (100 if service.http2 else 1)
+        # Threads that share a connection of httpcore's HTTP/2 spoil its state (httpx2's issue 808).
+        self._is_shared = service.http2 and asynchronous
+        permits = service.max_connections * (STREAMS if self._is_shared else 1)
         super().__init__(library, service, messages, runtime, permits, asynchronous=asynchronous)
         self._lib, self._tls = library.module, runtime.tls
         self._body, self._body_of = library.body, library.body_of
@@ -162,7 +220,9 @@ class HttpxWire(GatedWire):
         try:
             if isinstance(pool, Transports):
                 loan = pool.lend()
-                response = await self._send_alone(native, loan)
+                response = await self._send_over(native, loan)
+                if isinstance(pool, SharedTransports):
+                    self._learn_version(response, pool)
             elif self.asynchronous:
                 response = await shielded(pool.handle_async_request(native), _discard)
             else:
@@ -172,9 +232,16 @@ class HttpxWire(GatedWire):
         response.stream = self._body(response.stream, permit, limit, loan)
         return HttpxResponse(response, request)
 
-    async def _send_alone(self, native: Any, loan: Loan) -> Any:
-        """Send over a transport that nobody else uses, which is closed if that fails."""
+    def _learn_version(self, response: Any, transports: SharedTransports) -> None:
+        if response.extensions.get("http_version") != b"HTTP/2":
+            transports.share_no_more()
+            self._gate.narrow(self._service.max_connections)
+
+    async def _send_over(self, native: Any, loan: Loan) -> Any:
+        """Send over a transport, which nobody uses again if that fails."""
         try:
+            if loan.is_shared:
+                return await shielded(loan.transport.handle_async_request(native), _discard)
             if self.asynchronous:
                 return await loan.transport.handle_async_request(native)
             return loan.transport.handle_request(native)
@@ -201,14 +268,14 @@ class HttpxWire(GatedWire):
         return pool
 
     def _new_pool(self, proxy: SecretStr | None, *, own: bool, secure: bool) -> Any:
-        service, is_shared = self._service, not own or self._service.http2
+        service, is_shared = self._service, self._is_shared or not own
         size = service.max_connections if is_shared else 1
         kind = self._lib.AsyncHTTPTransport if self.asynchronous else self._lib.HTTPTransport
         make = partial(
             kind,
             verify=self._context(own=own) if secure or proxy else _NO_TLS,
             trust_env=False,
-            http2=service.http2,
+            http2=service.http2 and (own or self.asynchronous),
             limits=self._lib.Limits(
                 max_connections=size,
                 max_keepalive_connections=size,
@@ -216,7 +283,10 @@ class HttpxWire(GatedWire):
             ),
             proxy=proxy.get_secret_value() if proxy else None,
         )
-        return make() if is_shared else Transports(make, service.keepalive_expiry)
+        if not own:
+            return make()
+        kind_of = SharedTransports if self._is_shared else Transports
+        return kind_of(make, service.keepalive_expiry)
 
     def _context(self, *, own: bool) -> ssl.SSLContext:
         verify, cert = self._service.verify, self._service.cert if own else None
