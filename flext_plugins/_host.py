@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from flext_plugins._chain.drive import drive
 from flext_plugins._clients import AsyncClient, SyncClient, library_for
+from flext_plugins._clients.transports import transports_of
 from flext_plugins._composition.catalog import Catalog
 from flext_plugins._composition.explanation import Explanation, explain
 from flext_plugins._config.load import load
@@ -19,13 +20,14 @@ from flext_plugins._errors import ConfigError, FlextError
 from flext_plugins._runtime import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from types import TracebackType
     from typing import Self
 
     import httpx
 
     from flext_plugins._connections.channel import Channel
+    from flext_plugins._service import Service
 
 S = TypeVar("S", bound=SyncClient)
 A = TypeVar("A", bound=AsyncClient)
@@ -86,8 +88,11 @@ class Host:
         """
         self._catalog.register(plugin, name)
 
-    def provide(self, kind: type[T], value: T) -> None:
+    def provide(self, kind: type[T], value: T | Callable[[Service], T]) -> None:
         """Hand an object of the application's to plugins, which ask `service.resource(kind)`.
+
+        Under `httpx.BaseTransport` or `httpx.AsyncBaseTransport`, or httpx2's, it is a function
+        that makes a transport for a service with `transport = "own"`, anew for each event loop.
 
         Raises:
             ConfigError: `value` is no `kind`, there is another one, a plugin has asked for it
@@ -161,6 +166,7 @@ class Host:
         target = self._runtime.composed(service).service
         if target.base_url is None:
             raise ConfigError(f"service {service!r} has no base_url: it only lends resources")
+        library.check(target, self._runtime, asynchronous=asynchronous)
         return library.client(client, self._runtime, target, dict(options))
 
     def _channel(self, service: str) -> Channel:
@@ -178,8 +184,9 @@ class Host:
         Raises:
             FlextError: the service cannot be composed; it is opened by its first request.
         """
-        self._runtime.composed(service)
-        transport: T = library_for(kind).transport(kind, self._runtime, service)
+        library, target = library_for(kind), self._runtime.composed(service).service
+        library.check(target, self._runtime, asynchronous=library.is_async(kind))
+        transport: T = library.transport(kind, self._runtime, service)
         return transport
 
     def resource(self, service: str, kind: type[T], name: str | None = None) -> T:
@@ -206,7 +213,8 @@ class Host:
         Raises:
             FlextError: the service cannot be composed.
         """
-        return explain(self._runtime.composed(service))
+        composition = self._runtime.composed(service)
+        return explain(composition, transports_of(composition.service))
 
     def check(self, *services: str) -> None:
         """Compose the named services, or all, as connecting to them would.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from flext_plugins._composition.catalog import Catalog
     from flext_plugins._config.models import HostConfig
+    from flext_plugins._service import Service
     from flext_plugins._wire import Library
 
 T = TypeVar("T")
@@ -67,7 +68,10 @@ class Runtime:
         if not isinstance(kind, type):
             raise ConfigError(f"host.provide takes a type and an instance of it, not {kind!r}")
         what = f"host.provide({kind.__name__}, ...)"
-        if not is_one(value, kind):
+        if _clients.is_transport(kind):
+            if not callable(value):
+                raise ConfigError(f"{what} takes a function that makes one for a service")
+        elif not is_one(value, kind):
             raise ConfigError(f"{what} takes an instance of it, not {kind_of(value)}")
         with self._lock:
             if self.channels.closed:
@@ -83,6 +87,21 @@ class Runtime:
             if kind in self._provided:
                 raise ConfigError(f"{what} was called before; a type stands for one object")
             self._provided[kind] = value
+
+    def maker(self, service: Service, kind: Any) -> Callable[[Service], Any]:
+        """The function that makes transports of that kind for a service that has its own.
+
+        Raises:
+            ConfigError: the application provided nothing.
+        """
+        if (factory := self._provided.get(kind)) is None:
+            what = f"host.provide({kind.__module__.partition('.')[0]}.{kind.__name__}, factory)"
+            raise ConfigError(
+                f"service {service.name!r} has transport = 'own', and nothing makes one: "
+                f"call {what}; factory(service) gives a transport"
+            )
+        made: Callable[[Service], Any] = factory
+        return made
 
     @property
     def default_library(self) -> Library:

@@ -80,6 +80,11 @@ class Service:
     verify: bool | str = True
     cert: str | tuple[str, ...] | None = field(default=None, repr=False)
     http2: bool = False
+    transport: str = "default"
+    """What exchanges go over."""
+    transport_is_default: bool = field(default=True, repr=False)
+    """Whether it comes from `[defaults]` or from nowhere, so that clients that it cannot serve get
+    the client library's own."""
     proxy: Any = None
     """A `Secret` address, `False` for none, `None` for what the environment says."""
     max_connections: int = 100

@@ -26,6 +26,13 @@ class Library(Protocol):
     def wire(self, service: Service, runtime: Any, *, asynchronous: bool) -> Wire:
         """A new way to `service`, which belongs to the host behind `runtime`."""
 
+    def check(self, service: Service, runtime: Any, *, asynchronous: bool) -> None:
+        """See that there is a transport for a client of `service`.
+
+        Raises:
+            ConfigError: there is none.
+        """
+
     def is_async(self, kind: type) -> bool:
         """Whether a client or transport class belongs to an event loop."""
 

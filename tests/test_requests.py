@@ -437,3 +437,41 @@ def test_a_copy_of_a_session_sends_through_the_same_connection(flext_service, co
 def test_a_session_is_not_pickled_without_its_host(connect):
     with pytest.raises((TypeError, pickle.PicklingError)):
         pickle.dumps(connect())
+
+
+class Early(requests.Session):
+    """Sends while it is made."""
+
+    def __init__(self):
+        super().__init__()
+        self.token = self.get(self.address).status_code
+
+
+@pytest.mark.parametrize("kind", [requests.Session, Early])
+def test_a_session_may_be_copied_and_send_while_it_is_made(connect, flext_service, kind):
+    Early.address = f"{flext_service.url}/token"
+    assert copy.copy(connect(kind)).get(f"{flext_service.url}/x").ok
+
+
+@pytest.mark.parametrize("name", ["headers", "hooks"])
+def test_a_session_whose_headers_or_hooks_are_none_does_what_requests_does(connect, name):
+    found = []
+    for session in (connect(), requests.Session()):
+        setattr(session, name, None)
+        try:
+            request = requests.Request("GET", "http://127.0.0.1:9/x")
+            found.append(session.prepare_request(request).headers)
+        except Exception as error:
+            found.append(type(error))
+    assert found[0] == found[1]
+
+
+def test_a_session_class_that_asks_its_environment_is_asked_each_time(connect):
+    class Streams(requests.Session):
+        def merge_environment_settings(self, url, *args):
+            found = super().merge_environment_settings(url, *args)
+            return {**found, "stream": url.endswith("/stream")}
+
+    session = connect(Streams)
+    assert session.get("/a")._content is not False
+    assert session.get("/stream")._content is False

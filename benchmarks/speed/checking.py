@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from flext_plugins_devstack import NotInstalled
 
 from .tables import lacking, opened
-from .target import KNOWN, PLANTED, judged
+from .target import PLANTED, judged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from .measurement import Bench, Round, Table
-    from .target import Known, Target, Verdict
+    from .target import Target, Verdict
 
 REPEATED = 10
 ENOUGH = 10
@@ -43,12 +43,10 @@ def _brief(table: Table, rounds: int) -> tuple[Table, int]:
     return replace(table, times=times), min(rounds, most)
 
 
-def measured(
-    bench: Bench, targets: Sequence[Target], rounds: int, known: Mapping[str, Known] = KNOWN
-) -> list[Round]:
+def measured(bench: Bench, targets: Sequence[Target], rounds: int) -> list[Round]:
     """So many rounds, or the first of them where they tell enough of all these targets."""
     found = bench.rounds(min(ENOUGH, rounds))
-    if not all(judged(each, found, known).clear for each in targets):
+    if not all(judged(each, found).clear for each in targets):
         found += bench.rounds(rounds - len(found))
     return found
 
@@ -80,15 +78,13 @@ def check(tables: Sequence[Table], rounds: int) -> bool:
 
 def line(verdict: Verdict) -> str:
     """A target, its quartiles, and whether it passes."""
-    target, (lower, median, upper), known = verdict
+    target, (lower, median, upper) = verdict
     word = "ok" if verdict.holds else "FAILED"
     text = (
         f"{word:6} {target.limit:7.3g}  {lower:7.3g} {median:7.3g} {upper:7.3g}  {target.sentence}"
     )
-    if known:
-        text += f"\n       not reached, known at {known.ratio:.3g}: {known.reason}"
-    elif not verdict.reached:
-        text += "\n       not reached" + (", within the margin" if verdict.holds else "")
+    if not verdict.reached:
+        text += "\n       not reached" + (f": {target.aim:.3g} is wanted" if target.aim else "")
     return text
 
 
@@ -106,9 +102,7 @@ def planted(tables: Sequence[Table], rounds: int) -> bool:
             with ExitStack() as stack:
                 bench = opened(table, (target.case, *target.others), stack)
                 kept = _slow(bench, target, fewer)
-                found = [
-                    judged(kept, measured(bench, [kept], fewer, {}), {}) for _ in range(REPEATED)
-                ]
+                found = [judged(kept, measured(bench, [kept], fewer)) for _ in range(REPEATED)]
             caught = sum(not each.holds for each in found)
             print(f"caught {caught:2} of {REPEATED}: {target.sentence}", flush=True)
             good = good and caught == REPEATED
@@ -118,6 +112,6 @@ def planted(tables: Sequence[Table], rounds: int) -> bool:
 def _slow(bench: Bench, target: Target, rounds: int) -> Target:
     """Plant it; gives the target with the limit that would just be kept without it."""
     found = bench.rounds(3 * rounds)  # a limit is a number, not another measurement
-    limit = max(target.limit, judged(target, found, {}).found.median)
+    limit = max(target.limit, judged(target, found).found.median)
     bench.slow(target.case, median(target.factor(limit * PLANTED, each) for each in found))
     return replace(target, limit=limit)

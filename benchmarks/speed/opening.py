@@ -128,7 +128,7 @@ TABLES = (
         (
             ratio(
                 "composing a service of 8 plugins, to registering them in pluggy",
-                0.1,
+                0.17,
                 "composed",
                 "pluggy",
             ),

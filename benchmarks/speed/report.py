@@ -56,6 +56,7 @@ def result(table: Table, found: list[Round]) -> dict[str, Any]:
         "title": table.title,
         "unit": table.unit,
         "rounds": len(found),
+        "date": str(datetime.now(UTC).date()),
         "cases": [_case(each, table, found, times) for each in table.cases],
         "targets": [
             _target(each, found) for each in table.targets if {each.case, *each.others} <= there
@@ -80,8 +81,8 @@ def _target(target: Target, found: list[Round]) -> dict[str, Any]:
     told: dict[str, Any] = {"sentence": target.sentence, "limit": _short(target.limit)}
     told["ratio"] = [_short(each) for each in verdict.found]
     told["reached"] = verdict.reached
-    if verdict.known:
-        told["known"] = verdict.known.reason
+    if target.aim is not None:
+        told["aim"] = _short(target.aim)
     return told
 
 
@@ -98,6 +99,13 @@ def results(tables: Iterable[dict[str, Any]]) -> dict[str, Any]:
         "versions": {name: version(name) for name in NOTED},
         "tables": list(tables),
     }
+
+
+def merged(found: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """What was measured now, with the tables of these names that were recorded before."""
+    before = json.loads(RESULTS.read_text(encoding="utf-8"))
+    by_name = {each["name"]: each for each in (*before["tables"], *found["tables"])}
+    return found | {"tables": [by_name[name] for name in names if name in by_name]}
 
 
 def head(found: dict[str, Any]) -> str:
@@ -117,12 +125,9 @@ def shown(table: dict[str, Any], *, sentences: bool = False) -> str:
         rows.append([*name, *_numbers(case)])
     parts = [page.grid(rows, 3)]
     if table["targets"]:
-        rows = [["target", "at most", "measured", "half of all rounds", "reached"]]
-        rows += [_row(each) for each in table["targets"]]
-        parts.append(page.grid(rows, 4))
-    parts += [
-        f"{each['sentence']}: {each['known']}" for each in table["targets"] if "known" in each
-    ]
+        columns = ["at most", "wanted", "measured", "half of all rounds", "reached"]
+        rows = [["target", *columns], *(_row(each) for each in table["targets"])]
+        parts.append(page.grid(rows, 5))
     return "\n\n".join(parts)
 
 
@@ -136,7 +141,9 @@ def _numbers(case: dict[str, Any]) -> list[str]:
 
 def _row(target: dict[str, Any]) -> list[str]:
     reached = "yes" if target["reached"] else "no"
-    return [target["sentence"], _number(target["limit"]), *_spread(target["ratio"]), reached]
+    wanted = _number(target.get("aim", target["limit"]))
+    limit = _number(target["limit"])
+    return [target["sentence"], limit, wanted, *_spread(target["ratio"]), reached]
 
 
 def _spread(ratio: list[float]) -> list[str]:
@@ -151,8 +158,12 @@ def _number(value: float) -> str:
 
 def text(found: dict[str, Any]) -> str:
     """What the page says was measured."""
-    tables = [shown(each, sentences=True) for each in found["tables"]]
-    return "\n\n".join([head(found), *tables])
+    parts = [head(found)]
+    for table in found["tables"]:
+        parts.append(shown(table, sentences=True))
+        if table["date"] != found["date"]:
+            parts.append(f"Measured on {table['date']}.")
+    return "\n\n".join(parts)
 
 
 def record(found: dict[str, Any]) -> None:

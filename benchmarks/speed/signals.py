@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ class Nowhere(SpanExporter):
 class Signals:
     """Where one stack's spans and series go."""
 
-    def __init__(self, exporter: SpanExporter | None = None) -> None:
+    def __init__(self, exporter: SpanExporter | None = None, sampled: float = 1.0) -> None:
         self.registry = CollectorRegistry()
-        self.tracers = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
+        sampler = TraceIdRatioBased(sampled)
+        self.tracers = TracerProvider(sampler=sampler, shutdown_on_exit=False)
         self.tracers.add_span_processor(SimpleSpanProcessor(exporter or Nowhere()))
 
 

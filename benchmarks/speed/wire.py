@@ -14,37 +14,41 @@ import httpx2
 import requests.adapters
 from urllib3 import HTTPResponse
 
-from .server import BODY
+from .server import BODY, LONGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HEADERS = {"Content-Type": "application/json", "Content-Length": str(len(BODY))}
-_RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 _SAID = {"http_version": b"HTTP/1.1"}
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+def _answer(body: bytes) -> tuple[bytes, dict[str, str], list[tuple[bytes, bytes]]]:
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    return body, headers, [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+_ANSWERS = (_answer(BODY), _answer(LONGER))
 
 
 def _replies(library: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """What stands in the place of the methods in which httpx's transports go to the network."""
 
     def reply(_: Any, request: Any) -> Any:
-        del request
+        body, _headers, raw = _ANSWERS[request.method == "POST"]
         return library.Response(
-            200, headers=_RAW, stream=library.ByteStream(BODY), extensions=dict(_SAID)
+            200, headers=raw, stream=library.ByteStream(body), extensions=dict(_SAID)
         )
 
-    async def areply(_: Any, request: Any) -> Any:
-        del request
-        return library.Response(
-            200, headers=_RAW, stream=library.ByteStream(BODY), extensions=dict(_SAID)
-        )
+    async def areply(transport: Any, request: Any) -> Any:
+        return reply(transport, request)
 
     return reply, areply
 
 
 def _adapted(adapter: Any, request: Any, *_: Any, **__: Any) -> Any:
-    raw = HTTPResponse(io.BytesIO(BODY), HEADERS, 200, preload_content=False)
+    body, headers, _raw = _ANSWERS[request.method == "POST"]
+    raw = HTTPResponse(io.BytesIO(body), headers, 200, preload_content=False)
     return adapter.build_response(request, raw)
 
 

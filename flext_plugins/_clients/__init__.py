@@ -37,6 +37,13 @@ def library(name: str) -> Library:
     return chosen
 
 
+def is_transport(kind: type) -> bool:
+    """Whether it is a class of transports, of which an application provides what makes them."""
+    names = ("BaseTransport", "AsyncBaseTransport")
+    modules = [module for name in FOLDERS if (module := sys.modules.get(name))]
+    return any(getattr(module, name, None) is kind for module in modules for name in names)
+
+
 def library_for(kind: type) -> Library:
     """The library that a client or transport class comes from.
 

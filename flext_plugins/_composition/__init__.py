@@ -83,7 +83,7 @@ def compose(
     told = [
         *_order_problems(settings, [plugin for plugin, *_ in tables], where),
         *_wish_problems(drafts, neighbours, order.circle, where),
-        *endpoint_problems(settings, where),
+        *endpoint_problems(settings, config.services.get(name), where),
         *_exposed(credentials, drafts, config),
     ]
     problems += [ConfigError(each) for each in told]
@@ -91,7 +91,7 @@ def compose(
         raise _together(problems, name)
     drafts.sort(key=lambda each: order.names.index(each.name))
     plugins = tuple(each.info for each in drafts)
-    service = service_of(name, settings, plugins, provided, shared)
+    service = service_of(name, settings, plugins, provided, shared, config)
     edges = frozenset().union(*(each.edges for each in drafts))
     secrets = tuple(_secrets(settings, service, drafts))
     return Composition(
@@ -414,6 +414,7 @@ def service_of(
     plugins: tuple[PluginInfo, ...],
     provided: Mapping[type, Any],
     shared: Callable[[type, Callable[[], Any]], Any],
+    config: HostConfig,
 ) -> Service:
     """The service that plugins see."""
     base, headers = None, dict[str, SecretStr](settings.headers)
@@ -421,14 +422,16 @@ def service_of(
         base = settings.base_url.split()[0]
         if (pair := settings.base_url.basic()) is not None:
             headers.setdefault("Authorization", pair)
+    own = config.services.get(name)
     alike = {"deadline", "verify", "cert", "http2", "proxy", "allow_insecure"}
-    alike |= {"max_connections", "keepalive_expiry"}
+    alike |= {"max_connections", "keepalive_expiry", "transport"}
     return Service(
         name,
         base,
         headers,
         Timeout(*(getattr(settings.timeout, phase) for phase in Timeout._fields)),
         **{each: getattr(settings, each) for each in alike},
+        transport_is_default=own is None or "transport" not in own.model_fields_set,
         plugins=plugins,
         _provided=provided,
         _shared=shared,

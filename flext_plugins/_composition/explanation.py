@@ -10,14 +10,16 @@ from flext_plugins._discovery import installed_version
 from flext_plugins.redaction import MASK, is_secret, redact
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flext_plugins._chain.layer import Layer
     from flext_plugins._composition import Composition
     from flext_plugins._config.provenance import Place
 
 
 SHOWN = (
-    *("base_url", "timeout", "headers", "deadline", "verify", "cert", "http2", "proxy"),
-    *("max_connections", "keepalive_expiry", "allow_insecure"),
+    *("base_url", "timeout", "headers", "deadline", "verify", "cert", "http2", "transport"),
+    *("proxy", "max_connections", "keepalive_expiry", "allow_insecure"),
 )
 
 
@@ -62,10 +64,14 @@ class Explanation:
     base_url: str
     settings: tuple[Setting, ...]
     layers: tuple[ExplainedLayer, ...]
+    transports: Mapping[str, str]
+    """By client library, sync or async: the transport that its clients get."""
 
     def __str__(self) -> str:
         lines = [f"{self.service}  {self.base_url}".rstrip()]
         lines += [f"  {each.name} = {each.value}  ({each.source})" for each in self.settings]
+        if {*self.transports.values()} != {"default"}:
+            lines += [f"  transport of {client}: {it}" for client, it in self.transports.items()]
         for depth, layer in enumerate(self.layers):
             indent = "  " * depth
             observer = ", observer" if layer.observer else ""
@@ -79,8 +85,8 @@ class Explanation:
         return "\n".join([*lines, f"{'  ' * len(self.layers)}└─ wire"])
 
 
-def explain(composition: Composition) -> Explanation:
-    """`composition`, as it may be shown."""
+def explain(composition: Composition, transports: Mapping[str, str]) -> Explanation:
+    """`composition`, as it may be shown, with the transports that its clients get."""
     service = composition.service
     values = {name: getattr(service, name) for name in SHOWN}
     values["timeout"] = service.timeout._asdict()
@@ -92,7 +98,7 @@ def explain(composition: Composition) -> Explanation:
     reasons = composition.reasons()
     layers = tuple(_layer(each, reasons.get(each.name, "")) for each in composition.layers)
     base_url = redact(service.base_url or "")
-    return Explanation(service.name, base_url, tuple(settings), layers)
+    return Explanation(service.name, base_url, tuple(settings), layers, transports)
 
 
 def _layer(layer: Layer, reason: str) -> ExplainedLayer:

@@ -107,6 +107,9 @@ class Defaults(_Quiet):
     http2: bool = False
     """Speak HTTP/2 where the service does; needs httpx's extra `http2`. In an event loop a hundred
     exchanges share a socket then."""
+    transport: Literal["default", "own"] = "default"
+    """What exchanges go over: the client library's own transport, or the application's, which
+    `host.provide` was told of."""
     proxy: Literal[False] | Address | None = None
     """The address of a proxy, or `false` for none; by default what the environment says."""
     max_connections: PositiveInt = 100

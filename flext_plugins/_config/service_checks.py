@@ -43,6 +43,10 @@ def reference_problems(
                 )
 
 
+IGNORED = {"own": ("verify", "cert", "http2", "proxy", "keepalive_expiry")}
+"""By transport the settings that it does not heed."""
+
+
 def address_of(settings: ServiceConfig) -> tuple[str, bool]:
     """The service's URL without user info, and whether there was any; none if it is wrong."""
     try:
@@ -52,11 +56,20 @@ def address_of(settings: ServiceConfig) -> tuple[str, bool]:
     return url, user is not None
 
 
-def endpoint_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
-    """Yield the problems of the address and the way to it, before anything is sent."""
+def endpoint_problems(
+    settings: ServiceConfig, own: ServiceConfig | None, where: Where
+) -> Iterator[str]:
+    """Yield the problems of the address and the way to it, before anything is sent.
+
+    Args:
+        settings: those that are in force.
+        own: what the service says itself.
+        where: the places where they stand.
+    """
     values = {key: getattr(settings, key) for key in ("base_url", "headers", "proxy")}
     yield from reference_problems(leaves(values), where, inline=True)
     yield from _transport_problems(settings, where)
+    yield from _ignored(own, where)
     url, _ = address_of(settings)
     if url and not url.lower().startswith(("http://", "https://")):
         yield where.problem(("base_url",), "expected http:// or https://")
@@ -86,6 +99,14 @@ def _transport_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
             yield where.problem(("proxy",), "expected http://, https://, socks5:// or socks5h://")
         elif scheme.startswith("socks") and find_spec("socksio") is None:
             yield where.problem(("proxy",), "needs `pip install 'httpx[socks]'`")
+
+
+def _ignored(own: ServiceConfig | None, where: Where) -> Iterator[str]:
+    """Yield the service's own settings that mean nothing with the transport that it names."""
+    if own is not None and "transport" in own.model_fields_set:
+        for key in IGNORED.get(own.transport, ()):
+            if key in own.model_fields_set:
+                yield where.problem((key,), f"means nothing with transport = {own.transport!r}")
 
 
 def _loading(key: str, load: Callable[[], None], expected: str, where: Where) -> Iterator[str]:

@@ -212,127 +212,13 @@ REQUEST = [
     ),
 ]
 
-PREPARED_REQUESTS = [
-    # httpx: what came of an earlier request holds while the client is as it was
-    Mutant(
-        "plain-without-plugins",
-        f"{HTTPX}::Prepared.hold",
-        "self._is_secret or self._headers == client.headers.raw",
-        "self._is_secret or True",
-        "whatever_the_client",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{HTTPX}::Prepared.hold",
-        "self._base_url is not client.base_url",
-        "False",
-        "whatever_the_client",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{HTTPX}::_prepared_requests.build_request",
-        "_all_unset(options) and not self.cookies and not self.params",
-        "_all_unset(options) and not self.cookies",
-        "change_of_the_client",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{HTTPX}::_prepared_requests.build_request",
-        "_all_unset(options) and not self.cookies and not self.params",
-        "_all_unset(options) and not self.params",
-        "change_of_the_client",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{HTTPX}::_prepared_requests._all_unset",
-        "value is not defaults.get(name, defaults)",
-        "False",
-        "whatever_the_client",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{HTTPX}::Prepared.joined",
-        'self.base and url[:1] == "/" and url[1:2] != "/" and "#" not in url',
-        'self.base and url[:1] == "/" and "#" not in url',
-        "whatever_the_client",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{HTTPX}::Prepared.joined",
-        'self.base and url[:1] == "/" and url[1:2] != "/" and "#" not in url',
-        'self.base and url[:1] == "/" and url[1:2] != "/"',
-        "whatever_the_client",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{HTTPX}::_prepared_requests.build_request",
-        "again.read()",
-        "pass",
-        "whatever_the_client",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{HTTPX}::_prepared_requests",
-        "if kind not in {module.Client, module.AsyncClient}:",
-        "if False:",
-        "makes_its_own_requests",
-    ),
+COOKIES = [
     Mutant(
         "plain-without-plugins",
         f"{HTTPX}::_cookies.extract_cookies",
         'own or "set-cookie" in response.headers or "set-cookie2" in response.headers',
         '"set-cookie" in response.headers or "set-cookie2" in response.headers',
         "jar_of_ones_own",
-    ),
-    # requests: the same for sessions
-    Mutant(
-        "plain-without-plugins",
-        f"{SESSION}::merge_environment_settings",
-        "known is None or known[0] != state",
-        "known is None",
-        "told_between",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{SESSION}::prepare_request",
-        "list(self.headers.items())",
-        "()",
-        "change_of_a_session",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{SESSION}::prepare_request",
-        "own = self.auth or self.params or self.cookies or any(self.hooks.values())",
-        "own = self.params or self.cookies or any(self.hooks.values())",
-        "change_of_a_session",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{SESSION}::prepare_request",
-        'if "Authorization" in first.headers:',
-        "if False:",
-        "netrc",
-    ),
-    Mutant(
-        "plain-without-plugins",
-        f"{SESSION}::prepare_request",
-        "{event: [*hooks] for event, hooks in first.hooks.items()}",
-        "{event: hooks for event, hooks in first.hooks.items()}",
-        "prepared_request_does_not_show",
-    ),
-    Mutant(
-        "kept-without-secrets",
-        f"{HTTPX}::Prepared.parsed",
-        'self._is_secret or "?" in url or "@" in url',
-        "self._is_secret",
-        "ever_new_paths",
-    ),
-    Mutant(
-        "kept-without-secrets",
-        f"{HTTPX}::Prepared.parsed",
-        "self.urls.clear()",
-        "pass",
-        "ever_new_paths",
     ),
 ]
 
@@ -1365,6 +1251,20 @@ OPENING = [
 
 LIFETIMES = [
     Mutant(
+        "own-transport",
+        "_clients/transports.py::transport_for",
+        "service.transport_is_default",
+        "True",
+        "session_is_refused",
+    ),
+    Mutant(
+        "own-transport",
+        f"{HTTPX_WIRE}::HttpxWire.aclose",
+        "for pool in pools if self._transport is None else [self._transport]:",
+        "for pool in pools:",
+        "closed_with_the_host",
+    ),
+    Mutant(
         "last-in-first-out",
         f"{HTTPX_WIRE}::Transports._taken",
         "self._idle.pop()",
@@ -1458,7 +1358,7 @@ LIFETIMES = [
     Mutant(
         "provided-once-and-fitting",
         f"{RUNTIME}::Runtime.provide",
-        "if not is_one(value, kind):",
+        "elif not is_one(value, kind):",
         "if False:",
         "is_an_instance",
     ),
@@ -1950,7 +1850,7 @@ WAITING = [
 ]
 
 MUTANTS = [
-    *(*REQUEST, *PREPARED_REQUESTS, *ORDER, *FAILURE, *REFUSAL, *OBSERVER, *CANCELLATIONS),
+    *(*REQUEST, *COOKIES, *ORDER, *FAILURE, *REFUSAL, *OBSERVER, *CANCELLATIONS),
     *(*DEADLINE, *BODY, *OPENING, *LIFETIMES, *ONCE, *PERMITS, *OTHER_SERVICES, *CALL, *WAITING),
     *OPERATIONS,
 ]

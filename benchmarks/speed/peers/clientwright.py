@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from clientwright import AdapterDeps, ClientConfig, ClientRuntime, build, build_sync
@@ -34,9 +35,13 @@ def sync(signals: Signals, stack: ExitStack, url: str) -> Callable[[], Any]:
 
 
 def asynchronous(
-    signals: Signals, stack: ExitStack, url: str, runner: asyncio.Runner
+    signals: Signals,
+    stack: ExitStack,
+    url: str,
+    runner: asyncio.Runner,
+    asking: Callable[[Any], Callable[[str], Awaitable[Any]]] = attrgetter("get"),
 ) -> Callable[[], Awaitable[Any]]:
     """Its `httpx.AsyncClient`."""
     client = build("httpx", *_made(signals))
     stack.callback(lambda: runner.run(client.aclose()))
-    return partial(client.get, url)
+    return partial(asking(client), url)

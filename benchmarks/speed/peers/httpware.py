@@ -5,6 +5,7 @@ What it tells of itself are events on spans that others make.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -47,7 +48,11 @@ def sync(signals: Signals, stack: ExitStack, url: str) -> Callable[[], Any]:
 
 
 def asynchronous(
-    signals: Signals, stack: ExitStack, url: str, runner: asyncio.Runner
+    signals: Signals,
+    stack: ExitStack,
+    url: str,
+    runner: asyncio.Runner,
+    asking: Callable[[Any], Callable[[str], Awaitable[Any]]] = attrgetter("get"),
 ) -> Callable[[], Awaitable[Any]]:
     """Its `AsyncClient`."""
     client: Any = httpx2.AsyncClient()
@@ -55,4 +60,4 @@ def asynchronous(
     HTTPX2ClientInstrumentor.instrument_client(client, tracer_provider=signals.tracers)
     middleware = [async_before_request(_aauthorized), AsyncKeyedCircuitBreaker()]
     wrapped = AsyncClient(httpx2_client=client, middleware=middleware)
-    return Series(signals.registry).atold(wrapped.get, url)
+    return Series(signals.registry).atold(asking(wrapped), url)

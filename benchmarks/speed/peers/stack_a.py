@@ -6,6 +6,7 @@ The breaker is pybreaker, and aiobreaker where it is awaited, since pybreaker co
 from __future__ import annotations
 
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -40,7 +41,11 @@ def sync(signals: Signals, stack: ExitStack, url: str) -> Callable[[], Any]:
 
 
 def asynchronous(
-    signals: Signals, stack: ExitStack, url: str, runner: asyncio.Runner
+    signals: Signals,
+    stack: ExitStack,
+    url: str,
+    runner: asyncio.Runner,
+    asking: Callable[[Any], Callable[[str], Awaitable[Any]]] = attrgetter("get"),
 ) -> Callable[[], Awaitable[Any]]:
     """With aiobreaker."""
     from aiobreaker import CircuitBreaker  # noqa: PLC0415 - where only the sync one is there
@@ -49,4 +54,4 @@ def asynchronous(
     stack.callback(lambda: runner.run(client.aclose()))
     HTTPXClientInstrumentor.instrument_client(client, tracer_provider=signals.tracers)
     breaker = CircuitBreaker(fail_max=5)
-    return Series(signals.registry).atold(partial(breaker.call_async, client.get), url)
+    return Series(signals.registry).atold(partial(breaker.call_async, asking(client)), url)

@@ -12,6 +12,7 @@ from flext_plugins._clients.bodies import Body, Transformed, Upload
 from flext_plugins._clients.httpx.client import AsyncTransport, Transport, client_class
 from flext_plugins._clients.httpx.messages import FAILURES, HttpxMessages
 from flext_plugins._clients.httpx.wire import HttpxWire
+from flext_plugins._clients.transports import transport_for
 from flext_plugins._errors import ConfigError
 from flext_plugins._logging import filter_loggers, mask_value, redact_value
 
@@ -73,6 +74,15 @@ class HttpxLibrary:
         messages = HttpxMessages(self, service)
         return HttpxWire(self, service, messages, runtime, asynchronous=asynchronous)
 
+    def check(self, service: Service, runtime: Runtime, *, asynchronous: bool) -> None:
+        """See that there is a transport for a client."""
+        if transport_for(service, self.name, asynchronous=asynchronous) == "own":
+            runtime.maker(service, self.base(asynchronous=asynchronous))
+
+    def base(self, *, asynchronous: bool) -> Any:
+        """The class of all transports."""
+        return self.module.AsyncBaseTransport if asynchronous else self.module.BaseTransport
+
     def is_async(self, kind: type) -> bool:
         """Whether a client or transport class belongs to an event loop."""
         return issubclass(kind, (self.module.AsyncClient, self.module.AsyncBaseTransport))
@@ -97,9 +107,9 @@ class HttpxLibrary:
                 "makes the connection, from the service's configuration; for a client of your own "
                 "see host.transport"
             )
-        base = "AsyncBaseTransport" if self.is_async(kind) else "BaseTransport"
+        base = self.base(asynchronous=self.is_async(kind))
         options.setdefault("timeout", self.module.Timeout(**service.timeout._asdict()))
-        transport = self.transport(getattr(self.module, base), runtime, service.name)
+        transport = self.transport(base, runtime, service.name)
         client = client_class(kind, self.module)(
             transport=transport, base_url=service.base_url or "", **options
         )

@@ -18,8 +18,11 @@ from flext_plugins._clients.bodies import NO_LIMIT
 from flext_plugins._clients.cancellation import shielded, steady
 from flext_plugins._clients.gate import GatedWire
 from flext_plugins._clients.httpx.messages import HttpxResponse
+from flext_plugins._clients.transports import transport_for
 from flext_plugins._config.proxies import proxy_for
+from flext_plugins._connections.resource import kind_of
 from flext_plugins._deadline import Limit
+from flext_plugins._errors import ConfigError
 from flext_plugins._messages import Response
 
 if TYPE_CHECKING:
@@ -196,6 +199,8 @@ class HttpxWire(GatedWire):
         self._body, self._body_of = library.body, library.body_of
         self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
         self._pools: dict[tuple[SecretStr | None, bool, bool], Any] = {}
+        self._transport = self._application_transport(service, runtime)
+        """The application's own transport, over which everything goes."""
         self._own: Any = None
         """The pool for the own origin: its proxy is chosen once, unless it has to be judged."""
 
@@ -254,7 +259,21 @@ class HttpxWire(GatedWire):
                 loan.close()
             raise
 
+    def _application_transport(self, service: Service, runtime: Runtime) -> Any:
+        name, asynchronous = self.library.name, self.asynchronous
+        if transport_for(service, name, asynchronous=asynchronous) != "own":
+            return None
+        base = self._lib.AsyncBaseTransport if asynchronous else self._lib.BaseTransport
+        transport = runtime.maker(service, base)(service)
+        if not isinstance(transport, base):
+            what = f"host.provide({name}.{base.__name__}, ...) was given a function"
+            kind = kind_of(transport)
+            raise ConfigError(f"service {service.name!r}: {what} that makes none of it, but {kind}")
+        return transport
+
     def _pool(self, url: Any, *, own: bool) -> Any:
+        if self._transport is not None:
+            return self._transport
         chosen, secure = proxy_for(url, self._service.proxy), url.scheme == "https"
         proxy = SecretStr(chosen) if chosen else None
         del chosen  # nobody who renders locals shall see its password here
@@ -341,8 +360,8 @@ class HttpxWire(GatedWire):
     async def aclose(self) -> None:
         self._closed = True
         await self._gate.close_dropped()
-        pools, self._pools, self._own = self._pools, {}, None
-        for pool in pools.values():
+        pools, self._pools, self._own = [*self._pools.values()], {}, None
+        for pool in pools if self._transport is None else [self._transport]:
             for each in pool.close() if isinstance(pool, Transports) else (pool,):
                 if self.asynchronous:
                     await each.aclose()

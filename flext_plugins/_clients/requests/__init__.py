@@ -13,8 +13,9 @@ import requests
 from requests.adapters import BaseAdapter, HTTPAdapter
 
 from flext_plugins._clients.requests.client import Adapter, session_class
-from flext_plugins._clients.requests.messages import RequestsMessages, beginning
+from flext_plugins._clients.requests.messages import RequestsMessages
 from flext_plugins._clients.requests.wire import RequestsWire
+from flext_plugins._clients.transports import transport_for
 from flext_plugins._errors import ConfigError
 from flext_plugins._logging import filter_loggers, redact_value
 
@@ -46,6 +47,11 @@ class RequestsLibrary:
         del asynchronous
         return RequestsWire(self, service, RequestsMessages(service), runtime)
 
+    def check(self, service: Service, runtime: Runtime, *, asynchronous: bool) -> None:
+        """See that the service's transport can serve a session, which has urllib3."""
+        del runtime
+        transport_for(service, self.name, asynchronous=asynchronous)
+
     def is_async(self, kind: type) -> bool:
         """Whether a class belongs to an event loop; none of requests' does."""
         del kind
@@ -71,7 +77,6 @@ class RequestsLibrary:
             )
         session = session_class(kind)()
         session.flext_base_url = service.base_url
-        session.flext_origin = beginning(service.base_url)
         for name, value in options.items():
             current = getattr(session, name)
             if name == "headers" or (isinstance(value, Mapping) and hasattr(current, "update")):

@@ -1,12 +1,8 @@
-"""The way in: sessions of requests, and the adapter in them.
-
-A session makes its requests from those that it prepared before, as httpx's clients do, and looks
-once through the environment's settings for all requests to the own origin.
-"""
+"""The way in: sessions of requests, and the adapter in them."""
 
 from __future__ import annotations
 
-from functools import cache, partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -19,16 +15,12 @@ from flext_plugins._call import Hops, hops_under_way
 from flext_plugins._chain.drive import drive
 from flext_plugins._clients.hop import hop
 from flext_plugins._clients.requests.messages import ENVIRONMENT, OPTIONS, RequestsRequest
-from flext_plugins.redaction import is_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from flext_plugins._clients.requests import RequestsLibrary
     from flext_plugins._runtime import Runtime
-
-MOST = 128
-"""Addresses that a session keeps parsed."""
 
 
 class Adapter(HTTPAdapter):
@@ -99,22 +91,16 @@ def session_class(kind: type) -> Any:
             text = f"{self.flext_base_url.rstrip('/')}/{text.lstrip('/')}"
         return base.request(self, method, text, *args, **options)
 
-    prepare = prepare_request if kind is requests.Session else base.prepare_request
-
-    def prepare_with_own_header(self: Any, request: Any) -> Any:
-        prepared = prepare(self, request)
+    def prepare_request(self: Any, request: Any) -> Any:
+        prepared = base.prepare_request(self, request)
         own = _own_credential(self, request)
         if own is not None and _of_environment(prepared) is not None:  # which reads the file
             prepared.headers["Authorization"] = own
         return prepared
 
-    methods = [request, *_sending(base), _keeping_own_header(base)]
-    if base.merge_environment_settings is requests.Session.merge_environment_settings:
-        methods.append(merge_environment_settings)
-    body: dict[str, Any] = {"flext_base_url": "", "flext_origin": ""}  # while `__init__` runs
-    body["flext_adapter"] = None
+    methods = [request, prepare_request, *_sending(base), _keeping_own_header(base)]
+    body: dict[str, Any] = {"flext_base_url": "", "flext_adapter": None}  # while `__init__` runs
     body["__attrs__"] = [*base.__attrs__, *body]  # what a copy takes over
-    body["prepare_request"] = prepare_with_own_header
     return type(kind.__name__, (kind,), body | {each.__name__: each for each in methods})
 
 
@@ -199,76 +185,3 @@ def _own_credential(session: Any, request: Any) -> Any:
         if "Authorization" in named:
             return named["Authorization"]
     return None
-
-
-def merge_environment_settings(
-    self: Any, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
-) -> dict[str, Any]:
-    """`Session.merge_environment_settings`, which goes twice through all variables each time.
-
-    httpx looks once, as this does.
-    """
-    merge: Any = partial(requests.Session.merge_environment_settings, self)
-    if proxies or not (self.flext_origin and url.startswith(self.flext_origin)):
-        settings: dict[str, Any] = merge(url, proxies, stream, verify, cert)
-        return settings
-    own = (self.trust_env, dict(self.proxies), self.stream, self.verify, self.cert)
-    state, known = (*own, stream, verify, cert), vars(self).get("_flext_settings")
-    if known is None or known[0] != state:
-        self._flext_settings = known = state, merge(url, proxies, stream, verify, cert)
-    return {**known[1], "proxies": known[1]["proxies"].copy()}
-
-
-def prepare_request(self: Any, request: Any) -> Any:
-    """`Session.prepare_request`, from a request of the same kind that was prepared before."""
-    prepare = partial(requests.Session.prepare_request, self, request)
-    if self.headers is None or self.hooks is None:
-        return prepare()
-    state = (self.trust_env, list(self.headers.items()))
-    known = vars(self).get("_flext_prepared")
-    if known is None or known[0] != state:
-        if any(is_secret(name) for name, _ in state[1]):
-            return prepare()  # what is taken off the session must not stay here
-        self._flext_prepared = known = state, {}, {}
-    _, methods, urls = known
-    own = self.auth or self.params or self.cookies or any(self.hooks.values())
-    is_own = self.flext_origin and f"{request.url}/".startswith(self.flext_origin)
-    if own or not (is_own and _is_simple(request)):
-        return prepare()
-    first = methods.get(request.method)
-    if first is None:
-        first = _prepared(request, *state)
-        if "Authorization" in first.headers:  # of a .netrc
-            return prepare()
-        methods[request.method] = first
-    again = first.copy()
-    again.hooks = {event: [*hooks] for event, hooks in first.hooks.items()}
-    if (url := urls.get(request.url)) is not None:
-        again.url = url
-    else:
-        again.prepare_url(request.url, {})
-        if len(urls) >= MOST:
-            urls.clear()
-        urls[request.url] = again.url
-    return again
-
-
-def _prepared(request: Any, trust_env: bool, headers: list[tuple[str, Any]]) -> Any:  # noqa: FBT001
-    """Prepare `request` as a session in this state would, whatever others do to it meanwhile."""
-    with requests.Session() as session:
-        session.trust_env = trust_env
-        session.headers.clear()
-        session.headers.update(headers)
-        return session.prepare_request(request)
-
-
-def _is_simple(request: Any) -> bool:
-    """Whether it is nothing but a method and a URL."""
-    if not (request.auth is request.json is request.cookies is None):
-        return False
-    if type(request.url) is not str or "?" in request.url:
-        return False
-    for each in (request.headers, request.params, request.data, request.files):
-        if type(each) not in {dict, list} or each:  # others may not say whether they are empty
-            return False
-    return not any(request.hooks.values())
