@@ -68,11 +68,10 @@ class Runtime:
         if not isinstance(kind, type):
             raise ConfigError(f"host.provide takes a type and an instance of it, not {kind!r}")
         what = f"host.provide({kind.__name__}, ...)"
-        if _clients.is_transport(kind):
-            if not callable(value):
-                raise ConfigError(f"{what} takes a function that makes one for a service")
-        elif not is_one(value, kind):
-            raise ConfigError(f"{what} takes an instance of it, not {kind_of(value)}")
+        makes_it = _clients.is_transport(kind)
+        if not (callable(value) if makes_it else is_one(value, kind)):
+            wanted = "a function that makes one for a service" if makes_it else "an instance of it"
+            raise ConfigError(f"{what} takes {wanted}, not {kind_of(value)}")
         with self._lock:
             if self.channels.closed:
                 raise ConfigError(f"{what} comes too late: the host is closed")

@@ -1331,7 +1331,7 @@ LIFETIMES = [
         "provided-before-it-is-asked-for",
         f"{RUNTIME}::Runtime.provide",
         "if kind in kinds:",
-        "if False:",
+        "False",
         "too_late",
     ),
     Mutant(
@@ -1352,14 +1352,14 @@ LIFETIMES = [
         "provided-once-and-fitting",
         f"{RUNTIME}::Runtime.provide",
         "if kind in self._provided:",
-        "if False:",
+        "False",
         "stands_for_one",
     ),
     Mutant(
         "provided-once-and-fitting",
         f"{RUNTIME}::Runtime.provide",
-        "elif not is_one(value, kind):",
-        "if False:",
+        "is_one(value, kind)",
+        "True",
         "is_an_instance",
     ),
     Mutant(
