@@ -1331,7 +1331,7 @@ LIFETIMES = [
         "provided-before-it-is-asked-for",
         f"{RUNTIME}::Runtime.provide",
         "if kind in kinds:",
-        "False",
+        "if False:",
         "too_late",
     ),
     Mutant(
@@ -1352,7 +1352,7 @@ LIFETIMES = [
         "provided-once-and-fitting",
         f"{RUNTIME}::Runtime.provide",
         "if kind in self._provided:",
-        "False",
+        "if False:",
         "stands_for_one",
     ),
     Mutant(
