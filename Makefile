@@ -22,7 +22,7 @@ TESTED = $(patsubst %,.venv-%,$(shell sh tools/interpreters.sh tested))
 
 .PHONY: wheels check-wheels demo test test-all test-slow test-others test-lowest test-setup environments servers
 .PHONY: .venv-lowest $(TESTED)
-.PHONY: lint types-here types-win32 types-darwin mutants compare bench bench-check constraints clean
+.PHONY: lint types-here types-win32 types-darwin mutants compare bench bench-check soak constraints clean
 
 # Every distribution in dist/, sdist and wheel, and one line, which installs them.
 wheels: .venv-build/build
@@ -141,13 +141,18 @@ $(OIDC)/node_modules/.package-lock.json: $(OIDC)/package-lock.json
 compare: .venv-compare/peers
 	.venv-compare/bin/python -m benchmarks.compare $(if $(RECORD),record)
 
-# Prints what things cost beside other libraries; RECORD=1 also writes results.json, the page and its chart.
+# Prints what things cost beside other libraries; RECORD=1 also writes results.json, the page and its chart, with
+# ONLY=mix,many the tables whose names begin so among those that are there.
 bench: .venv-speed/peers servers
-	.venv-speed/bin/python -m benchmarks.speed $(if $(RECORD),record)
+	.venv-speed/bin/python -m benchmarks.speed $(if $(RECORD),record) $(if $(ONLY),--only $(ONLY))
 
 # Two minutes of it: whether the targets are kept.
 bench-check: .venv-speed/peers servers
 	.venv-speed/bin/python -m benchmarks.speed check
+
+# Whether anything grows in a million exchanges, in each world: an hour and more.
+soak: .venv-speed/peers
+	.venv-speed/bin/python -m benchmarks.soak $(if $(EXCHANGES),--exchanges $(EXCHANGES))
 
 # The newest Python, since one peer asks for 3.12; which of them this one cannot have is noted, and why.
 .venv-%/peers: $(INPUTS) benchmarks/%/requirements.txt
