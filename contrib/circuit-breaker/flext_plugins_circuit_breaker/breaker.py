@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
 
 
 class CircuitOpen(Refused):
-    """The target has kept failing, so it was left alone; `retry_after` says when to try again."""
+    """The target has kept failing, so it was left alone; `retry_after` says when to try again.
+
+    Attributes:
+        reason: why the circuit opened, the last time.
+        since: the time of the clock on the wall, in seconds, from which on calls are refused: of
+            several openings without a closing in between, the first.
+    """
+
+    reason: str = ""
+    since: float | None = None
 
 
 class State(Enum):
@@ -120,10 +130,14 @@ class Breaker:
         # Reentrant: a call that is garbage-collected, or a signal's handler, may come in between.
         self._lock = threading.RLock()
         self._refusals = 0
+        self._last_failure = ""
+        self._outage: tuple[str, float] | None = None  # why and since when calls are refused
         self._span = 0.0  # how long the next opening lasts at most; 0 for the first
         self._at_rest = State.DISABLED if settings.disabled else State.CLOSED
         state = State.FORCED_OPEN if settings.forced_open else self._at_rest
         self._phase = Phase(state, 0, 0, settings.window)
+        if settings.forced_open:
+            self._outage = "the settings say so", self._phase.since
 
     @property
     def state(self) -> State:
@@ -139,6 +153,11 @@ class Breaker:
     def reason(self) -> str:
         """The reason for its latest change of state, or an empty text."""
         return self._phase.reason
+
+    @property
+    def last_failure(self) -> str:
+        """The reason for which the latest failure was one, whenever; empty if there was none."""
+        return self._last_failure
 
     @property
     def counts(self) -> Counts:
@@ -169,7 +188,7 @@ class Breaker:
         if phase.admits:  # somebody closed it meanwhile
             return permit
         if phase.state is State.FORCED_OPEN:
-            raise self._refusal("held open until it is reset")
+            raise self._refusal("held open until it is reset,")
         if phase.state is State.OPEN:
             raise self._refusal("open", phase.until - now)
         phase.leases = {each: end for each, end in phase.leases.items() if end > now}
@@ -210,6 +229,7 @@ class Breaker:
         phase.window.add(now, failed=bool(verdict.failed), slow=slow)
         if verdict.failed:
             phase.failures, phase.successes, phase.last = phase.failures + 1, 0, verdict.reason
+            self._last_failure = verdict.reason
         else:
             phase.failures, phase.successes = 0, phase.successes + 1
         if phase.state is State.HALF_OPEN:
@@ -250,7 +270,7 @@ class Breaker:
     def reset(self) -> Change | None:
         """Begin anew, with nothing counted; returns the change of state that this caused."""
         with self._lock:
-            self._refusals = 0
+            self._refusals, self._last_failure = 0, ""
             change = self._become(self._at_rest, "reset by hand", self._clock())
             return None if change.old is change.new else change
 
@@ -260,7 +280,11 @@ class Breaker:
             seconds = self._open_seconds(old.retry_at - now)
         elif state is not State.HALF_OPEN:
             self._span = 0.0
-        self._phase = Phase(state, now, seconds, self._settings.window, reason)
+        self._phase = phase = Phase(state, now, seconds, self._settings.window, reason)
+        if phase.admits:
+            self._outage = None
+        elif state is not State.HALF_OPEN:
+            self._outage = reason, self._outage[1] if self._outage else phase.since
         return Change(old.state, state, reason)
 
     def _open_seconds(self, wish: float) -> float:
@@ -277,7 +301,10 @@ class Breaker:
 
     def _refusal(self, condition: str, seconds: float | None = None) -> CircuitOpen:
         self._refusals += 1
+        reason, since = self._outage or ("", time.time())
+        clock = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         when = "" if seconds is None else f"; try again in {seconds:.1f} s"
-        return CircuitOpen(
-            f"the circuit for {self.target} is {condition}{when}", retry_after=seconds
-        )
+        message = f"the circuit for {self.target} is {condition} since {clock}: {reason}{when}"
+        error = CircuitOpen(message, retry_after=seconds)
+        error.reason, error.since = reason, since
+        return error

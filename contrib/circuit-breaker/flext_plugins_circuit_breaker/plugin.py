@@ -45,6 +45,21 @@ class Circuit:
         """The numbers counted since the circuit entered its state."""
         return self._breaker.counts
 
+    @property
+    def reason(self) -> str:
+        """The reason for its latest change of state; empty if there was none."""
+        return self._breaker.reason
+
+    @property
+    def since(self) -> float:
+        """The time of the clock on the wall, in seconds, at which it entered its state."""
+        return self._breaker.since
+
+    @property
+    def last_failure(self) -> str:
+        """The reason for which the latest failure was one: `status 503`, `connect`."""
+        return self._breaker.last_failure
+
     def trip(self) -> None:
         """Refuse every call until `reset`."""
         self._report(self._breaker, self._breaker.trip())

@@ -5,6 +5,7 @@ import contextlib
 import copy
 import pickle
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -247,7 +248,10 @@ async def test_a_refusal_is_the_librarys_transport_error_and_says_everything(
     assert isinstance(error, Refused)
     assert error.retry_after is not None
     assert 59 < error.retry_after <= 60
-    message = f"the circuit for {stack.flexcore.url} is open; try again in "
+    message = f"the circuit for {stack.flexcore.url} is open since "
+    assert error.reason == "consecutive failures: 1, the last one: status 503"
+    assert error.since is not None
+    assert 0 <= time.time() - error.since < 60
     assert str(error).startswith(f"flexcore: circuit-breaker: {message}")
     assert (error.service, error.plugin) == ("flexcore", "circuit-breaker")
     assert error.distribution == "flext-plugins-circuit-breaker"

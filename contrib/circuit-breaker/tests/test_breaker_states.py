@@ -1,6 +1,8 @@
 """The state machine by itself, under a clock of the test's own."""
 
+import re
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -88,12 +90,19 @@ def test_what_says_nothing_of_the_target_neither_counts_nor_starts_anew(clock: C
     assert state(made) is State.OPEN
 
 
+def said(error: CircuitOpen) -> str:
+    """What a refusal says of the circuit, its time left out."""
+    text = str(error).removeprefix("the circuit for http://h:1 is ")
+    return re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "TIME", text)
+
+
 def test_it_refuses_until_the_recovery_timeout_has_passed_and_says_how_long(clock: Clock) -> None:
     made = opened(clock)
     clock.now += 7.75
     error = refusal(made)
     assert error.retry_after == 2.25
-    assert str(error) == "the circuit for http://h:1 is open; try again in 2.2 s"
+    assert error.reason == "consecutive failures: 1, the last one: connect"
+    assert said(error) == f"open since TIME: {error.reason}; try again in 2.2 s"
     clock.now += 2.25
     _, change = made.admit()
     assert change == (State.OPEN, State.HALF_OPEN, "10 s have passed")
@@ -105,7 +114,8 @@ def test_while_it_is_probed_others_are_told_to_try_again_soon(clock: Clock) -> N
     made.admit()
     error = refusal(made)
     assert error.retry_after == 1.0
-    assert str(error) == "the circuit for http://h:1 is being probed; try again in 1.0 s"
+    why = "consecutive failures: 1, the last one: connect"
+    assert said(error) == f"being probed since TIME: {why}; try again in 1.0 s"
 
 
 def test_a_successful_probe_closes_it_and_the_count_starts_anew(clock: Clock) -> None:
@@ -409,7 +419,7 @@ def test_tripped_by_hand_it_refuses_until_it_is_reset(clock: Clock) -> None:
     clock.now += 1e6
     error = refusal(made)
     assert error.retry_after is None
-    assert str(error) == "the circuit for http://h:1 is held open until it is reset"
+    assert said(error) == "held open until it is reset, since TIME: tripped by hand"
     assert made.reset() == (State.FORCED_OPEN, State.CLOSED, "reset by hand")
     assert ends(made, SUCCESS) is None
 
@@ -458,3 +468,32 @@ def test_it_counts_what_it_refuses(clock: Clock) -> None:
     assert made.counts.refusals == 3
     made.reset()
     assert made.counts.refusals == 0
+
+
+def test_through_probes_that_fail_it_says_since_when_calls_are_refused_and_why_the_last_time(
+    clock: Clock,
+) -> None:
+    before = time.time()
+    made = opened(clock)
+    first = refusal(made)
+    assert first.since is not None
+    assert before <= first.since <= time.time()
+    clock.now += 10
+    ends(made, Verdict(failed=True, reason="status 503"))
+    again = refusal(made)
+    assert (again.since, again.reason) == (first.since, "a probe failed: status 503")
+    assert made.last_failure == "status 503"
+    assert made.since > first.since
+    clock.now += 100
+    ends(made, SUCCESS)
+    assert state(made) is State.CLOSED
+    assert made.last_failure == "status 503"
+    ends(made, FAILURE)
+    assert refusal(made).since != first.since
+    made.reset()
+    assert made.last_failure == ""
+
+
+def test_one_that_the_settings_hold_open_says_so(clock: Clock) -> None:
+    error = refusal(breaker(clock, forced_open=True))
+    assert said(error) == "held open until it is reset, since TIME: the settings say so"
