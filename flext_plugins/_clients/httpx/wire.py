@@ -304,8 +304,8 @@ class HttpxWire(GatedWire):
         )
         if not own:
             return make()
-        kind_of = SharedTransports if self._is_shared else Transports
-        return kind_of(make, service.keepalive_expiry)
+        transports = SharedTransports if self._is_shared else Transports
+        return transports(make, service.keepalive_expiry)
 
     def _context(self, *, own: bool) -> ssl.SSLContext:
         verify, cert = self._service.verify, self._service.cert if own else None
