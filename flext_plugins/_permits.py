@@ -72,22 +72,29 @@ class Permits:
 
     def give(self) -> None:
         """Put a permit back, for who is first in line."""
+        self._free_one()
+        if self._line:
+            self._settle()
+
+    def _free_one(self) -> None:
         if self._owed:
             with suppress(IndexError):  # another gave the last one
                 self._owed.pop()
                 return
         self._free.append(None)
-        if self._line:
-            self._settle()
 
-    def narrow(self, capacity: int) -> None:
-        """Let no more than `capacity` callers go on; those that have permits already keep them."""
-        many, self.capacity = self.capacity - capacity, capacity
-        for _ in range(many):
+    def resize(self, capacity: int) -> None:
+        """Let `capacity` callers go on from now on; those that have permits keep them."""
+        more, self.capacity = capacity - self.capacity, capacity
+        for _ in range(more):
+            self._free_one()
+        for _ in range(-more):
             try:
                 self._free.pop()
             except IndexError:
                 self._owed.append(None)
+        if more > 0 and self._line:
+            self._settle()
 
     async def acquire(
         self,
@@ -186,7 +193,7 @@ class Permits:
             each = self._gone.popleft()
             self._late.discard(each)
             if self._line.pop(each, None) is None and self._granted.pop(each, None) is not None:
-                self._free.append(None)
+                self._free_one()
 
     def _pass_over(self) -> None:
         """Take back what was granted to those who do not take it; they keep their place in line."""
@@ -201,7 +208,7 @@ class Permits:
             for one in behind:
                 self._line.move_to_end(one)
             del self._granted[each]
-            self._free.append(None)
+            self._free_one()
 
     def _grant(self) -> None:
         while self._line and (head := next(iter(self._line))).is_lost:

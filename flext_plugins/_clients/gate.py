@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flext_plugins._runtime import Runtime
     from flext_plugins._service import Service
 
+CLOSED = "the host is closed"
 MASK = "flext_plugins.mask"
 """The key in an error response's `extensions` under which its `Mask` stands."""
 
@@ -103,7 +104,6 @@ class GatedWire(Wire):
         service: Service,
         messages: Messages,
         runtime: Runtime,
-        permits: int,
         *,
         asynchronous: bool,
     ) -> None:
@@ -112,7 +112,7 @@ class GatedWire(Wire):
         self._closed = False
         self._credentials = runtime.credentials
         self._stays = not service.allow_insecure and is_for_this_machine(service.base_url)
-        self._gate = Gate(permits, asynchronous=asynchronous)
+        self._gate = Gate(service.max_connections, asynchronous=asynchronous)
 
     @property
     def has_dropped(self) -> bool:
@@ -165,7 +165,7 @@ class GatedWire(Wire):
             if self._gate.dropped:
                 await self._gate.close_dropped()
             if self._closed:
-                raise Refused("the host is closed").add_context(call=call)
+                raise Refused(CLOSED).add_context(call=call)
             answerer = call.service if own else _host(request)
             if call.deadline is None:
                 call.sent = True

@@ -75,6 +75,7 @@ class Channel:
         self.gone = frozenset[int]()
         self.is_open = self._is_changing = False
         self._closed = ""
+        self._making = threading.RLock()
         self._lock: Any = asyncio.Lock() if asynchronous else threading.Lock()
         self._views = [(layer, Connection(self, layer)) for layer in layers]
         self._origin = runtime.channels
@@ -93,9 +94,16 @@ class Channel:
         if self._closed and not self.is_changing:
             raise Refused(self._closed)
         wire = self.wires.get(library.name)
-        if wire is None:
-            wire = library.wire(self.service, self.runtime, asynchronous=self.asynchronous)
-            wire = self.wires.setdefault(library.name, wire)
+        return wire if wire is not None else self._new_wire(library)
+
+    def _new_wire(self, library: Library) -> Wire:
+        with self._making:  # an application's transport is made once, and closed
+            if self._closed and not self.is_changing:
+                raise Refused(self._closed)
+            wire = self.wires.get(library.name)
+            if wire is None:
+                wire = library.wire(self.service, self.runtime, asynchronous=self.asynchronous)
+                self.wires[library.name] = wire
         return wire
 
     @property
@@ -453,7 +461,8 @@ class Channel:
         Raises:
             ExceptionGroup: what went wrong on the way, all of it.
         """
-        self._closed = reason
+        with self._making:
+            self._closed = reason
         if failed := await self._release_if_free():
             raise ExceptionGroup(f"closing {self.service.name!r}", failed)
 

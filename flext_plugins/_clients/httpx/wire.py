@@ -16,13 +16,13 @@ from flext_plugins._call import least
 from flext_plugins._chain.layer import discard
 from flext_plugins._clients.bodies import NO_LIMIT
 from flext_plugins._clients.cancellation import shielded, steady
-from flext_plugins._clients.gate import GatedWire
+from flext_plugins._clients.gate import CLOSED, GatedWire
 from flext_plugins._clients.httpx.messages import HttpxResponse
 from flext_plugins._clients.transports import transport_for
 from flext_plugins._config.proxies import proxy_for
 from flext_plugins._connections.resource import kind_of
 from flext_plugins._deadline import Limit
-from flext_plugins._errors import ConfigError
+from flext_plugins._errors import ConfigError, Refused
 from flext_plugins._messages import Response
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from flext_plugins._clients.httpx import HttpxLibrary
     from flext_plugins._clients.httpx.messages import HttpxMessages
     from flext_plugins._messages import BodyEnd
+    from flext_plugins._permits import Permits
     from flext_plugins._runtime import Runtime
     from flext_plugins._service import Service
 
@@ -41,6 +42,8 @@ _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 STREAMS = 100
 """So many calls share a connection of HTTP/2; httpcore has no more streams on one."""
+ALONE = 10
+"""So many connections may be made at a time to a service that speaks HTTP/2."""
 
 
 class Transports:
@@ -63,15 +66,12 @@ class Transports:
 
     def lend(self) -> Loan:
         """Lend the one that was given back last, or a new one."""
-        return Loan(self, self._taken())
-
-    def _taken(self) -> Any:
         try:
             _, transport = self._idle.pop()
         except IndexError:
             transport = self._make()
             self._all.add(transport)
-        return transport
+        return Loan(self, transport)
 
     def take_back(self, transport: Any, *, is_whole: bool) -> Iterator[Any]:
         """Take one back that is `is_whole`; those that are to be closed."""
@@ -97,46 +97,79 @@ class Transports:
 
 
 class SharedTransports(Transports):
-    """Transports that speak HTTP/2, in one event loop: each carries many calls at a time.
+    """Transports of one event loop, each for many calls at a time once it has spoken HTTP/2.
 
-    One that did not carry a call to its end is lent no more, and closed after its last call: what
-    the service still sends of an answer that nobody reads counts for ever against what httpcore
-    lets a connection send, 16 MiB.
+    Until then a call has it for itself: a service may speak HTTP/1.1 alone, and where a connection
+    is being made, a call that is cancelled would take the others with it. One that did not carry a
+    call to its end is lent no more, and closed after its last call: what the service still sends of
+    an answer that nobody reads counts for ever against the 16 MiB that httpcore lets a connection
+    send.
+
+    Args:
+        make: makes one.
+        expiry: seconds.
+        most: how many there may be.
+        gate: admits as many calls as they carry, and those that have one for themselves.
     """
 
-    def __init__(self, make: Callable[[], Any], expiry: float) -> None:
+    def __init__(self, make: Callable[[], Any], expiry: float, most: int, gate: Permits) -> None:
         super().__init__(make, expiry)
-        self._calls: dict[Any, int] = {}
-        """How many each carries."""
-        self._spoiled: set[Any] = set()
-        """Those among them that carry no more than these."""
-        self._most = STREAMS
+        self._most, self._gate = most, gate
+        self._speaks_http2 = False
+        self._shared: dict[Any, int] = {}
+        """How many calls each carries."""
+        self._leaving: dict[Any, int] = {}
+        """The same for those that carry no more than these."""
+        self._unused: dict[Any, float] = {}
+        """Since when each of the shared ones carries none."""
 
     def lend(self) -> Loan:
-        """Lend the first that can carry a call more, or the one that was given back last."""
-        within = (each for each, calls in self._calls.items() if calls < self._most)
-        transport = next((each for each in within if each not in self._spoiled), None)
-        if transport is None:
-            transport = self._taken()
-        self._calls[transport] = self._calls.get(transport, 0) + 1
-        return (SharedLoan if self._most > 1 else Loan)(self, transport)
+        """Lend the first shared one that can carry a call more, or one that nobody has."""
+        until = monotonic() - self._expiry
+        for transport, calls in self._shared.items():
+            if calls < STREAMS and self._unused.get(transport, until) >= until:
+                self._shared[transport] += 1
+                self._unused.pop(transport, None)
+                return Loan(self, transport, is_shared=True)
+        return super().lend()
+
+    def share(self, loan: Loan) -> None:
+        """Lend to others what was lent for one call, which was answered in HTTP/2."""
+        if not loan.is_shared:
+            loan.is_shared = self._speaks_http2 = True
+            self._shared[loan.transport] = 1
+            self._admit()
 
     def take_back(self, transport: Any, *, is_whole: bool) -> Iterator[Any]:
         """End a call; those that are to be closed."""
-        if not is_whole:
-            self._spoiled.add(transport)
-        self._calls[transport] -= 1
-        if not self._calls[transport]:
-            del self._calls[transport]
-            is_whole = transport not in self._spoiled
-            self._spoiled.discard(transport)
+        if transport not in self._shared and transport not in self._leaving:
             yield from super().take_back(transport, is_whole=is_whole)
+            return
+        if transport in self._shared and (self._is_closed or not is_whole):
+            self._leaving[transport] = self._shared.pop(transport)
+        calls = self._shared if transport in self._shared else self._leaving
+        calls[transport] -= 1
+        if calls is self._shared and not calls[transport]:
+            self._unused[transport] = monotonic()
+        yield from self._over()
+        self._admit()
 
-    def share_no_more(self) -> None:
-        """Lend each for one call from now on: the service speaks no HTTP/2."""
-        if self._most > 1:
-            self._most = 1
-            self._spoiled |= self._calls.keys()
+    def _over(self) -> Iterator[Any]:
+        """Forget those that carry nothing any more, or have not for long."""
+        until = monotonic() - self._expiry
+        over = [each for each, calls in self._leaving.items() if not calls]
+        over += [each for each, since in self._unused.items() if since < until]
+        for each in over:
+            for known in (self._shared, self._leaving, self._unused):
+                known.pop(each, None)
+            self._all.discard(each)
+            yield each
+
+    def _admit(self) -> None:
+        shared = len(self._shared)
+        alone = min(self._most, ALONE) if self._speaks_http2 else self._most
+        alone = min(alone, self._most - shared)
+        self._gate.resize(shared * STREAMS + sum(self._leaving.values()) + alone)
 
 
 class Loan:
@@ -146,11 +179,12 @@ class Loan:
     cancelled, or broke, may believe its connection in use for ever. Any other is closed.
     """
 
-    __slots__ = ("_transports", "transport")
-    is_shared = False
+    __slots__ = ("_transports", "is_shared", "transport")
 
-    def __init__(self, transports: Transports, transport: Any) -> None:
+    def __init__(self, transports: Transports, transport: Any, *, is_shared: bool = False) -> None:
         self._transports, self.transport = [transports], transport
+        self.is_shared = is_shared
+        """Whether it carries other calls as well."""
 
     def close(self, *, is_whole: bool = False) -> None:
         """Give it back, or close it; nothing the second time."""
@@ -172,13 +206,6 @@ class Loan:
         return transports.take_back(self.transport, is_whole=is_whole)
 
 
-class SharedLoan(Loan):
-    """A transport that carries other calls as well."""
-
-    __slots__ = ()
-    is_shared = True
-
-
 class HttpxWire(GatedWire):
     """One connection's transports and pools in one library."""
 
@@ -192,9 +219,8 @@ class HttpxWire(GatedWire):
         asynchronous: bool,
     ) -> None:
         # Threads that share a connection of httpcore's HTTP/2 spoil its state (httpx2's issue 808).
-        self._is_shared = service.http2 and asynchronous
-        permits = service.max_connections * (STREAMS if self._is_shared else 1)
-        super().__init__(library, service, messages, runtime, permits, asynchronous=asynchronous)
+        self._shares = service.http2 and asynchronous
+        super().__init__(library, service, messages, runtime, asynchronous=asynchronous)
         self._lib, self._tls = library.module, runtime.tls
         self._body, self._body_of = library.body, library.body_of
         self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
@@ -226,8 +252,11 @@ class HttpxWire(GatedWire):
             if isinstance(pool, Transports):
                 loan = pool.lend()
                 response = await self._send_over(native, loan)
-                if isinstance(pool, SharedTransports):
-                    self._learn_version(response, pool)
+                if self._closed:
+                    raise await self._too_late(response, loan)
+                version = response.extensions.get("http_version")
+                if isinstance(pool, SharedTransports) and version == b"HTTP/2":
+                    pool.share(loan)
             elif self.asynchronous:
                 response = await shielded(pool.handle_async_request(native), _discard)
             else:
@@ -237,10 +266,19 @@ class HttpxWire(GatedWire):
         response.stream = self._body(response.stream, permit, limit, loan)
         return HttpxResponse(response, request)
 
-    def _learn_version(self, response: Any, transports: SharedTransports) -> None:
-        if response.extensions.get("http_version") != b"HTTP/2":
-            transports.share_no_more()
-            self._gate.narrow(self._service.max_connections)
+    async def _too_late(self, response: Any, loan: Loan) -> Refused:
+        """Close what came over a connection that was made while the host was closing others."""
+        stream = response.extensions.get("network_stream")
+        with suppress(Exception):
+            if self.asynchronous:
+                await response.stream.aclose()
+                await loan.aclose()
+                await stream.aclose()
+            else:
+                response.stream.close()
+                loan.close()
+                stream.close()
+        return Refused(CLOSED)
 
     async def _send_over(self, native: Any, loan: Loan) -> Any:
         """Send over a transport, which nobody uses again if that fails."""
@@ -287,8 +325,8 @@ class HttpxWire(GatedWire):
         return pool
 
     def _new_pool(self, proxy: SecretStr | None, *, own: bool, secure: bool) -> Any:
-        service, is_shared = self._service, self._is_shared or not own
-        size = service.max_connections if is_shared else 1
+        service = self._service
+        size = 1 if own else service.max_connections
         kind = self._lib.AsyncHTTPTransport if self.asynchronous else self._lib.HTTPTransport
         make = partial(
             kind,
@@ -304,8 +342,10 @@ class HttpxWire(GatedWire):
         )
         if not own:
             return make()
-        transports = SharedTransports if self._is_shared else Transports
-        return transports(make, service.keepalive_expiry)
+        if self._shares:
+            most = service.max_connections
+            return SharedTransports(make, service.keepalive_expiry, most, self._gate)
+        return Transports(make, service.keepalive_expiry)
 
     def _context(self, *, own: bool) -> ssl.SSLContext:
         verify, cert = self._service.verify, self._service.cert if own else None

@@ -54,7 +54,7 @@ class RequestsWire(GatedWire):
         runtime: Runtime,
     ) -> None:
         size = service.max_connections
-        super().__init__(library, service, messages, runtime, size, asynchronous=False)
+        super().__init__(library, service, messages, runtime, asynchronous=False)
         self._own = _Adapter(pool_connections=1, pool_maxsize=size)
         self._bare = _Adapter(pool_maxsize=size)
 
