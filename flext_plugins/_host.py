@@ -20,14 +20,13 @@ from flext_plugins._errors import ConfigError, FlextError
 from flext_plugins._runtime import Runtime
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator
     from types import TracebackType
     from typing import Self
 
     import httpx
 
     from flext_plugins._connections.channel import Channel
-    from flext_plugins._service import Service
 
 S = TypeVar("S", bound=SyncClient)
 A = TypeVar("A", bound=AsyncClient)
@@ -88,7 +87,7 @@ class Host:
         """
         self._catalog.register(plugin, name)
 
-    def provide(self, kind: type[T], value: T | Callable[[Service], T]) -> None:
+    def provide(self, kind: type[T], value: T) -> None:
         """Hand an object of the application's to plugins, which ask `service.resource(kind)`.
 
         Under `httpx.BaseTransport` or `httpx.AsyncBaseTransport`, or httpx2's, it is a function
