@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 import threading
 import time
@@ -89,8 +88,6 @@ def test_what_the_service_has_closed_is_closed_here_too(flext_service, world):
     host = world.serve(flext_service, keepalive_expiry=EXPIRY)
     assert many(world, host, 20) == [200] * 20
     until(lambda: not flext_service.sockets)
-    if not world.asynchronous:  # asyncio closes by itself
-        until(lambda: waiting_to_be_closed(flext_service) > 0)
     time.sleep(EXPIRY + 0.1)
     flext_service.answer = Answer()
     world.get(host)
@@ -193,16 +190,21 @@ class Http2:
     def running(self):
         from hypercorn.asyncio import serve
 
-        loop = asyncio.new_event_loop()
-        serving = serve(self.app, self._config, shutdown_trigger=self._over.wait)
-        thread = threading.Thread(target=loop.run_until_complete, args=(serving,))
+        begun = threading.Event()
+
+        async def serving():
+            self._loop = asyncio.get_running_loop()
+            begun.set()
+            await serve(self.app, self._config, shutdown_trigger=self._over.wait)
+
+        thread = threading.Thread(target=asyncio.run, args=(serving(),))  # it ends its tasks too
         thread.start()
+        begun.wait()
         try:
             yield self
         finally:
-            loop.call_soon_threadsafe(self._over.set)
+            self._loop.call_soon_threadsafe(self._over.set)
             thread.join(10)
-            loop.close()
 
 
 @pytest.fixture
@@ -331,8 +333,6 @@ def test_its_permits_are_as_many_as_its_connections(http1, flext_async_world):
     assert "no connection was free for 0.1 s" in str(refused)
 
 
-# A connection that is cancelled in its TLS handshake httpcore leaves to the collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.contract("cancellation-unwinds")
 def test_who_is_cancelled_on_a_connection_that_is_being_made_harms_no_other(
     http2, flext_async_world
@@ -353,7 +353,38 @@ def test_who_is_cancelled_on_a_connection_that_is_being_made_harms_no_other(
 
     for turns in range(40):
         world.run(lambda turns=turns: thrice(turns))
-    gc.collect()
+    until(lambda: not connected_to(http2))
+
+
+@pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
+@pytest.mark.contract("cancellation-unwinds")
+def test_who_is_cancelled_in_a_tls_handshake_leaves_no_socket(
+    tmp_path, flext_async_world, protocol
+):
+    """httpcore leaves it to the collector; a `trace` of the application's goes on to be told."""
+    world, steps = flext_async_world, []
+
+    async def trace(event, details):
+        steps.append(event)
+
+    async def alone(client, turns):
+        call = asyncio.ensure_future(client.get("/slow", extensions={"trace": trace}))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait([call])
+
+    async def every(server):
+        host = world.host(service_of(server, timeout=5))
+        async with host, world.aconnect(host) as client:
+            for turns in range(40):
+                await alone(client, turns)
+            assert connected_to(server) <= 1
+
+    with Http2(tmp_path, [protocol]).running() as server:
+        world.run(lambda: every(server))
+        until(lambda: not connected_to(server))
+    assert "connection.connect_tcp.complete" in steps
 
 
 @pytest.mark.parametrize("protocol", ["h2", "http/1.1"])

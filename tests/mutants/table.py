@@ -1315,6 +1315,13 @@ LIFETIMES = [
     ),
     Mutant(
         "cancellation-unwinds",
+        f"{HTTPX_WIRE}::Connecting.aclose",
+        "await steady(each.aclose())",
+        "pass",
+        "leaves_no_socket",
+    ),
+    Mutant(
+        "cancellation-unwinds",
         f"{HTTPX_WIRE}::HttpxWire._too_late",
         "await stream.aclose()",
         "pass",

@@ -67,11 +67,12 @@ class Transports:
     def lend(self) -> Loan:
         """Lend the one that was given back last, or a new one."""
         try:
-            _, transport = self._idle.pop()
+            since, transport = self._idle.pop()
         except IndexError:
             transport = self._make()
             self._all.add(transport)
-        return Loan(self, transport)
+            return Loan(self, transport, connects=True)
+        return Loan(self, transport, connects=monotonic() - since >= self._expiry)
 
     def take_back(self, transport: Any, *, is_whole: bool) -> Iterator[Any]:
         """Take one back that is `is_whole`; those that are to be closed."""
@@ -179,12 +180,21 @@ class Loan:
     cancelled, or broke, may believe its connection in use for ever. Any other is closed.
     """
 
-    __slots__ = ("_transports", "is_shared", "transport")
+    __slots__ = ("_transports", "connects", "is_shared", "transport")
 
-    def __init__(self, transports: Transports, transport: Any, *, is_shared: bool = False) -> None:
+    def __init__(
+        self,
+        transports: Transports,
+        transport: Any,
+        *,
+        is_shared: bool = False,
+        connects: bool = False,
+    ) -> None:
         self._transports, self.transport = [transports], transport
         self.is_shared = is_shared
         """Whether it carries other calls as well."""
+        self.connects = connects
+        """Whether it has no connection yet, or one that is too old to be used."""
 
     def close(self, *, is_whole: bool = False) -> None:
         """Give it back, or close it; nothing the second time."""
@@ -204,6 +214,30 @@ class Loan:
         except IndexError:
             return iter(())
         return transports.take_back(self.transport, is_whole=is_whole)
+
+
+class Connecting:
+    """Closes a connection that is given up while it is made, by httpcore's extension `trace`.
+
+    httpcore leaves the socket open where a cancellation strikes in the TLS handshake.
+    """
+
+    def __init__(self, native: Any) -> None:
+        self._also, self._streams = native.extensions.get("trace"), list[Any]()
+        native.extensions = {**native.extensions, "trace": self}
+
+    async def __call__(self, event: str, details: dict[str, Any]) -> None:
+        """Note the socket's stream; httpcore calls this at each step."""
+        if event.endswith("connect_tcp.complete"):
+            self._streams.append(details["return_value"])
+        if self._also is not None:
+            await self._also(event, details)
+
+    async def aclose(self) -> None:
+        """Close what was opened; closing twice is fine."""
+        for each in self._streams:
+            with suppress(Exception):
+                await steady(each.aclose())
 
 
 class HttpxWire(GatedWire):
@@ -282,6 +316,9 @@ class HttpxWire(GatedWire):
 
     async def _send_over(self, native: Any, loan: Loan) -> Any:
         """Send over a transport, which nobody uses again if that fails."""
+        connecting = None
+        if self.asynchronous and loan.connects and native.url.scheme == "https":
+            connecting = Connecting(native)
         try:
             if loan.is_shared:
                 return await shielded(loan.transport.handle_async_request(native), _discard)
@@ -293,6 +330,8 @@ class HttpxWire(GatedWire):
         except BaseException:
             if self.asynchronous:
                 await loan.aclose()
+                if connecting is not None:
+                    await connecting.aclose()
             else:
                 loan.close()
             raise
