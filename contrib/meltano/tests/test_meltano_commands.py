@@ -320,7 +320,12 @@ def test_a_signal_ends_a_run_on_this_machine_and_all_of_it(
     folder: Path, shop: Any, number: signal.Signals
 ) -> None:
     work = steps(["child"], ["ready"], ["sleep", 60])
-    with started(folder, "run", "shop", "tap-shop", "target-lake", *work) as process:
+    before = signal.signal(number, signal.SIG_DFL)  # below nohup it is ignored, and stays so
+    try:
+        process = started(folder, "run", "shop", "tap-shop", "target-lake", *work)
+    finally:
+        signal.signal(number, before)
+    with process:
         wait_for(lambda: (folder / "ready").exists() and (folder / "ready").read_text())
         assert process.stderr is not None
         assert any(line == b"running\n" for line in process.stderr)  # it is followed by now
