@@ -11,17 +11,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
-import os
 import subprocess
 import sys
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .page import grid
 from .speed import report, wire
-from .speed.clients import WORLDS, check, mixed
+from .speed.clients import WORLDS, check, connected, mixed
+from .speed.footprint import resident
 from .speed.signals import Signals
 from .speed.stacks import ALL, our_host
 
@@ -49,9 +49,7 @@ class State(NamedTuple):
     def now(cls) -> State:
         """After a garbage collection."""
         gc.collect()
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        descriptors = len(list(Path("/proc/self/fd").iterdir()))
-        return cls(pages * os.sysconf("SC_PAGE_SIZE") // 1024, descriptors)
+        return cls(resident() // 1024, len(list(Path("/proc/self/fd").iterdir())))
 
 
 def driven(host: Host, world: World, url: str) -> Callable[[int], None]:
@@ -67,11 +65,7 @@ def driven(host: Host, world: World, url: str) -> Callable[[int], None]:
 
 def awaited(runner: asyncio.Runner, host: Host, world: World, url: str) -> Callable[[int], None]:
     """A function that sends so many, some of them at once."""
-
-    async def connect() -> Any:
-        return await host.aconnect("flexcore", world.client)
-
-    send = partial(mixed(runner.run(connect())), url)
+    send = partial(mixed(connected(runner, host, world)), url)
 
     async def each(number: int) -> None:
         for _ in range(number):

@@ -131,11 +131,16 @@ def hosted(host: Host, world: World, stack: ExitStack, url: str, asking: Asking 
         return sent(stack, partial(asking(host.connect("flexcore", world.client)), url))
     runner = running(stack)
     stack.callback(lambda: runner.run(host.aclose()))
+    return asent(runner, partial(asking(connected(runner, host, world)), url))
+
+
+def connected(runner: asyncio.Runner, host: Host, world: World) -> Any:
+    """An async client of the host's service `flexcore`."""
 
     async def connect() -> Any:
         return await host.aconnect("flexcore", world.client)
 
-    return asent(runner, partial(asking(runner.run(connect())), url))
+    return runner.run(connect())
 
 
 def empty_host(url: str, services: tuple[str, ...] = ("flexcore",)) -> Host:

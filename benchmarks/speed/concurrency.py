@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import httpx
 
 from . import wire
-from .clients import LOOPBACK_SAMPLE, WORLDS, World, check, hosted, mixed, plain, running
+from .clients import LOOPBACK_SAMPLE, WORLDS, World, check, connected, hosted, mixed, plain, running
 from .measurement import Case, Table
 from .signals import Signals
 from .stacks import OTEL, our_host
@@ -80,11 +80,7 @@ def ours(world: World, sampled: float, size: int, stack: ExitStack, url: str) ->
     """A client of a host."""
     runner, host = running(stack), our_host(url, Signals(sampled=sampled))
     stack.callback(lambda: runner.run(host.aclose()))
-
-    async def connect() -> Any:
-        return await host.aconnect("flexcore", world.client)
-
-    return batches(runner, size, partial(mixed(runner.run(connect())), url))
+    return batches(runner, size, partial(mixed(connected(runner, host, world)), url))
 
 
 def theirs(name: str, size: int, stack: ExitStack, url: str) -> Run:
