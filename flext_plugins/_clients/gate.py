@@ -11,6 +11,7 @@ from flext_plugins._call import late, least
 from flext_plugins._chain.layer import discard
 from flext_plugins._config.proxies import carrier, is_for_this_machine
 from flext_plugins._config.service_checks import by_proxy
+from flext_plugins._connections.channel import HOST_CLOSED
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import ConfigError, Refused
 from flext_plugins._masking import Mask
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from flext_plugins._runtime import Runtime
     from flext_plugins._service import Service
 
-CLOSED = "the host is closed"
 MASK = "flext_plugins.mask"
 """The key in an error response's `extensions` under which its `Mask` stands."""
 
@@ -165,7 +165,7 @@ class GatedWire(Wire):
             if self._gate.dropped:
                 await self._gate.close_dropped()
             if self._closed:
-                raise Refused(CLOSED).add_context(call=call)
+                raise Refused(HOST_CLOSED).add_context(call=call)
             answerer = call.service if own else _host(request)
             if call.deadline is None:
                 call.sent = True

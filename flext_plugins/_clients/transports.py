@@ -11,14 +11,8 @@ if TYPE_CHECKING:
 
     from flext_plugins._service import Service
 
-WORLDS = {
-    "httpx": ("httpx", False),
-    "httpx async": ("httpx", True),
-    "httpx2": ("httpx2", False),
-    "httpx2 async": ("httpx2", True),
-    "requests": ("requests", False),
-}
-"""Each client library and whether it is awaited."""
+WORLDS = ("httpx", "httpx async", "httpx2", "httpx2 async", "requests")
+"""The client libraries, sync and awaited."""
 _SERVES: Mapping[str, frozenset[str]] = {
     "default": frozenset(WORLDS),
     "own": frozenset(WORLDS) - {"requests"},
@@ -32,27 +26,22 @@ def transport_for(service: Service, library: str, *, asynchronous: bool) -> str:
     Raises:
         ConfigError: the service itself names one that cannot serve such a client.
     """
-    worlds = _SERVES[service.transport]
-    if (world := _world(library, asynchronous=asynchronous)) in worlds:
-        return service.transport
-    if service.transport_is_default:
-        return "default"
+    world = f"{library} async" if asynchronous else library
+    if (chosen := _chosen(service, world)) is not None:
+        return chosen
+    serves = _SERVES[service.transport]
     raise ConfigError(
         f"service {service.name!r} has transport = {service.transport!r}, which cannot serve "
-        f"{world}: it serves {', '.join(each for each in WORLDS if each in worlds)}"
+        f"{world}: it serves {', '.join(each for each in WORLDS if each in serves)}"
     )
 
 
 def transports_of(service: Service) -> dict[str, str]:
     """By world the transport that its clients get; `none` where `connect` refuses."""
-    found = {}
-    for world, (library, asynchronous) in WORLDS.items():
-        try:
-            found[world] = transport_for(service, library, asynchronous=asynchronous)
-        except ConfigError:
-            found[world] = "none"
-    return found
+    return {world: _chosen(service, world) or "none" for world in WORLDS}
 
 
-def _world(library: str, *, asynchronous: bool) -> str:
-    return f"{library} async" if asynchronous else library
+def _chosen(service: Service, world: str) -> str | None:
+    if world in _SERVES[service.transport]:
+        return service.transport
+    return "default" if service.transport_is_default else None

@@ -564,7 +564,7 @@ REFUSAL = [
     Mutant(
         "refusal-says-whether-sent",
         f"{GATE}::GatedWire._admitted",
-        "raise Refused(CLOSED).add_context(call=call)",
+        "raise Refused(HOST_CLOSED).add_context(call=call)",
         "raise Refused('the host is closed')",
         "closes_between",
     ),
@@ -1252,7 +1252,7 @@ OPENING = [
 LIFETIMES = [
     Mutant(
         "own-transport",
-        "_clients/transports.py::transport_for",
+        "_clients/transports.py::_chosen",
         "service.transport_is_default",
         "True",
         "session_is_refused",

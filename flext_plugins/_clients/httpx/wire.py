@@ -16,10 +16,11 @@ from flext_plugins._call import least
 from flext_plugins._chain.layer import discard
 from flext_plugins._clients.bodies import NO_LIMIT
 from flext_plugins._clients.cancellation import shielded, steady
-from flext_plugins._clients.gate import CLOSED, GatedWire
+from flext_plugins._clients.gate import GatedWire
 from flext_plugins._clients.httpx.messages import HttpxResponse
 from flext_plugins._clients.transports import transport_for
 from flext_plugins._config.proxies import proxy_for
+from flext_plugins._connections.channel import HOST_CLOSED
 from flext_plugins._connections.resource import kind_of
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import ConfigError, Refused
@@ -259,7 +260,7 @@ class HttpxWire(GatedWire):
         self._body, self._body_of = library.body, library.body_of
         self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
         self._pools: dict[tuple[SecretStr | None, bool, bool], Any] = {}
-        self._transport = self._application_transport(service, runtime)
+        self._transport = self._application_transport(library, service, runtime)
         """The application's own transport, over which everything goes."""
         self._own: Any = None
         """The pool for the own origin: its proxy is chosen once, unless it has to be judged."""
@@ -312,7 +313,7 @@ class HttpxWire(GatedWire):
                 response.stream.close()
                 loan.close()
                 stream.close()
-        return Refused(CLOSED)
+        return Refused(HOST_CLOSED)
 
     async def _send_over(self, native: Any, loan: Loan) -> Any:
         """Send over a transport, which nobody uses again if that fails."""
@@ -336,11 +337,13 @@ class HttpxWire(GatedWire):
                 loan.close()
             raise
 
-    def _application_transport(self, service: Service, runtime: Runtime) -> Any:
-        name, asynchronous = self.library.name, self.asynchronous
+    def _application_transport(
+        self, library: HttpxLibrary, service: Service, runtime: Runtime
+    ) -> Any:
+        name, asynchronous = library.name, self.asynchronous
         if transport_for(service, name, asynchronous=asynchronous) != "own":
             return None
-        base = self._lib.AsyncBaseTransport if asynchronous else self._lib.BaseTransport
+        base = library.base(asynchronous=asynchronous)
         transport = runtime.maker(service, base)(service)
         if not isinstance(transport, base):
             what = f"host.provide({name}.{base.__name__}, ...) was given a function"
