@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -12,16 +13,18 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from flext_plugins._errors import PluginConflict, PluginIncompatible, PluginNotFound
+from flext_plugins._errors import ConfigError, PluginConflict, PluginIncompatible, PluginNotFound
 from flext_plugins._version import __version__
 from flext_plugins.hookspecs import GROUP
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 OURS = "flext-plugins"
 COMMANDS = f"{GROUP}.commands"
 """The entry-point group of commands."""
+NAME = re.compile(r"\s*[A-Za-z0-9][A-Za-z0-9._-]*")
+"""The name that a line of requirements begins with."""
 RESERVED = {
     name: f"{OURS}-{name}"
     for name in (
@@ -30,8 +33,8 @@ RESERVED = {
 }
 """Our own plugins' names, and the only distribution that each resolves to by itself."""
 
-Status: TypeAlias = Literal["ready", "incompatible", "conflict", "corrupt", "broken"]
-"""Only who imports it learns that a plugin is broken."""
+Status: TypeAlias = Literal["ready", "incompatible", "conflict", "corrupt", "denied", "broken"]
+"""Only a configuration denies a plugin; only who imports it learns that it is broken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,33 +57,62 @@ def installed() -> list[InstalledPlugin]:
     A distribution that cannot be read costs one record of status `corrupt`; of several copies on
     `sys.path` only the first counts, and what a broken uninstall left (`~name`) is passed over.
     """
-    return _offered(GROUP, 'say use = "{distribution}:{name}" to mean this one')
+    return installed_under(lambda *_: "")
+
+
+def installed_under(refusal: Callable[[str, str], str]) -> list[InstalledPlugin]:
+    """Every plugin, as `installed` has them; those that are refused have the status `denied`.
+
+    Args:
+        refusal: says why a plugin may not be imported, by its distribution and its module; nothing
+            if it may. One that may not takes no name from another.
+    """
+    return _offered(GROUP, 'say use = "{distribution}:{name}" to mean this one', refusal)
 
 
 def commands() -> list[InstalledPlugin]:
     """Every command that installed distributions offer, by name; imports none."""
-    offered = _offered(COMMANDS, "uninstall {distribution} or the other one")
+    offered = _offered(COMMANDS, "uninstall {distribution} or the other one", lambda *_: "")
     return [each for each in offered if each.status != "corrupt"]
 
 
-def _offered(group: str, remedy: str) -> list[InstalledPlugin]:
-    found = [each for place in _distributions() for each in _records(*place, group)]
-    counts = Counter(canonicalize_name(each.name) for each in found if each.status != "corrupt")
+def _offered(group: str, remedy: str, refusal: Callable[[str, str], str]) -> list[InstalledPlugin]:
+    read = [each for place in _distributions() for each in _records(*place, group)]
+    found = [_admitted(each, refusal) for each in read]
+    rivals = [each for each in found if each.status not in {"corrupt", "denied"}]
+    counts = Counter(canonicalize_name(each.name) for each in rivals)
     return sorted(
         (_judged(record, counts, remedy) for record in found),
         key=lambda record: (record.name, record.distribution),
     )
 
 
+def _admitted(record: InstalledPlugin, refusal: Callable[[str, str], str]) -> InstalledPlugin:
+    """`record`, denied if it may not be imported."""
+    why = record.name and refusal(record.distribution, record.target.partition(":")[0])
+    return replace(record, status="denied", problem=why) if why else record
+
+
 def _distributions() -> Iterator[tuple[str, Distribution]]:
-    """Each distribution with its folder, in the order of `sys.path`."""
-    seen: set[str] = set()
+    """Each distribution with its folder, in the order of `sys.path`.
+
+    Of several copies it is the first that has metadata: an upgrade may leave a folder behind.
+    """
+    found: dict[str, list[tuple[str, Distribution]]] = {}
     for each in Distribution.discover():
         folder = _folder(each)
-        name = canonicalize_name(folder.partition("-")[0])
-        if name not in seen and not folder.startswith("~"):
-            seen.add(name)
-            yield folder, each
+        if not folder.startswith("~"):
+            found.setdefault(canonicalize_name(folder.partition("-")[0]), []).append((folder, each))
+    for copies in found.values():
+        whole = (each for each in copies if len(copies) == 1 or _has_metadata(each[1]))
+        yield next(whole, copies[0])
+
+
+def _has_metadata(distribution: Distribution) -> bool:
+    try:
+        return any(distribution.read_text(each) for each in ("METADATA", "PKG-INFO"))
+    except (OSError, UnicodeError):
+        return False
 
 
 def _folder(distribution: Distribution) -> str:
@@ -122,9 +154,11 @@ def _records(folder: str, distribution: Distribution, group: str) -> Iterator[In
 def _requirement(distribution: Distribution, name: str) -> tuple[Status, str]:
     """Whether what it requires of us fits; releases are compared, so betas count."""
     release, requires = Version(__version__).base_version, False
-    for each in map(Requirement, distribution.requires or ()):
-        if canonicalize_name(each.name) != OURS:
+    for line in distribution.requires or ():
+        named = NAME.match(line)
+        if named is None or canonicalize_name(named[0].strip()) != OURS:  # not ours to judge
             continue
+        each = Requirement(line)
         if each.marker is not None and not each.marker.evaluate({"extra": ""}):
             continue
         requires = True
@@ -166,6 +200,7 @@ def find(
         PluginNotFound: nobody offers it; the message names the nearest that is.
         PluginConflict: several do, or a stranger a name of ours; all are named.
         PluginIncompatible: it asks for another version of us.
+        ConfigError: it is denied.
     """
     distribution, _, wanted = use.rpartition(":") if use else ("", "", name)
     found = [
@@ -177,11 +212,13 @@ def find(
     if not found:
         raise PluginNotFound(_not_found(records, wanted, use, others))
     picked = found if use else [each for each in found if each.status == "ready"]
-    if len(picked) == 1 and picked[0].status != "incompatible":
+    if len(picked) == 1 and picked[0].status not in {"incompatible", "denied"}:
         return picked[0]
     told = "; ".join(f"{each.distribution} {each.version}: {each.problem}" for each in found)
     if any(each.status == "conflict" for each in found):
         raise PluginConflict(told)
+    if any(each.status == "denied" for each in found):
+        raise ConfigError(told)
     raise PluginIncompatible(told)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from flext_plugins import (
     ConfigError,
@@ -70,6 +70,13 @@ def test_settings_are_a_pydantic_model():
 def test_settings_leave_the_reserved_keys_alone(name):
     model = type("Settings", (BaseModel,), {"__annotations__": {name: str}})
     assert f"Settings has {name!r}, which is the host's" in refused(plugin(Settings=model))
+
+
+def test_so_does_an_alias():
+    model = type(
+        "Settings", (BaseModel,), {"kind": Field(alias="class"), "__annotations__": {"kind": str}}
+    )
+    assert "Settings has 'class', which is the host's" in refused(plugin(Settings=model))
 
 
 @pytest.mark.parametrize("stage", [6, "MESSAGE", None])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
@@ -138,7 +141,247 @@ def test_an_empty_file_is_an_empty_configuration(write):
 
 def test_a_missing_file_says_what_to_do():
     (told,) = problems(Host.from_file)
-    assert told == "flext.toml: no such file; give the path, or set FLEXT_CONFIG"
+    here = Path.cwd()
+    assert told == f"flext.toml: no such file in {here}; give the path, or set FLEXT_CONFIG"
+
+
+def test_the_advice_about_a_missing_file_is_one_that_helps(write, monkeypatch):
+    """With a path, FLEXT_CONFIG is not looked at; an absolute path needs no folder."""
+    here = Path.cwd()
+    (told,) = problems(Host.from_file, "other.toml")
+    assert told == (
+        f"other.toml: no such file in {here}; give another path, or none and set FLEXT_CONFIG"
+    )
+    (told,) = problems(Host.from_file, here / "other.toml")
+    assert told.startswith(f"{here / 'other.toml'}: no such file; give another path")
+    monkeypatch.setenv("FLEXT_CONFIG", "third.toml")
+    (told,) = problems(Host.from_file)
+    assert told == f"third.toml: no such file in {here}; FLEXT_CONFIG names it"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[services.a]\nbase_url = "https://a.example"\n[services.a]\n',
+        "[services.a]\ndeadline = 1\ndeadline = 2\n",
+    ],
+)
+def test_what_stands_twice_in_toml_is_told_so(write, text):
+    (told,) = problems(Host.from_file, write(text))
+    assert re.search(r"not TOML, line 3, column \d+: declared twice$", told)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services:\n  a: {deadline: 1}\n  a: {deadline: 2}\n",
+        "services:\n  a:\n    {deadline: 1, deadline: 2}\n",
+        'services: {a: {plugins: {tenant: {x: 1}},\n\n "plugins": {}}}\n',
+        'services:\n  404: {deadline: 1}\n  "404": {deadline: 2}\n',
+    ],
+)
+@pytest.mark.contract("formats-refuse-alike")
+def test_what_stands_twice_in_yaml_is_told_so(write, text):
+    (told,) = problems(Host.from_file, write(text, "flext.yaml"))
+    assert told.endswith("flext.yaml: not YAML, line 3: declared twice")
+
+
+@pytest.mark.parametrize("text", ['{"x": 1, "x": 2}', '{"tables": [{"x": 1, "x": 1}]}'])
+@pytest.mark.contract("formats-refuse-alike")
+def test_what_stands_twice_in_a_variable_is_told_so(write, monkeypatch, text):
+    monkeypatch.setenv("FLEXT__SERVICES__A__PLUGINS__TENANT", text)
+    (told,) = problems(Host.from_file, write("[services.a]\n"))
+    assert told == "FLEXT__SERVICES__A__PLUGINS__TENANT: not JSON: declared twice"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "defaults: &usual {deadline: 1}\nservices:\n  a: {<<: *usual, deadline: 2}\n",
+        "services:\n  b: &b {<<: {deadline: 1}, deadline: 3}\n  a: {<<: *b, deadline: 2}\n",
+        # `<<: *b` is followed before PyYAML has come to what `b` is.
+        """\
+services:
+  b: {plugins: {x: &b {<<: {y: one}, y: two}}}
+  a: {deadline: 2}
+defaults:
+  headers: {<<: *b}
+""",
+    ],
+)
+@pytest.mark.contract("formats-refuse-alike")
+def test_what_yaml_lays_over_an_alias_stands_once(write, text):
+    settings = Host.from_file(write(text, "flext.yaml")).explain("a").settings
+    assert [each.value for each in settings if each.name == "deadline"] == ["2.0"]
+
+
+@pytest.mark.parametrize("name", ["404", "on", "no", "null", "1e3", "2026-12-01", "0x1f"])
+@pytest.mark.contract("formats-refuse-alike")
+def test_a_key_is_the_text_that_stands_there(write, name):
+    yaml = Host.from_file(write(f"services:\n  {name}: {{}}\n", "flext.yaml"))
+    toml = Host.from_file(write(f"[services.{name}]\n", "flext.toml"))
+    assert yaml.services == toml.services == (name,)
+
+
+NESTED, LAUGHS = 3000, 9
+UNREADABLE = {
+    "TOML in a list in a list": ("a.toml", "x = " + "[" * NESTED + "]" * NESTED, "nested too deep"),
+    "TOML with a long key": ("a.toml", ".".join("a" * NESTED) + " = 1", "nested too deep"),
+    "TOML with a key that is a little too long": (
+        "a.toml",
+        ".".join("a" * 51) + " = 1",
+        "nested too",
+    ),
+    "TOML with a long number": ("a.toml", f"x = {'9' * 5000}", "not TOML: a number is too long"),
+    "YAML in a list in a list": ("a.yaml", "x: " + "[" * NESTED + "]" * NESTED, "not YAML"),
+    "YAML with a long number": ("a.yaml", f"x: {'9' * 5000}", "not YAML"),
+    "YAML inside itself": ("a.yaml", "services: &all\n  a: *all\n", "nested too deep"),
+    "YAML with a list inside itself": ("a.yaml", "x: &all [*all]\n", "nested too deep"),
+    "YAML that laughs": (
+        "a.yaml",
+        "a0: &a0 [x]\n"
+        + "".join(f"a{n + 1}: &a{n + 1} [{','.join([f'*a{n}'] * 10)}]\n" for n in range(LAUGHS)),
+        "has more than 1,000,000 values",
+    ),
+    "a file that is too long": ("a.yaml", "#" * (16 << 20) + "\n", "has more than 16,777,216"),
+    "YAML with a list as a key": ("a.yaml", "services:\n  ? [a, b]\n  : {}\n", "not YAML, line 2"),
+    "YAML that laughs in pairs": (
+        "a.yaml",
+        "a0: &a0 [x]\n"
+        + "".join(
+            f"a{n + 1}: &a{n + 1} !!pairs [{','.join([f'k: *a{n}'] * 10)}]\n" for n in range(LAUGHS)
+        ),
+        "has more than 1,000,000 values",
+    ),
+    "YAML that laughs by laying one table on another": (
+        "a.yaml",
+        "services: &a0 {lay: {}}\n"
+        + "".join(
+            f"a{n + 1}: &a{n + 1} {{<<: [{','.join([f'*a{n}'] * 10)}]}}\n" for n in range(LAUGHS)
+        ),
+        "a1: unknown key",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_a_file_that_python_would_choke_on_is_a_problem_with_its_name(write, what):
+    name, text, expected = UNREADABLE[what]
+    started = time.monotonic()
+    told = problems(Host.from_file, write(text, name))
+    assert f"{name}: {expected}" in told[0]
+    assert time.monotonic() - started < 20
+
+
+CHOKING = {
+    "a list in a list": ("ORDER", "[" * 100_000),
+    "a table in a table": ("PLUGINS", '{"a":' * NESTED + "1" + "}" * NESTED),
+    "a list that is a little too deep": ("ORDER", "[" * 51 + "]" * 51),
+    "a name of many parts": ("__".join(["A"] * 2000), "1"),
+}
+
+
+@pytest.mark.parametrize("what", CHOKING)
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_a_variable_that_python_would_choke_on_is_a_problem_with_its_name(write, monkeypatch, what):
+    name, value = CHOKING[what]
+    monkeypatch.setenv(f"FLEXT__SERVICES__A__{name}", value)
+    told = problems(Host.from_file, write("[services.a]\n"))
+    assert told == [f"FLEXT__SERVICES__A__{name}: nested too deep"]
+
+
+PEM = "-----BEGIN CERTIFICATE-----\n" + "MIIB" * 200
+PATHS = [{key: each} for key in ("verify", "cert") for each in (PEM, "a\0b", "\ud800", "x" * 5000)]
+
+
+@pytest.mark.parametrize("said", PATHS)
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_what_can_be_no_path_is_told_without_its_text(said):
+    with Host({"services": {"a": {"base_url": "https://a.example", **said}}}) as host:
+        (told,) = problems(host.check)
+    assert re.match(
+        r"services\.a\.(verify|cert): (expected a file with|there is no such file)", told
+    )
+    assert len(told) < 100
+
+
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_ten_thousand_services_are_no_trouble(write):
+    text = "".join(f'[services.s{n}]\nbase_url = "https://s{n}.example"\n' for n in range(10_000))
+    started = time.monotonic()
+    host = Host.from_file(write(text))
+    assert len(host.services) == 10_000
+    assert time.monotonic() - started < 60
+
+
+def test_a_table_in_place_of_a_value_has_its_own_source(write, monkeypatch):
+    write("[services.a.plugins]\ntenant = false\n")
+    monkeypatch.setenv("FLEXT__SERVICES__A__PLUGINS__TENANT__NOPE", "1")
+    told = problems(read().check)
+    assert all(each.startswith("FLEXT__SERVICES__A__PLUGINS__TENANT") for each in told)
+
+
+@pytest.mark.parametrize("how", ["variable", "file"])
+def test_a_service_that_only_the_environment_knows_is_taken_for_a_misspelt_one(
+    write, monkeypatch, how
+):
+    write('[services.orders]\nbase_url = "https://a.example"')
+    if how == "variable":
+        monkeypatch.setenv("FLEXT__SERVICES__ORDER__BASE_URL", "https://b.example")
+        source = "FLEXT__SERVICES__ORDER__BASE_URL"
+    else:
+        write('[services.order]\nbase_url = "https://b.example"', "flext.prod.toml")
+        source = "flext.prod.toml"
+    environment = None if how == "variable" else "prod"
+    (told,) = problems(Host.from_file, environment=environment)
+    what = "is in no other file; say new = true if it is meant; did you mean 'orders'?"
+    assert told == f"{source}: services.order: {what}"
+    monkeypatch.setenv("FLEXT__SERVICES__ORDER__NEW", "true")
+    assert Host.from_file(environment=environment).services == ("orders", "order")
+
+
+def test_a_variable_about_another_programs_service_is_none(write, monkeypatch):
+    """Programs share variables. An environment's file is a program's own."""
+    write("[services.orders]")
+    monkeypatch.setenv("FLEXT__SERVICES__BILLING__BASE_URL", "https://b.example")
+    assert Host.from_file().services == ("orders", "billing")
+    write("[services.invoices]", "flext.prod.toml")
+    (told,) = problems(Host.from_file, environment="prod")
+    assert told == (
+        "flext.prod.toml: services.invoices: is in no other file; say new = true if it is meant"
+    )
+
+
+def test_a_variable_with_one_underscore_is_told(write, monkeypatch):
+    write("[services.a]")
+    monkeypatch.setenv("FLEXT_SERVICES__A__DEADLINE", "3")
+    monkeypatch.setenv("FLEXT_CONFIG", "flext.toml")
+    (told,) = problems(Host.from_file)
+    assert told == (
+        "FLEXT_SERVICES__A__DEADLINE: begins with one underscore, and is not read; "
+        "write FLEXT__SERVICES__A__DEADLINE"
+    )
+
+
+def test_two_variables_for_one_value_are_told(write, monkeypatch):
+    write("[services.a-b]")
+    monkeypatch.setenv("FLEXT__SERVICES__A_B__DEADLINE", "3")
+    monkeypatch.setenv("FLEXT__SERVICES__a_b__DEADLINE", "4")
+    (told,) = problems(Host.from_file)
+    assert told == (
+        "FLEXT__SERVICES__a_b__DEADLINE: sets what FLEXT__SERVICES__A_B__DEADLINE sets; "
+        "take one of them away"
+    )
+
+
+def test_a_problem_of_a_plugin_for_every_service_is_told_once(write):
+    write("[plugins.nobody]\n[services.a]\n[services.b]\nplugins.nobody-else = {}\n[services.c]")
+    told = problems(Host.from_file().check)
+    assert [each.partition("; ")[0] for each in told] == [
+        "flext.toml: plugins.nobody: no installed plugin is named 'nobody'",
+        "b: flext.toml: services.b.plugins.nobody-else: no installed plugin is named 'nobody-else'",
+    ]
 
 
 def test_a_missing_environment_file_is_a_problem_too(write):
@@ -413,6 +656,32 @@ def test_a_plugin_is_a_table_or_false():
 
 # Problems
 
+TOO_MUCH = {
+    ("max_connections", 1_000_000_000): "less than or equal to 65535",
+    ("max_connections", 10**30): "less than or equal to 65535",
+    ("timeout", 1e300): "less than or equal to 1000000000",
+    ("deadline", 1e10): "less than or equal to 1000000000",
+    ("keepalive_expiry", 1e308): "less than or equal to 1000000000",
+    ("timeout", 10**400): "a valid number",
+}
+"""What a machine would run out of memory for, or cannot wait for."""
+
+
+@pytest.mark.parametrize(("key", "value"), TOO_MUCH, ids=str)
+@pytest.mark.parametrize("table", ["defaults", "services.one"])
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_a_number_that_no_machine_can_use_is_a_problem(key, value, table):
+    told: dict[str, object] = {key: value}
+    config = {"defaults": told} if table == "defaults" else {"services": {"one": told}}
+    expected = f"{table}.{key}: expected {TOO_MUCH[key, value]}"
+    assert problems(Host, config) == [expected]
+
+
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_a_host_cannot_drain_for_longer_than_anybody_can_wait():
+    expected = "host.drain: expected less than or equal to 1000000000"
+    assert problems(Host, {"host": {"drain": 1e300}}) == [expected]
+
 
 def test_all_problems_of_the_shape_come_together_with_file_and_path(write, monkeypatch):
     write(
@@ -468,16 +737,8 @@ def test_problems_of_several_plugins_and_services_come_together(write):
     )
     told = problems(read(strict=Strict).check)
     assert sorted(told) == [
-        (
-            "a: flext.toml: plugins.strict.level: expected a valid integer, "
-            "unable to parse string as an integer"
-        ),
         "a: flext.toml: services.a.plugins.tenant.tenannt: unknown key; did you mean 'tenant'?",
         "a: flext.toml: services.a.plugins.tenant.tenant: is required",
-        (
-            "b: flext.toml: plugins.strict.level: expected a valid integer, "
-            "unable to parse string as an integer"
-        ),
         "b: flext.toml: services.b.plugins.strict.mode: String should match pattern '^x$'",
         "b: flext.toml: services.b.plugins.tenant.tenant: expected a valid string",
         (
@@ -485,6 +746,10 @@ def test_problems_of_several_plugins_and_services_come_together(write):
             "did you mean 'tenant'?"
         ),
         "c: flext.toml: services.c.order: expected each of these once: none",
+        (
+            "flext.toml: plugins.strict.level: expected a valid integer, "
+            "unable to parse string as an integer"
+        ),
     ]
 
 
@@ -573,8 +838,9 @@ def test_problems_of_members_of_unions_are_told_at_the_key_itself():
     assert told.startswith("services.a.plugins.deep.either: expected a table")
 
 
+@pytest.mark.parametrize("kind", [KeyError, SystemExit])
 @pytest.mark.contract("errors-at-composing-are-told")
-def test_a_validator_that_raises_something_odd_is_a_problem():
+def test_a_validator_that_raises_something_odd_is_a_problem(kind):
     from pydantic import field_validator
 
     class Odd(BaseModel):
@@ -583,13 +849,14 @@ def test_a_validator_that_raises_something_odd_is_a_problem():
         @field_validator("tenant")
         @classmethod
         def look(cls, value):
-            raise KeyError(value)
+            raise kind(value)
 
     host = Host({"services": {"a": {"plugins": {"odd": {"tenant": "canary"}}}}})
     host.register(type("OddPlugin", (Deep,), {"Settings": Odd}), "odd")
     (told,) = problems(host.check)
-    said = r"services\.a\.plugins\.odd: validating these settings raised KeyError"
-    assert re.fullmatch(said + r" at test_configuration\.py:\d+: '\*\*\*'", told)
+    said = r"services\.a\.plugins\.odd: validating these settings raised "
+    said += kind.__name__
+    assert re.fullmatch(said + r" at test_configuration\.py:\d+: '?\*\*\*'?", told)
 
 
 def test_an_unknown_service_is_told_with_the_nearest_name():
@@ -670,3 +937,62 @@ def test_what_is_no_table_is_told_how_a_table_without_anything_is_written(table)
         "expected False or a table, which is {} if it says nothing",
         "expected a table, which is {} if it says nothing",
     ]
+
+
+SERVICES = 10_000
+LARGE = {
+    "a file": "",
+    "another file that overrules each service": "[services.s{n}]\ntimeout = 3\n",
+    "another file that misspells each service": '[services.z{n}]\nbase_url = "https://a.example"\n',
+    "a variable for each service": "FLEXT__SERVICES__S{n}__DEADLINE",
+    "a variable for each of as many new services": "FLEXT__SERVICES__Z{n}__NEW",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", LARGE)
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_ten_thousand_services_are_read_in_seconds(write, monkeypatch, what):
+    text = '[services.s{n}]\nbase_url = "https://a.example"\ntimeout = {{ connect = 1 }}\n'
+    path = write("".join(text.format(n=n) for n in range(SERVICES)))
+    more = [LARGE[what].format(n=n) for n in range(SERVICES)]
+    environment = None
+    if what.startswith("another"):
+        write("".join(more), "flext.large.toml")
+        environment = "large"
+    elif what.startswith("a variable"):
+        for each in more:
+            monkeypatch.setenv(each, "true" if each.endswith("NEW") else "3")
+    started = time.process_time()
+    with suppress(ConfigError):
+        Host.from_file(path, environment)
+    assert time.process_time() - started < 40
+
+
+NO_NAMES = {
+    "half a character": "\ud800",
+    "a line break": "a\nb",
+    "NUL": "a\0",
+    "an escape sequence": "\x1b[2J",
+    "a line separator": "a\u2028b",
+    "blanks": "  ",
+    "nothing": "",
+    "a megabyte": "a" * 1_000_000,
+}
+NAMED = {
+    "a service": lambda name: {"services": {name: {}}},
+    "a plugin": lambda name: {"services": {"a": {"plugins": {name: {}}}}},
+    "a plugin for every service": lambda name: {"plugins": {name: {}}},
+    "a header": lambda name: {"services": {"a": {"headers": {name: "x"}}}},
+    "a header of all": lambda name: {"defaults": {"headers": {name: "x"}}},
+}
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+@pytest.mark.parametrize("of", NAMED)
+@pytest.mark.contract("texts-spoil-nothing")
+def test_what_is_no_name_is_told_where_it_stands(of, name):
+    (told,) = problems(Host, NAMED[of](NO_NAMES[name]))
+    assert " is no name" in told
+    assert told.isprintable()
+    assert len(told) < 300

@@ -195,6 +195,32 @@ def test_an_older_copy_further_down_the_path_does_not_count(site, tmp_path_facto
     assert [(each.name, each.version) for each in found(site)] == [("tenant", "2.0.0")]
 
 
+@pytest.mark.parametrize("left", ["nothing", "points", "records"])
+@pytest.mark.contract("husks-hide-nothing")
+def test_what_an_upgrade_left_of_an_older_version_hides_nothing(
+    site, tmp_path_factory, monkeypatch, left
+):
+    before = tmp_path_factory.mktemp("before")
+    monkeypatch.syspath_prepend(site)
+    monkeypatch.syspath_prepend(before)
+    husk = install(before, "acme-tenant", "0.9.0")
+    for each in [*husk.iterdir()]:
+        if (left, each.name) not in {("points", "entry_points.txt"), ("records", "RECORD")}:
+            each.unlink()
+    install(site, "acme-tenant", "1.0.0")
+    assert [(each.name, each.version, each.status) for each in found(site)] == [
+        ("tenant", "1.0.0", "ready")
+    ]
+
+
+@pytest.mark.parametrize("line", ["acme>>>1", "acme; phase == 'moon'", "not a requirement", "@"])
+@pytest.mark.contract("husks-hide-nothing")
+def test_only_requirements_of_ours_are_judged(site, line):
+    install(site, "acme-tenant", requires=(line, "flext-plugins>=1,<2"))
+    (record,) = found(site)
+    assert (record.status, record.problem) == ("ready", "")
+
+
 def test_what_a_broken_uninstall_left_is_passed_over(site):
     folder = install(site, "acme-tenant")
     folder.rename(site / "~cme_tenant-1.0.0.dist-info")
@@ -410,3 +436,63 @@ def test_what_is_registered_comes_before_what_is_installed(site):
     host.register(Listener, "tenant")
     assert source(host) == ("tenant", None, None)
     assert "acme_tenant" not in sys.modules
+
+
+def limited(plugin="tenant", table=None, **lists):
+    """A host with these lists that uses one plugin."""
+    return Host({"host": lists, "services": {"a": {"plugins": {plugin: table or {}}}}})
+
+
+@pytest.mark.contract("denied-is-not-imported")
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"deny": ["acme-tenant"]},
+        {"deny": ["ACME_*"]},
+        {"deny": ["acme_tenant"]},
+        {"deny": ["*tenant"], "allow": ["acme-tenant"]},
+        {"allow": []},
+        {"allow": ["other-*", "acme"]},
+    ],
+)
+@pytest.mark.parametrize("table", [{}, {"use": "acme-tenant:tenant"}])
+def test_a_denied_plugin_is_not_imported(site, lists, table):
+    install(site, "acme-tenant")
+    with pytest.raises(
+        ConfigError, match=r"a\.plugins\.tenant: acme-tenant 1\.0\.0: denied: .*code"
+    ):
+        limited(table=table, **lists).check()
+    assert "acme_tenant" not in sys.modules
+
+
+@pytest.mark.contract("denied-is-not-imported")
+@pytest.mark.parametrize("pattern", ["acme-tenant", "Acme_Tenant", "acme*", "acme_tenant", "*"])
+def test_an_allowed_plugin_is_imported(site, pattern):
+    install(site, "acme-tenant")
+    assert source(limited(allow=["other", pattern])) == ("tenant", "acme-tenant", "1.0.0")
+
+
+def test_a_module_may_be_denied_in_whatever_distribution_it_comes(site):
+    install(site, "acme-tenant", plugins={"tenant": "hidden.inside:Tenant"})
+    for pattern in ("hidden", "hidden.*", "hidden.inside"):
+        with pytest.raises(ConfigError, match="stands in host.deny"):
+            limited(deny=[pattern]).check()
+
+
+def test_what_is_denied_takes_no_name_from_another(site):
+    install(site, "acme-tenant")
+    install(site, "other-tenant", "3.0.0")
+    assert source(limited(deny=["acme-*"]))[1] == "other-tenant"
+
+
+def test_what_the_service_does_not_name_may_be_denied_without_harm(site):
+    install(site, "acme-tenant")
+    install(site, "acme-other", plugins={"other": "acme_other:Tenant"})
+    assert source(limited("other", deny=["acme-tenant"]))[1] == "acme-other"
+
+
+@pytest.mark.parametrize("said", ["acme-*", 3, [3], {"a": 1}])
+def test_the_lists_are_lists_of_text(said):
+    for key in ("allow", "deny"):
+        with pytest.raises(ConfigError, match=rf"host\.{key}(\.0)?: expected a valid"):
+            limited(**{key: said})

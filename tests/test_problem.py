@@ -427,6 +427,36 @@ def test_what_a_service_says_is_masked_in_no_time(flext_service, flext_world, pi
     assert time.process_time() - began < 5
 
 
+MANY = {
+    "cookies, which a service can set by the thousand": "; ".join(
+        f"c{n}=v{n:04}" for n in range(4000)
+    ),
+    "parts of one cookie": "c=" + "'".join(f"p{n:04}" for n in range(4000)),
+    "parts between backslashes": "c=" + "\\".join(f"p{n:04}" for n in range(600)),
+    "cookies that are long": "; ".join(f"c{n}={'v' * 60}{n:04}" for n in range(600)),
+}
+
+
+@pytest.mark.parametrize("case", MANY)
+@pytest.mark.contract("service-errors-are-masked")
+def test_with_too_many_secrets_to_look_for_nothing_of_an_answer_is_shown(
+    flext_service, flext_world, case
+):
+    """To look for each of them in each text took minutes, in which an event loop stood still."""
+    texts = [f"text {n:04}" for n in range(4000)]
+    body = json.dumps({"detail": "v0007", "errors": texts, "other": "c5"}).encode()
+    flext_service.answer = Answer(400, {"Content-Type": "application/json"}, body)
+    host = flext_world.serve(flext_service)
+
+    began = time.process_time()
+    error = told(flext_world, host, headers={"Cookie": MANY[case]})
+
+    assert time.process_time() - began < 5
+    assert (error.status, error.title, error.detail) == (400, "Bad Request", None)
+    assert {*error.extensions} == {"***"}
+    assert not re.search("text|v0|c5", repr(error.extensions))
+
+
 def test_what_a_service_says_cannot_spoil_a_log(flext_service, flext_world):
     nested = {"status": 500, "title": "deep"}
     for _ in range(100):

@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 import traceback
+from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -34,7 +35,7 @@ from flext_plugins import (
     hookimpl,
 )
 from flext_plugins._config.models import Timeout
-from flext_plugins._config.secrets import Address
+from flext_plugins._config.secrets import Address, is_there
 from flext_plugins.testing import Answer
 
 CANARY = "c4n4ry-s3cr3t-that-is-long-enough-to-be-cut-in-the-middle-of-an-error"
@@ -155,6 +156,57 @@ def test_a_file_that_does_not_change_is_read_once(tmp_path):
     path.write_text("two")
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     assert secret.get_secret_value() == "one"
+
+
+def empty(path):
+    path.write_text("\n")
+
+
+def folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("break_it", "why"),
+    [
+        (empty, "this file is empty"),
+        (Path.unlink, "cannot be read (FileNotFoundError)"),
+        (folder, "cannot be read (IsADirectoryError)"),
+    ],
+    ids=["empty", "gone", "a folder"],
+)
+@pytest.mark.contract("secret-files-may-be-gone")
+def test_what_a_file_said_stays_in_use_while_it_says_nothing(tmp_path, caplog, break_it, why):
+    path = tmp_path / "secret"
+    path.write_text("one")
+    secret = Secret(f"file:{path}")
+    assert secret.get_secret_value() == "one"
+    break_it(path)
+    for _ in range(100):
+        assert secret.get_secret_value() == "one"
+    said = f"file:{path}: {why}; what was read before stays in use"
+    assert caplog.messages == [said]
+    if path.is_dir():
+        path.rmdir()
+    path.write_text("two")
+    assert secret.get_secret_value() == "two"
+
+
+@pytest.mark.contract("secret-files-may-be-gone")
+def test_a_file_that_was_always_empty_is_an_error(tmp_path):
+    (tmp_path / "secret").write_text("\n")
+    secret = Secret(f"file:{tmp_path}/secret")
+    assert not is_there(secret)
+    with pytest.raises(ConfigError, match="secret: this file is empty$"):
+        secret.get_secret_value()
+
+
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_a_file_without_end_is_no_secret():
+    for path in ("/dev/zero", "/dev/urandom"):
+        with pytest.raises(ConfigError, match=f"file:{path}: "):
+            Secret(f"file:{path}").get_secret_value()
 
 
 def test_a_swapped_link_is_seen_as_kubernetes_swaps_it(tmp_path):
@@ -406,9 +458,9 @@ def test_a_value_that_no_header_can_carry_is_told_without_it(
             host.check() if moment == "composed" else flext_world.get(host)
         assert str(caught.value).startswith("service: ")
         assert list(revealing(caught.value)) == []
-        if place == "proxy":
-            break  # a connection keeps its proxy
-    assert len(flext_service.received) == (place != "proxy")
+        if place == "proxy" or fault == "nothing":
+            break  # a connection keeps its proxy, and an empty file its last value
+    assert len(flext_service.received) == (place != "proxy" and fault != "nothing")
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from packaging.utils import canonicalize_name
-from pydantic import BaseModel, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator
 
 from flext_plugins._chain.layer import Hook, Layer
+from flext_plugins._composition.catalog import HOST_KEYS
 from flext_plugins._composition.order import Wish, arranged, wishes
 from flext_plugins._config.provenance import Place, Where
 from flext_plugins._config.secrets import Secret, ServiceName, ServiceURL, leaves
@@ -100,7 +101,7 @@ def compose(
         where,
         edges,
         credentials,
-        partial(_reasons, settings, drafts, neighbours, config),
+        partial(_reasons, plugins, neighbours, settings.order, config),
         secrets,
     )
 
@@ -146,6 +147,7 @@ class _Reserved(BaseModel):
 
     use: str | None = None
     observer: bool | None = None
+    target: str | None = Field(default=None, alias="class")
 
     @field_validator("use")
     @classmethod
@@ -155,19 +157,29 @@ class _Reserved(BaseModel):
             raise ValueError('expected "distribution:name"')
         return value
 
+    @field_validator("target")
+    @classmethod
+    def _module_and_class(cls, value: str) -> str:
+        module, _, name = value.partition(":")
+        if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+            raise ValueError('expected "module:Class"')
+        return value
+
 
 _NOTHING_SAID = _Reserved()
 
 
 def _reserved(table: dict[str, Any], where: Where) -> _Reserved:
     """Take the host's keys out of `table`."""
-    taken: dict[str, Any] = {key: table.pop(key) for key in _Reserved.model_fields if key in table}
+    taken: dict[str, Any] = {key: table.pop(key) for key in HOST_KEYS if key in table}
     if not taken:
         return _NOTHING_SAID
     said, found = validated(_Reserved, taken, where)
     if found:
         raise report(found)
     reserved: _Reserved = said
+    if reserved.use and reserved.target:
+        raise report([where.problem(("class",), "stands beside use; take one of them away")])
     return reserved
 
 
@@ -182,9 +194,13 @@ class _Draft(NamedTuple):
     plugin_class: PluginClass
     settings: Any
     observer: bool
+    target: str | None
+    """`module:Class`, if the configuration names it."""
     where: Where
     values: tuple[tuple[Place, Any], ...]
     """The leaves of `settings`."""
+    has_secrets: bool
+    """Whether there are secrets among them."""
     urls: Mapping[Place, ServiceURL]
     """The addresses beside the configured services that it may send to."""
     edges: frozenset[str]
@@ -210,7 +226,7 @@ class _Draft(NamedTuple):
     @property
     def sends_secrets(self) -> bool:
         """Whether it may put secrets into messages, as far as can be told."""
-        if self.observer or not any(isinstance(value, Secret) for _, value in self.values):
+        if self.observer or not self.has_secrets:
             return False
         return any(
             hasattr(self.plugin_class.kind, name) for name in ("flext_request", "flext_exchange")
@@ -244,7 +260,8 @@ class _Draft(NamedTuple):
             self.plugin_class.version,
             self.edges,
             self.settings,
-            {place: self.where.source(place) for place, _ in self.values},
+            self.where.source,
+            self.target,
         )
 
     def _instance(self, service: Service, masked: Callable[[str], str]) -> object:
@@ -283,6 +300,21 @@ def _drafts(
     return drafts, problems
 
 
+def _plugin_class(
+    name: str, said: _Reserved, where: Where, catalog: Catalog, masked: Callable[[str], str]
+) -> PluginClass:
+    """The class that a table means; what is wrong with it is told with its place."""
+    try:
+        if said.target:
+            return catalog.named_class(name, said.target, masked)
+        return catalog.plugin_class(name, said.use, masked)
+    except FlextError as error:
+        error.args = (where.problem(("class",) if said.target else (), error.args[0]),)
+        if isinstance(error, ConfigError):
+            error.problems = error.args
+        raise
+
+
 def _draft(
     name: str,
     table: dict[str, Any],
@@ -293,13 +325,7 @@ def _draft(
 ) -> _Draft:
     """The plugin that a table means, its settings validated."""
     said = _reserved(table, where)
-    try:
-        plugin_class = catalog.plugin_class(name, said.use, masked)
-    except FlextError as error:
-        error.args = (where.problem((), error.args[0]),)
-        if isinstance(error, ConfigError):
-            error.problems = error.args
-        raise
+    plugin_class = _plugin_class(name, said, where, catalog, masked)
     model = getattr(plugin_class.kind, "Settings", None)
     settings, found = None, list[str]()
     if model or table:
@@ -322,7 +348,11 @@ def _draft(
     urls = {key: value for key, value in values if isinstance(value, ServiceURL)}
     edges = frozenset(named | {url.origin for url in urls.values()})
     aliases = frozenset(map(canonicalize_name, (name, *(said.use or "").split(":")[1:])))
-    return _Draft(name, plugin_class, settings, observer, where, values, urls, edges, aliases)
+    return _Draft(
+        *(name, plugin_class, settings, observer, said.target),
+        *(where, values, any(isinstance(value, Secret) for _, value in values)),
+        *(urls, edges, aliases),
+    )
 
 
 def _order_problems(settings: ServiceConfig, names: list[str], where: Where) -> Iterator[str]:
@@ -352,14 +382,19 @@ def _wish_problems(
 
 
 def _reasons(
-    settings: ServiceConfig, drafts: list[_Draft], neighbours: list[Wish], config: HostConfig
+    plugins: tuple[PluginInfo, ...],
+    neighbours: list[Wish],
+    order: Sequence[str] | None,
+    config: HostConfig,
 ) -> dict[str, str]:
     """Why each plugin stands where it does, in words."""
-    if settings.order:
-        return {each.name: "order" for each in drafts}
+    if order:
+        return {each.name: "order" for each in plugins}
     reasons = {}
-    for each in drafts:
-        beside = [other.name for other in drafts if other.stage == each.stage and other is not each]
+    for each in plugins:
+        beside = [
+            other.name for other in plugins if other.stage == each.stage and other is not each
+        ]
         words = ["stage"]
         for wish in neighbours:
             if wish.inner == each.name and wish.outer in beside:
@@ -424,7 +459,7 @@ def service_of(
             headers.setdefault("Authorization", pair)
     own = config.services.get(name)
     alike = {"deadline", "verify", "cert", "http2", "proxy", "allow_insecure"}
-    alike |= {"max_connections", "keepalive_expiry", "transport"}
+    alike |= {"max_connections", "keepalive_expiry", "max_plugin_read", "transport", "health"}
     return Service(
         name,
         base,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins._config.secrets import Address, Basic, Secret, leaves
+from flext_plugins._config.secrets import Address, Basic, Secret, is_there, leaves
 from flext_plugins._discovery import installed_version
 from flext_plugins.redaction import MASK, is_secret, redact
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 SHOWN = (
     *("base_url", "timeout", "headers", "deadline", "verify", "cert", "http2", "transport"),
-    *("proxy", "max_connections", "keepalive_expiry", "allow_insecure"),
+    *("proxy", "max_connections", "keepalive_expiry", "max_plugin_read"),
+    *("allow_insecure", "health"),
 )
 
 
@@ -53,7 +54,10 @@ class ExplainedLayer:
     @property
     def source(self) -> str:
         """The distribution and version, or where else it came from."""
-        return f"{self.distribution} {self.version}" if self.distribution else "registered in code"
+        if self.distribution:
+            return f"{self.distribution} {self.version}"
+        named = [each.source for each in self.settings if each.name == "class"]
+        return f"named in {named[0]}" if named else "registered in code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,9 @@ def explain(composition: Composition, transports: Mapping[str, str]) -> Explanat
 
 
 def _layer(layer: Layer, reason: str) -> ExplainedLayer:
-    values = leaves(layer.settings) if layer.settings is not None else ()
+    values = list(leaves(layer.settings)) if layer.settings is not None else []
+    if layer.target:
+        values.insert(0, (("class",), layer.target))
     return ExplainedLayer(
         layer.stage.name,
         layer.name,
@@ -111,9 +117,9 @@ def _layer(layer: Layer, reason: str) -> ExplainedLayer:
         layer.observer,
         tuple(layer.hooks),
         tuple(
-            _setting(place, value, layer.sources[place])
+            _setting(place, value, layer.source_of(place))
             for place, value in values
-            if value is not None or layer.sources[place] != "default"
+            if value is not None or layer.source_of(place) != "default"
         ),
         reason,
         _note(layer),
@@ -133,6 +139,7 @@ def _note(layer: Layer) -> str:
 def _setting(place: Place, value: Any, source: str) -> Setting:
     if isinstance(value, Secret):
         shown = str(value) if isinstance(value, Address) else value.reference or MASK
+        shown += "" if is_there(value) else " (not set)"
     elif value is not None and any(is_secret(part) for part in place):
         shown = MASK
     else:

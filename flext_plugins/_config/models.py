@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 import pydantic
 from packaging.utils import canonicalize_name
@@ -12,8 +13,8 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     ModelWrapValidatorHandler,
-    PositiveInt,
     PrivateAttr,
     ValidationError,
     ValidationInfo,
@@ -23,9 +24,18 @@ from pydantic import (
 
 from flext_plugins._config.provenance import CODE, Place, Sources, Where
 from flext_plugins._config.secrets import Address, HeaderSecret, leaves
-from flext_plugins._config.validation import nearest, problems_of, report
+from flext_plugins._config.validation import listed, nearest, problems_of, report
 from flext_plugins._errors import ConfigError
+from flext_plugins._messages import TOKEN
+from flext_plugins.redaction import printable
 
+if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
+
+_PATH = re.compile(r"/(?!/)[!\"$-\[\]-~]*")
+"""A path, with a query or none: visible ASCII without `#` and backslashes."""
+LONGEST_NAME = 200
+"""Characters of the name of a service, a plugin or a header."""
 _inside: ContextVar[bool] = ContextVar("flext_plugins.config", default=False)
 
 
@@ -51,7 +61,9 @@ class _Quiet(BaseModel):
         raise report(found)
 
 
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LONGEST = 1_000_000_000
+"""Seconds that every library can wait."""
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
 
 
 class Timeout(_Quiet):
@@ -71,6 +83,12 @@ class Timeout(_Quiet):
     def _one_number(cls, value: Any) -> Any:
         return _phases(value) if isinstance(value, (int, float, str)) else value
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, handler(core_schema)]}
+
 
 def _phases(value: Any) -> dict[str, Any]:
     """One number for `timeout`, spelled out for each phase."""
@@ -84,9 +102,28 @@ class PluginTable(pydantic.Secret[dict[str, Any]]):
         return ", ".join(self.get_secret_value())
 
 
+def _named(table: dict[str, Any]) -> dict[str, Any]:
+    """A table whose keys are names, which end in labels, spans, files and lines of the log."""
+    for name in table:
+        if name != printable(name, LONGEST_NAME) or not name.strip():
+            shown = printable(name, 40)
+            what = f"expected 1 to {LONGEST_NAME} characters that can be printed, and not blanks"
+            raise ValueError(f"{shown!r} is no name: {what}")
+    return table
+
+
+def _fields(headers: dict[str, Any]) -> dict[str, Any]:
+    """A table whose keys are the names of headers."""
+    for name in headers:
+        if len(name) > LONGEST_NAME or not TOKEN.fullmatch(name):
+            shown = printable(name, 40)
+            raise ValueError(f"{shown!r} is no name of a header: letters, digits and - usually")
+    return headers
+
+
 def _spelt_once(plugins: dict[str, Any]) -> dict[str, Any]:
     known: dict[str, str] = {}
-    for name in plugins:
+    for name in _named(plugins):
         if (other := known.setdefault(canonicalize_name(name), name)) != name:
             raise ValueError(f"{name!r} and {other!r} are one name, spelt in two ways")
     return plugins
@@ -107,19 +144,24 @@ class Defaults(_Quiet):
     http2: bool = False
     """Speak HTTP/2 where the service does; needs httpx's extra `http2`. In an event loop a hundred
     exchanges share a socket then."""
-    transport: Literal["default", "own"] = "default"
-    """What exchanges go over: the client library's own transport, or the application's, which
-    `host.provide` was told of."""
+    transport: Literal["default", "aiohttp", "own"] = "default"
+    """What exchanges go over: the client library's own transport, aiohttp's connections (extra
+    `aiohttp`, in event loops), or the application's, which `host.provide` was told of."""
     proxy: Literal[False] | Address | None = None
     """The address of a proxy, or `false` for none; by default what the environment says."""
-    max_connections: PositiveInt = 100
+    max_connections: Annotated[int, Field(gt=0, le=65_535)] = 100
     """Sockets, and exchanges at a time; further ones wait."""
     keepalive_expiry: Seconds = 5.0
     """Seconds that a connection is kept which nobody uses, in httpx and httpx2."""
+    max_plugin_read: Annotated[int, Field(gt=0, le=1 << 40)] = 1024 * 1024
+    """Bytes of an answer, as sent and decoded, that a plugin may read, such as a token service's.
+    The application may read any number."""
     deadline: Seconds | None = None
     """Seconds for a call: all its attempts and hops, and what its plugins wait for."""
     allow_insecure: bool = False
     """Send credentials over plain `http://` to another machine."""
+
+    _names_of_headers = field_validator("headers")(_fields)
 
     @field_validator("verify", "proxy", mode="before")
     @classmethod
@@ -135,6 +177,12 @@ class ServiceConfig(Defaults):
     base_url: Address | None = None
     """Its address; user info is sent as basic authentication. Left out where the service only lends
     resources."""
+    new: bool = False
+    """Whether the environment's file, or a variable, adds this service, which would else be taken
+    for a misspelt one."""
+    health: str | None = None
+    """A path at which it says how it is, such as `/health`, for `host.health()`: with a status
+    from 200 to 299 if all is well."""
     order: list[str] | None = None
     """All plugins' names, outermost first, where their stages are not what is wanted."""
     plugins: dict[str, Literal[False] | PluginTable] = Field(default_factory=dict)
@@ -143,10 +191,30 @@ class ServiceConfig(Defaults):
 
     _one_spelling = field_validator("plugins")(_spelt_once)
 
+    @field_validator("health")
+    @classmethod
+    def _path(cls, value: str | None) -> str | None:
+        if value is not None and not _PATH.fullmatch(value):
+            raise ValueError("expected a path, such as /health")
+        return value
+
+
+class HostTable(_Quiet):
+    """The table `[host]`, about all services together."""
+
+    drain: Annotated[float, Field(ge=0, le=LONGEST, allow_inf_nan=False)] = 0.0
+    """Seconds that calls under way have left when a `with` around the host ends."""
+    allow: list[str] | None = None
+    """Patterns of distributions and modules: no other plugin is imported."""
+    deny: list[str] = Field(default_factory=list)
+    """Patterns of distributions and modules: no such plugin is imported, whatever `allow` says."""
+
 
 class HostConfig(_Quiet):
     """The whole configuration."""
 
+    host: HostTable = Field(default_factory=HostTable)
+    """What holds for all services together."""
     defaults: Defaults = Field(default_factory=Defaults)
     """What a service may say but `base_url`, `order` and `plugins`, for every service."""
     plugins: dict[str, Literal[False] | PluginTable] = Field(default_factory=dict)
@@ -157,6 +225,7 @@ class HostConfig(_Quiet):
     """Whether plugins' secrets may be written out in a file."""
     _sources: Sources = PrivateAttr(default_factory=Sources)
 
+    _names = field_validator("services")(_named)
     _one_spelling = field_validator("plugins")(_spelt_once)
 
     @model_validator(mode="after")
@@ -184,9 +253,7 @@ class HostConfig(_Quiet):
         """
         own = self.services.get(name)
         if own is None:
-            near = (
-                nearest(name, self.services) or f"; there are {', '.join(self.services) or 'none'}"
-            )
+            near = nearest(name, self.services) or f"; there are {listed(self.services) or 'none'}"
             raise ConfigError(f"no service is named {name!r}{near}")
         merged = self.defaults.model_dump(exclude_unset=True)
         ours = {each.lower() for each in own.headers}
@@ -236,11 +303,13 @@ def _lay(
             if not isinstance(below, Mapping):
                 is_number = key == "timeout" and below and at and "plugins" not in at
                 below = _phases(below) if is_number else {}
+                if not is_number:
+                    sources.pop(place, None)
             into[key] = inner = dict(below)
             _lay(inner, value, sources, source, place)
         else:
             if isinstance(below, Mapping):
-                for stale in [each for each in sources if each[: len(place)] == place]:
-                    del sources[stale]
+                for stale, _ in leaves(below, place):
+                    sources.pop(stale, None)
             into[key] = value
             sources[place] = source

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 from flext_plugins.http import Origin
 
 
-def proxy_for(url: Any, setting: Any) -> str | None:
+def proxy_for(url: Any, setting: Any = None) -> str | None:
     """The proxy for `url`: the service's own `setting`, else what the environment says now.
+
+    When something is sent, each client library reads the environment in its own way. This is what
+    is known before: no proxy where `no_proxy` excepts the host in any of their ways.
 
     Args:
         url: anything with a scheme, a host and a port.
@@ -22,8 +25,20 @@ def proxy_for(url: Any, setting: Any) -> str | None:
     proxies = getproxies()
     if not proxies or proxy_bypass(f"{url.host}:{url.port}" if url.port else url.host):
         return None
+    if any(_is_in(url.host, each.strip()) for each in proxies.get("no", "").split(",")):
+        return None
     chosen: str | None = proxies.get(url.scheme) or proxies.get("all")
     return chosen if chosen is None or "://" in chosen else f"http://{chosen}"
+
+
+def _is_in(host: str, excepted: str) -> bool:
+    """Whether an entry of `no_proxy` is the host's address, a range with it or a URL to it."""
+    try:
+        if "://" in excepted:
+            return Origin.of(excepted).host == host
+        return ip_address(host) in ip_network(excepted.strip("[]"), strict=False)
+    except ValueError:
+        return False
 
 
 def carrier(proxy: str | None, setting: Any) -> str | None:

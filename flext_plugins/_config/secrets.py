@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -13,6 +15,7 @@ from pydantic import Secret as Hidden
 from pydantic_core import CoreSchema, core_schema
 
 from flext_plugins._errors import ConfigError
+from flext_plugins._logging import SECONDS, Occasions, tell_stale
 from flext_plugins.http import Origin, basic_credentials, is_header_value
 from flext_plugins.redaction import redact
 
@@ -25,13 +28,32 @@ if TYPE_CHECKING:
     from flext_plugins._config.provenance import Place
 
 
+LONGEST = 1 << 20
+"""So many characters may a secret have that stands in a file."""
 _REFERENCE = re.compile(r"(env|file):(.+)", re.DOTALL)
+_stale = Occasions(SECONDS)
+_are_needed: ContextVar[bool] = ContextVar("flext_plugins.secrets", default=True)
+
+
+@contextmanager
+def without_secrets() -> Iterator[None]:
+    """Let what is not there be something that is no secret, to see how services are composed."""
+    token = _are_needed.set(False)
+    try:
+        yield
+    finally:
+        _are_needed.reset(token)
 
 
 class Secret(SecretStr):
-    """A `SecretStr` that may stand elsewhere: `env:NAME`, or `file:/path`, read when it changes."""
+    """A `SecretStr` that may stand elsewhere: `env:NAME`, or `file:/path`, read when it changes.
+
+    A file that is gone or empty once it was read leaves its last value in use, with a warning.
+    """
 
     _read: tuple[tuple[int, ...], str] | None = None
+    _stand_in = "deadbeef"
+    """What it is where it is not needed, and not there: hexadecimal and base64 too."""
 
     def written(self) -> str:
         """The configured text: the secret itself, or the reference to it."""
@@ -46,8 +68,8 @@ class Secret(SecretStr):
         """The secret itself; what is read elsewhere is without the line ends after it.
 
         Raises:
-            ConfigError: the variable is not set, the file cannot be read, it is empty, or it is not
-                text.
+            ConfigError: the variable is not set, it is empty, or the file was so or could not be
+                read from the first time on; or it is not text.
         """
         written = self.written()
         found = _REFERENCE.fullmatch(written) if written.startswith(("env:", "file:")) else None
@@ -55,25 +77,41 @@ class Secret(SecretStr):
             value, where = written, ""
         else:
             where = f"{found[0]}: "
-            value = self._from_file(found[2]) if found[1] == "file" else _from_variable(found[2])
-            if not value:
-                raise ConfigError(f"{where}{_KINDS[found[1]]} is empty")
+            try:
+                value = self._look_up(*found.groups())
+            except ConfigError:
+                if _are_needed.get():
+                    raise
+                value = self._stand_in
         if value.isascii() or _is_text(value):
             return value
         del value, written  # nobody who renders locals shall see them here
         raise ConfigError(f"{where}it is not text in UTF-8")
 
+    def _look_up(self, kind: str, place: str) -> str:
+        return self._from_file(place) if kind == "file" else _from_variable(place)
+
     def _from_file(self, path: str) -> str:
+        problem, is_wrong = "this file is empty", False
         try:
             found = os.stat(path)  # noqa: PTH116 - follows links, as Kubernetes swaps them
             state = (found.st_mtime_ns, found.st_size, found.st_ino)
             if self._read is None or self._read[0] != state:
                 with open(path, encoding="utf-8-sig") as file:  # noqa: PTH123
-                    self._read = state, file.read().rstrip("\r\n")
-            return self._read[1]
+                    value = file.read(LONGEST + 1)
+                if len(value) > LONGEST:
+                    raise ConfigError(f"file:{path}: has more than {LONGEST:,} characters")
+                if value := value.rstrip("\r\n"):
+                    self._read = state, value
+            if self._read is not None and self._read[0] == state:
+                return self._read[1]
         except (OSError, ValueError) as error:
-            problem = type(error).__name__
-        raise ConfigError(f"file:{path}: cannot be read ({problem})")
+            problem = f"cannot be read ({type(error).__name__})"
+            is_wrong = isinstance(error, UnicodeError)
+        if self._read is None or is_wrong:
+            raise ConfigError(f"file:{path}: {problem}")
+        tell_stale(_stale, f"file:{path}", problem)
+        return self._read[1]
 
     def __hash__(self) -> int:
         return hash(self.written())
@@ -97,14 +135,24 @@ class Secret(SecretStr):
         return generated
 
 
-_KINDS = {"env": "this variable", "file": "this file"}
+def is_there(secret: Secret) -> bool:
+    """Whether a reference leads to something; what was written out is there."""
+    found = _REFERENCE.fullmatch(secret.written())
+    try:
+        if found is not None:
+            secret._look_up(*found.groups())  # noqa: SLF001
+    except ConfigError:
+        return False
+    return True
 
 
 def _from_variable(name: str) -> str:
     value = os.environ.get(name)
     if value is None:
         raise ConfigError(f"env:{name}: this variable is not set")
-    return value.rstrip("\r\n")
+    if not (value := value.rstrip("\r\n")):
+        raise ConfigError(f"env:{name}: this variable is empty")
+    return value
 
 
 def _is_text(value: str) -> bool:
@@ -160,6 +208,7 @@ class Address(Secret):
     )
 
     _parts: tuple[str, Secret | None, Secret | None] | None = None
+    _stand_in = "https://not-set.invalid"
 
     def split(self) -> tuple[str, Secret | None, Secret | None]:
         """The URL without user info, the user and the password.
@@ -280,8 +329,14 @@ class ServiceName(str):
         return core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
 
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
 def leaves(value: Any, place: Place = ()) -> Iterator[tuple[Place, Any]]:
     """Every value inside settings or tables, with its place; what is empty is a value too."""
+    if type(value) in _SCALARS:  # most are
+        yield place, value
+        return
     if isinstance(value, Hidden):
         value = value.get_secret_value()
     if isinstance(value, BaseModel):

@@ -43,8 +43,31 @@ def reference_problems(
                 )
 
 
+NO_OTHER_PROXY = "over aiohttp a proxy has to be http://"
 IGNORED = {"own": ("verify", "cert", "http2", "proxy", "keepalive_expiry")}
 """By transport the settings that it does not heed."""
+
+
+def beyond_aiohttp(settings: Any) -> tuple[str, str] | None:
+    """Find what these settings want that aiohttp cannot do: the setting, and why not.
+
+    Args:
+        settings: a `ServiceConfig` or a `Service`.
+    """
+    if settings.http2:
+        return "http2", "aiohttp speaks HTTP/1.1 alone"
+    with suppress(ConfigError):  # told as a reference that leads nowhere
+        if settings.proxy and not is_plain(settings.proxy.get_secret_value()):
+            return "proxy", NO_OTHER_PROXY
+    return None
+
+
+def is_plain(proxy: str) -> bool:
+    """Whether the address of a proxy is one that is spoken to in clear.
+
+    To one over TLS aiohttp would show the certificate that is meant for the service.
+    """
+    return proxy.lower().startswith("http://")
 
 
 def address_of(settings: ServiceConfig) -> tuple[str, bool]:
@@ -69,7 +92,8 @@ def endpoint_problems(
     values = {key: getattr(settings, key) for key in ("base_url", "headers", "proxy")}
     yield from reference_problems(leaves(values), where, inline=True)
     yield from _transport_problems(settings, where)
-    yield from _ignored(own, where)
+    if own is not None and "transport" in own.model_fields_set:
+        yield from _contradictions(settings, own, where)
     url, _ = address_of(settings)
     if url and not url.lower().startswith(("http://", "https://")):
         yield where.problem(("base_url",), "expected http:// or https://")
@@ -82,8 +106,7 @@ def _transport_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
     verify, cert = settings.verify, settings.cert
     if isinstance(verify, str):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        kind = "capath" if Path(verify).is_dir() else "cafile"
-        load = partial(context.load_verify_locations, **{kind: verify})
+        load = partial(_load_authorities, context, verify)
         yield from _loading("verify", load, "certificates, in PEM", where)
     if cert:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -92,6 +115,8 @@ def _transport_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
         yield from _loading("cert", load, "a certificate and its key, in PEM", where)
     if settings.http2 and find_spec("h2") is None:
         yield where.problem(("http2",), "needs `pip install 'httpx[http2]'`")
+    if settings.transport == "aiohttp" and find_spec("aiohttp") is None:
+        yield where.problem(("transport",), "needs aiohttp: the extra `aiohttp` of flext-plugins")
     with suppress(ConfigError):  # told as a reference that leads nowhere
         proxy = settings.proxy.get_secret_value() if settings.proxy else "http:"
         scheme = proxy.partition(":")[0].lower()
@@ -101,12 +126,19 @@ def _transport_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
             yield where.problem(("proxy",), "needs `pip install 'httpx[socks]'`")
 
 
-def _ignored(own: ServiceConfig | None, where: Where) -> Iterator[str]:
-    """Yield the service's own settings that mean nothing with the transport that it names."""
-    if own is not None and "transport" in own.model_fields_set:
-        for key in IGNORED.get(own.transport, ()):
-            if key in own.model_fields_set:
-                yield where.problem((key,), f"means nothing with transport = {own.transport!r}")
+def _contradictions(settings: ServiceConfig, own: ServiceConfig, where: Where) -> Iterator[str]:
+    """Yield what the transport that the service itself names does not heed, or cannot do."""
+    for key in IGNORED.get(own.transport, ()):
+        if key in own.model_fields_set:
+            yield where.problem((key,), f"means nothing with transport = {own.transport!r}")
+    if own.transport == "aiohttp" and (beyond := beyond_aiohttp(settings)):
+        key, why = beyond
+        yield where.problem(("transport",), f"{why}; say {key} = false")
+
+
+def _load_authorities(context: ssl.SSLContext, verify: str) -> None:
+    kind = "capath" if Path(verify).is_dir() else "cafile"
+    context.load_verify_locations(**{kind: verify})
 
 
 def _loading(key: str, load: Callable[[], None], expected: str, where: Where) -> Iterator[str]:
@@ -114,7 +146,7 @@ def _loading(key: str, load: Callable[[], None], expected: str, where: Where) ->
         load()
     except FileNotFoundError:
         yield where.problem((key,), "there is no such file")
-    except OSError:
+    except (OSError, ValueError):  # the latter of what no path can be
         yield where.problem((key,), f"expected a file with {expected}")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
+from itertools import islice
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -18,14 +20,30 @@ from flext_plugins._masking import without
 from flext_plugins.redaction import is_secret, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from flext_plugins._config.provenance import Place, Where
 
 
+MOST, NEAR = 1000, 10
+"""More names than these are many; so many before and after are compared then."""
+SHOWN = 20
+
+
+def listed(names: Collection[str]) -> str:
+    """`a, b, c`: all of the names, or some of them and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(islice(names, SHOWN)) + more
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or nothing."""
-    near = get_close_matches(name, list(names), 1)
+    """`; did you mean 'x'?`, or nothing; of many names only those are compared that sort near."""
+    every = list(names)
+    if len(every) > MOST:
+        every.sort()
+        place = bisect(every, name)
+        every = every[max(place - NEAR, 0) : place + NEAR]
+    near = get_close_matches(name, every, 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -147,7 +165,7 @@ def validated(model: type[BaseModel], table: dict[str, Any], where: Where) -> tu
         return model.model_validate(table), problems_of(None, model, table, where)
     except ValidationError as error:
         told = problems_of(error, model, table, where)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = place_of(error, [package_of(model.__module__)])
         account = account_of(error, place, lambda text: redact(_without(text, table)))
         told = [where.problem((), f"validating these settings raised {account}")]

@@ -5,7 +5,7 @@ from flext_plugins import Status, hookimpl
 
 class Wrong:
     rule = "test_its_status_is_plain_and_at_hand"
-    seen = ("its facts are no JSON: ['callers']",)
+    seen = ("flext_status returned facts that are no JSON: ['callers']",)
 
     @hookimpl
     def flext_status(self):
