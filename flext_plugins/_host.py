@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 import warnings
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -17,7 +19,9 @@ from flext_plugins._config.load import load
 from flext_plugins._config.models import HostConfig
 from flext_plugins._config.validation import report
 from flext_plugins._errors import ConfigError, FlextError
+from flext_plugins._health import acheck_all, check_all
 from flext_plugins._runtime import Runtime
+from flext_plugins.status import HostStatus, ServiceHealth, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -53,7 +57,7 @@ class Host:
                 raise ConfigError("Host takes a mapping or a HostConfig; see Host.from_file")
             config = HostConfig.model_validate(dict(config or {}))
         self._config = config
-        self._catalog = Catalog()
+        self._catalog = Catalog(config)
         self._provided: dict[type, Any] = {}
         self._runtime = Runtime(config, self._catalog, self._provided)
         _hosts.add(self)
@@ -215,6 +219,45 @@ class Host:
         composition = self._runtime.composed(service)
         return explain(composition, transports_of(composition.service))
 
+    def status(self) -> HostStatus:
+        """Look at circuits, tokens' ages, permits, exchanges under way, now; from any thread.
+
+        Nothing is opened or composed for it, and nothing is sent.
+        """
+        return status_of(self._config, self._runtime)
+
+    def health(self, *services: str, timeout: float = 2.0) -> dict[str, ServiceHealth]:
+        """Ask the named services, or all, at once how they are; each in a thread.
+
+        Each gets a GET of its path `health`, else a HEAD of its address, through its plugins but
+        those that send again or guard: no circuit opens by it, and none that is open hides a
+        service that is well again. Then its resources are asked, by their own `health()`. What is
+        not open yet is opened.
+
+        Args:
+            services: their names in the configuration.
+            timeout: seconds that each has.
+
+        Returns:
+            What was found, by service; `status()` has it too from then on.
+
+        Raises:
+            ConfigError: no service has such a name.
+            ValueError: `timeout` is not positive, or no time.
+        """
+        return check_all(self._runtime, self._to_ask(services, timeout), timeout)
+
+    async def ahealth(self, *services: str, timeout: float = 2.0) -> dict[str, ServiceHealth]:  # noqa: ASYNC109 - of each service
+        """Ask in the running event loop how the named services are, or all; see `health`."""
+        return await acheck_all(self._runtime, self._to_ask(services, timeout), timeout)
+
+    def _to_ask(self, services: tuple[str, ...], timeout: float) -> tuple[str, ...]:
+        if not 0 < timeout <= threading.TIMEOUT_MAX / 2:
+            raise ValueError("host.health(timeout=...) takes a positive number of seconds")
+        for name in services:
+            self._config.service(name)
+        return tuple(dict.fromkeys(services)) or self.services
+
     def check(self, *services: str) -> None:
         """Compose the named services, or all, as connecting to them would.
 
@@ -231,28 +274,37 @@ class Host:
             raise problems[0]
         if problems:
             texts = [
-                f"{error.service}: {text}" if error.service and text else text or str(error)
+                _told_once(error, text)
                 for error in problems
                 for text in getattr(error, "problems", [""])
             ]
             raise report(list(dict.fromkeys(texts)))
 
-    def close(self) -> None:
+    def close(self, drain: float = 0.0) -> None:
         """Close every connection and what plugins provided; closing twice is fine.
 
+        New calls are refused at once. Those that are under way after `drain` end as `Refused`,
+        "the host is closed". Leaving `with` drains for as long as the configuration says.
+
+        Args:
+            drain: seconds to wait for calls that are under way.
+
         Raises:
             ExceptionGroup: all that went wrong on the way.
         """
-        if failures := self._runtime.channels.close():
+        if failures := self._runtime.channels.close(drain):
             raise ExceptionGroup("closing the host", failures)
 
-    async def aclose(self) -> None:
+    async def aclose(self, drain: float = 0.0) -> None:
         """Close every connection from inside an event loop; closing twice is fine.
+
+        Args:
+            drain: seconds to wait for calls that are under way, as `close` does.
 
         Raises:
             ExceptionGroup: all that went wrong on the way.
         """
-        if failures := await self._runtime.channels.aclose():
+        if failures := await self._runtime.channels.aclose(drain):
             raise ExceptionGroup("closing the host", failures)
 
     def __enter__(self) -> Self:
@@ -264,7 +316,7 @@ class Host:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self.close(self._config.host.drain)
 
     async def __aenter__(self) -> Self:
         return self
@@ -275,7 +327,15 @@ class Host:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        await self.aclose(self._config.host.drain)
+
+
+def _told_once(error: FlextError, text: str) -> str:
+    """A problem of `error`, with its service unless it stands in a table for every service."""
+    if not text:
+        return str(error)
+    is_everybodys = re.match(r"([^:]*: )?plugins\.", text) is not None
+    return text if is_everybodys or not error.service else f"{error.service}: {text}"
 
 
 class Pending(Coroutine[Any, Any, T]):

@@ -9,14 +9,22 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins.redaction import MASK, is_secret, redact
+from flext_plugins.redaction import MASK, is_secret, printable, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+SECONDS = 60.0
+"""What keeps going wrong is a warning once in this time."""
+MOST = 100_000
+"""So many things that keep going wrong are told apart."""
+LONGEST = 1000
+"""Characters of a value in a line of ours."""
 _KEPT = frozenset({"message", "asctime"})
 """Attributes of a log record that formatters write; those that it has already are kept too."""
 _BYTES = r"""b?(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
@@ -27,6 +35,31 @@ _QUOTED = re.compile(
     re.DOTALL,
 )
 """A SOCKS proxy's credentials; headers that h11 refuses, or that urllib3 cannot parse."""
+
+
+class Occasions:
+    """Counts what keeps happening, so that it is told once in a time.
+
+    Args:
+        seconds: the time.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self._lock = seconds, threading.Lock()
+        self._last: dict[tuple[str, ...], tuple[float, int]] = {}
+
+    def take(self, key: tuple[str, ...]) -> int | None:
+        """Count it: how often it was passed over before, or `None` if it is passed over now."""
+        now = time.monotonic()
+        with self._lock:
+            if len(self._last) >= MOST and key not in self._last:
+                del self._last[next(iter(self._last))]  # the one that was told first
+            last, passed_over = self._last.get(key, (None, 0))
+            if last is not None and now - last < self._seconds:
+                self._last[key] = last, passed_over + 1
+                return None
+            self._last[key] = now, 0
+            return passed_over
 
 
 def harmless(work: Callable[..., object], *args: Any) -> None:
@@ -47,14 +80,17 @@ def text_of(value: object, show: Callable[[Any], str] = str) -> str:
         return f"<{type(value).__name__} without text>"
 
 
-def inline(value: object) -> str:
-    """`value` within a line: escaped so far as it would not print, and without secrets of a URL."""
+def inline(value: object, most: int | None = None) -> str:
+    """`value` within a line: escaped so far as it would not print, and without secrets of a URL.
+
+    Args:
+        value: what is told.
+        most: characters.
+    """
     text = text_of(value)
-    if not text.isprintable():
-        text = "".join(
-            each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-        )
-    return redact(text)
+    if most is not None:
+        text = text[: most * 20]  # a secret that this cuts in two is far behind what is shown
+    return printable(redact(printable(text)), most)
 
 
 def filter_loggers(names: Iterable[str], redacted: Callable[[Any], Any]) -> None:
@@ -121,6 +157,12 @@ def log(level: int, message: str, *values: object, **fields: object) -> None:
     harmless(_log, level, message, values, fields)
 
 
+def tell_stale(occasions: Occasions, what: str, why: str) -> None:
+    """Warn, once in a time, that what was read before is used since `what` cannot be."""
+    if occasions.take((what,)) is not None:
+        log(logging.WARNING, "{}: {}; what was read before stays in use", what, why)
+
+
 def _bound_values() -> dict[str, Any]:
     """The values bound in structlog's context: none if the program has not imported it.
 
@@ -137,12 +179,12 @@ def _log(level: int, message: str, values: tuple[object, ...], fields: dict[str,
     if not logger.isEnabledFor(level):
         return
     shown = {
-        inline(key): MASK if is_secret(key) else inline(value)
+        inline(key, LONGEST): MASK if is_secret(key) else inline(value, LONGEST)
         for key, value in {**_bound_values(), **fields}.items()
         if value is not None
     }
     bound = " ".join(f"{key}={value}" for key, value in shown.items())
-    text = f"{message.format(*map(inline, values))}  {bound}".rstrip()
+    text = f"{message.format(*(inline(each, LONGEST) for each in values))}  {bound}".rstrip()
     file, line, function, _ = logger.findCaller(stacklevel=4)
     record = logger.makeRecord(logger.name, level, file, line, text, (), None, function)
     for key, value in shown.items():  # `extra` would raise for those that a record factory set

@@ -6,24 +6,31 @@ import asyncio
 import threading
 import time
 from collections import OrderedDict, deque
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from flext_plugins._call import late, least, scope
+from flext_plugins._call import inside, late, least, scope
 from flext_plugins._errors import PluginError, Refused
 from flext_plugins._waiting import Waker, waker
+from flext_plugins.events import PermitAwaited
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable, Iterator
+    from contextlib import AbstractContextManager
     from types import TracebackType
-    from typing import Self
+    from typing import Literal, Self
+
+    from flext_plugins._call import Call
 
 GRACE = 1.0
 """Seconds in which a caller takes what it was granted; those who wait look so often for others."""
 REMEMBERED = 1000
 """So many keys are remembered though nobody uses them."""
+MOST = 1_000_000
+"""Permits of one key."""
 
 
 class LineFull(Exception):
@@ -32,6 +39,26 @@ class LineFull(Exception):
 
 async def _nothing() -> None:
     pass
+
+
+@contextmanager
+def tell_wait(
+    emit: Callable[[object], None], plugin: str | None, call: Call | None
+) -> Iterator[None]:
+    """Tell that `call` waits for a permit of `plugin`, or of the host, and how that ended."""
+    started = time.monotonic()
+    state: Literal["granted", "timed out", "cancelled"] = "cancelled"
+    if call is not None:
+        emit = inside(call, emit)
+    emit(PermitAwaited(call, plugin, "waiting", 0.0))
+    try:
+        yield
+        state = "granted"
+    except TimeoutError:
+        state = "timed out"
+        raise
+    finally:
+        emit(PermitAwaited(call, plugin, state, time.monotonic() - started))
 
 
 class Permits:
@@ -59,6 +86,16 @@ class Permits:
         self._numbers = count()
         self._lock = threading.Lock()
         self._is_settled = True
+
+    @property
+    def in_use(self) -> int:
+        """The number of permits that are taken."""
+        return self.capacity + len(self._owed) - len(self._free)
+
+    @property
+    def waiting(self) -> int:
+        """The number of those in line."""
+        return len(self._line)
 
     def take(self) -> bool:
         """Take a permit if one is free and nobody waits for it."""
@@ -103,6 +140,7 @@ class Permits:
         *,
         asynchronous: bool,
         tidy: Callable[[], Awaitable[None]] = _nothing,
+        line: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Take a permit in one's turn.
 
@@ -111,6 +149,7 @@ class Permits:
             queue: so many may wait.
             asynchronous: whether this runs in an event loop.
             tidy: frees what nobody uses any more; awaited now and again while there is none free.
+            line: what the wait is entered by, if there is one.
 
         Raises:
             LineFull: none is free, and `queue` callers wait already.
@@ -123,16 +162,28 @@ class Permits:
         me = waker(asynchronous=asynchronous)
         try:
             self._join(me, queue)
-            while not self._has_taken(me):
-                left = GRACE if until is None else min(GRACE, until - time.monotonic())
-                if left <= 0:
-                    raise TimeoutError
-                if not await me.wait(left) or me in self._late:
-                    self._look_around(me)
-                    await tidy()
+            if not self._has_taken(me):
+                with line():
+                    await self._wait(me, until, tidy)
         except BaseException:
             self._leave(me)
             raise
+
+    async def _wait(
+        self, me: Waker, until: float | None, tidy: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Wait until `me` has taken a permit.
+
+        Raises:
+            TimeoutError: none was granted.
+        """
+        while not self._has_taken(me):
+            left = GRACE if until is None else min(GRACE, until - time.monotonic())
+            if left <= 0:
+                raise TimeoutError
+            if not await me.wait(left) or me in self._late:
+                self._look_around(me)
+                await tidy()
 
     def are_all_in(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether plugins hold all of them in `loop`."""
@@ -325,7 +376,7 @@ class KeyedPermits:
         """
         permits = self._by_key.get(key)
         if permits is None:
-            if capacity < 1:
+            if not 1 <= capacity <= MOST:
                 raise PluginError(f"a permit was asked for with the capacity {capacity}")
             with self._lock:
                 permits = self._by_key.get(key)
@@ -348,6 +399,7 @@ async def hold(
     seconds: float | None,
     waiting_for: str,
     tidy: Callable[[], Awaitable[None]],
+    line: Callable[[Call | None], AbstractContextManager[None]],
     *,
     asynchronous: bool,
 ) -> Holding | None:
@@ -359,6 +411,7 @@ async def hold(
         seconds: to wait at most.
         waiting_for: what the error says was waited for.
         tidy: as for `Permits.acquire`.
+        line: likewise; it takes the call under way.
         asynchronous: whether this runs in an event loop.
 
     Raises:
@@ -375,8 +428,9 @@ async def hold(
     if loop is not None and not asynchronous and permits.are_all_in(loop):
         raise Refused(f"{taken} in the event loop of this thread, which waiting would stop")
     wait = least(seconds, left)
+    own_line = partial(line, current.call if current is not None else None)
     try:
-        await permits.acquire(wait, queue, asynchronous=asynchronous, tidy=tidy)
+        await permits.acquire(wait, queue, asynchronous=asynchronous, tidy=tidy, line=own_line)
     except LineFull:
         waiting = f"{queue} callers wait already" if queue else "nobody may wait for one"
         raise Refused(f"{taken}, and {waiting}") from None

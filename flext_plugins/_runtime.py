@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flext_plugins import _clients
 from flext_plugins._chain.singleflight import SingleFlight
+from flext_plugins._clients.watchdog import Watchdog
 from flext_plugins._composition import Composition, compose
 from flext_plugins._connections.channels import Channels
 from flext_plugins._connections.resource import is_one, kind_of
 from flext_plugins._errors import ConfigError
+from flext_plugins._logging import SECONDS, Occasions
 from flext_plugins._permits import KeyedPermits
 from flext_plugins._service import Provisions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from flext_plugins._composition.catalog import Catalog
     from flext_plugins._config.models import HostConfig
@@ -35,9 +38,14 @@ class Runtime:
 
     Attributes:
         channels: the open connections.
+        compositions: the services that are composed by now, by name.
         singleflight: the work that callers share (`connection.once`).
         permits: what callers wait for each other by (`connection.permit`).
+        health: what the services were found to be like, when somebody asked last.
+        asking: the services that sync code asks just now, and the answers to come.
+        occasions: what was a warning in the log, and when.
         tls: TLS contexts, by what they were made of.
+        watchdog: cuts the connections of sync calls at their deadlines.
         credentials: the senders of credentials, by the service to which, of those composed so far.
         waits: whether plugins wait and refuse; only the kit's `without_waiting` says no.
     """
@@ -45,18 +53,24 @@ class Runtime:
     def __init__(self, config: HostConfig, catalog: Catalog, provided: dict[type, Any]) -> None:
         self._config, self._catalog, self._provided = config, catalog, provided
         self.waits = True
+        self.watchdog = Watchdog()
         self.renew()
 
     def renew(self, *, closed: bool = False) -> None:
         """Start anew: nothing of this may be inherited by a forked child."""
         self._lock = threading.RLock()
-        self._compositions: dict[str, Composition] = {}
+        self.compositions: dict[str, Composition] = {}
         self._shared: dict[type, Any] = {}
         self._kinds: dict[str, set[type]] = {}  # by service: the types that its plugins asked for
         self.tls: dict[Any, Any] = {}
         self.credentials: dict[str, str] = {}
+        self.watchdog = self.watchdog.renewed()
         self.singleflight = SingleFlight()
         self.permits = KeyedPermits()
+        self.occasions = Occasions(SECONDS)
+        self.health: dict[str, Any] = {}
+        self.asking: dict[str, Future[Any]] = {}
+        self.asking_lock = threading.Lock()
         self.channels = Channels(self, closed=closed)
 
     def provide(self, kind: type, value: Any) -> None:
@@ -113,7 +127,7 @@ class Runtime:
         Raises:
             FlextError: the service cannot be composed.
         """
-        composition = self._compositions.get(name)
+        composition = self.compositions.get(name)
         return composition if composition is not None else self._compose(name, ())
 
     def _compose(self, name: str, path: tuple[str, ...]) -> Composition:
@@ -121,7 +135,7 @@ class Runtime:
             if name in path:
                 loop = " -> ".join([*path[path.index(name) :], name])
                 raise ConfigError(f"services would log in at each other for ever: {loop}")
-            if (composition := self._compositions.get(name)) is not None:
+            if (composition := self.compositions.get(name)) is not None:
                 return composition
             provided, made = Provisions(self._provided), len(self._shared)
             try:
@@ -136,7 +150,7 @@ class Runtime:
             self._kinds[name] = provided.kinds
             for target, who in composition.credentials.items():
                 self.credentials.setdefault(target, who)
-            self._compositions[name] = composition
+            self.compositions[name] = composition
             return composition
 
     def _share(self, kind: type[T], factory: Callable[[], T]) -> T:

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import subprocess
 import sys
 import textwrap
+import time
+from typing import ClassVar
 
+import httpx
 import pytest
+import requests
+from pydantic import BaseModel
 
-from flext_plugins import Host, events, hookimpl
+from flext_plugins import (
+    Call,
+    DeadlineExceeded,
+    Failure,
+    Host,
+    Operation,
+    ServiceName,
+    events,
+    hookimpl,
+    options,
+)
+from flext_plugins._connections.log import ServiceLog
+from flext_plugins._logging import Occasions
 from flext_plugins.testing import Answer
 
 CANARY = "canary-7d2a"
@@ -236,3 +254,226 @@ print("structlog" in sys.modules)
         check=True,
     )
     assert (ran.stdout, "raised KeyError" in ran.stderr) == ("False\n", True)
+
+
+class Resends:
+    """Sends once more what failed."""
+
+    @hookimpl
+    async def flext_exchange(self, request, send):
+        try:
+            return await send(request)
+        except Exception:
+            return await send(request)
+
+
+def told(caplog, level=logging.WARNING):
+    """Our lines of that level and above, without their keys."""
+    ours = [each for each in caplog.records if each.name == "flext_plugins"]
+    return [each.getMessage().partition("  ")[0] for each in ours if each.levelno >= level]
+
+
+@pytest.mark.contract("failure-is-logged")
+def test_a_failure_of_the_wire_that_reaches_the_caller_is_a_warning(
+    flext_service, flext_world, caplog
+):
+    host = flext_world.serve(flext_service)
+    flext_service.refuse()
+    with pytest.raises(flext_world.lib.ConnectError) as caught:
+        flext_world.get(host, f"/?access_token={CANARY}")
+    (record,) = (each for each in caplog.records if each.name == "flext_plugins")
+    assert told(caplog)[0].startswith("call failed: connect: Conn")
+    assert told(caplog)[0].endswith("Error: Connection refused")
+    assert (record.service, record.call_id) == ("service", caught.value.flext_call.id)
+    assert caught.value.__notes__ == ["in a call of service 'service'"]
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.contract("failure-is-logged")
+def test_one_that_a_plugin_heals_is_none_and_the_resend_is_told(flext_service, flext_world, caplog):
+    caplog.set_level(logging.INFO, "flext_plugins")
+    answers = [Answer(reset=True), Answer()]
+    flext_service.answer = lambda received: answers.pop(0)
+    assert flext_world.get(flext_world.serve(flext_service, Resends)).status_code == 200
+    (line,) = told(caplog, logging.DEBUG)
+    assert re.fullmatch(r"sent again after (read|protocol), \d\.\d\d s later", line)
+
+
+@pytest.mark.contract("failure-is-logged")
+def test_in_an_outage_each_kind_is_a_warning_once_and_the_rest_is_there_at_debug(caplog):
+    caplog.set_level(logging.DEBUG, "flext_plugins")
+    service = {"base_url": "http://service.example", "transport": "own"}
+    failures = 0
+
+    def answer(request):
+        nonlocal failures
+        failures += 1
+        raise (httpx.ReadTimeout if failures % 2 else httpx.ConnectError)("down")
+
+    with Host({"services": {"one": service, "two": service}}) as host:
+        host.provide(httpx.BaseTransport, lambda service: httpx.MockTransport(answer))
+        for _ in range(1000):
+            for name in "one", "two":
+                with pytest.raises(httpx.TransportError):
+                    host.connect(name).get("/")
+                with pytest.raises(httpx.TransportError):
+                    host.connect(name).get("/")
+    assert told(caplog) == [
+        *("call failed: timeout: ReadTimeout", "call failed: connect: ConnectError") * 2
+    ]
+    assert len(told(caplog, logging.DEBUG)) == 4000
+
+
+def test_what_was_passed_over_is_counted_and_told_with_the_next():
+    occasions = Occasions(0.05)
+    assert [occasions.take(("a",)) for _ in range(4)] == [0, None, None, None]
+    assert occasions.take(("b",)) == 0
+    time.sleep(0.06)
+    assert [occasions.take(("a",)) for _ in range(2)] == [3, None]
+
+
+def test_a_warning_that_comes_again_says_how_many_were_not_told(caplog):
+    log = ServiceLog("orders", Occasions(0.05))
+    call = Call("orders")
+    for _ in range(3):
+        log.failed(call, TimeoutError(), Failure.TIMEOUT)
+    time.sleep(0.06)
+    log.failed(call, TimeoutError(), Failure.TIMEOUT)
+    assert told(caplog) == [
+        "call failed: timeout: TimeoutError",
+        "call failed: timeout: TimeoutError; 2 more of these since the last such line",
+    ]
+
+
+class Listens:
+    """Receives events, as metrics do."""
+
+    @hookimpl
+    def flext_event(self):
+        pass
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.contract("failure-is-logged")
+async def test_a_body_that_breaks_is_told_once_whoever_reads_it(
+    flext_service, flext_httpx_world, caplog, streams
+):
+    caplog.set_level(logging.DEBUG, "flext_plugins")  # where it would be told again
+    flext_service.answer = Answer(body=b"all of it", cut=3)
+    host = flext_httpx_world.serve(flext_service, Listens)
+    client = (await flext_httpx_world.client(host)).plain
+    with pytest.raises(flext_httpx_world.lib.RemoteProtocolError) as caught:
+        if not streams:
+            answer = client.get("/")
+            if flext_httpx_world.asynchronous:
+                await answer
+        elif flext_httpx_world.asynchronous:
+            async with client.stream("GET", "/") as response:
+                await response.aread()
+        else:
+            with client.stream("GET", "/") as response:
+                response.read()
+    assert told(caplog, logging.DEBUG) == ["call failed: protocol: RemoteProtocolError"]
+    assert caught.value.__notes__ == ["in a call of service 'service'"]
+
+
+def test_a_session_that_streams_is_told_of_a_body_that_breaks(flext_service, caplog):
+    flext_service.answer = Answer(body=b"all of it", cut=3)
+    service = {"base_url": flext_service.url, "plugins": {"listens": {}}}
+    with Host({"services": {"service": service}}) as host:
+        host.register(Listens, "listens")
+        session = host.connect("service", requests.Session)
+        for _ in range(2):
+            with session.get("/", stream=True) as response:
+                with pytest.raises(requests.RequestException):
+                    next(response.iter_content(None))
+    assert told(caplog) == ["call failed: protocol: ChunkedEncodingError"]
+
+
+@pytest.mark.contract("failure-is-logged")
+def test_what_is_the_callers_is_no_warning(flext_service, flext_world, caplog):
+    host = flext_world.serve(flext_service)
+    with pytest.raises((flext_world.lib.LocalProtocolError, flext_world.lib.TransportError)):
+        flext_world.get(host, headers={"X-Bad": "a\nb"})
+    flext_service.answer = Answer(delay=1)
+    with pytest.raises(DeadlineExceeded), options(deadline=0.1):
+        flext_world.get(host)
+    flext_service.answer = Answer(status=500)
+    flext_world.get(host)
+    assert told(caplog) == []
+
+
+class Asks:
+    """Asks another service first, and goes on if that fails."""
+
+    failed: ClassVar[list[Failure | None]] = []
+
+    class Settings(BaseModel):
+        service: ServiceName
+
+    def __init__(self, settings):
+        self._settings = settings
+
+    @hookimpl
+    async def flext_request(self, connection):
+        try:
+            await connection.request(self._settings.service, "GET", "/")
+        except Exception as error:
+            self.failed.append(connection.failure(error))
+
+
+def test_what_a_plugin_asks_in_a_call_is_the_plugins_to_tell(
+    flext_service, flext_elsewhere, flext_world, caplog
+):
+    flext_elsewhere.refuse()
+    services = {
+        "service": {"base_url": flext_service.url, "plugins": {"asks": {"service": "elsewhere"}}},
+        "elsewhere": {"base_url": flext_elsewhere.url},
+    }
+    host = flext_world.host({"services": services}, asks=Asks)
+    Asks.failed.clear()
+    assert flext_world.get(host).status_code == 200
+    assert Asks.failed == [Failure.CONNECT]
+    assert told(caplog) == []
+
+
+class Broken(Exception):
+    failure = Failure.READ
+
+
+class Lends:
+    """Lends what breaks."""
+
+    @hookimpl
+    def flext_connect(self, connection):
+        connection.provide(Lends.Door, Lends.Door(connection))
+
+    class Door:
+        def __init__(self, connection):
+            self._connection = connection
+
+        def open(self):
+            operation = Operation("door", "open", "front")
+            opening = self._connection.perform(operation, self._fail)
+            asynchronous = self._connection.asynchronous
+            return opening if asynchronous else self._connection.drive(opening)
+
+        async def _fail(self):
+            raise Broken
+
+
+@pytest.mark.contract("failure-is-logged")
+async def test_an_operation_that_fails_on_the_wire_is_told_alike(
+    flext_world, flext_service, caplog
+):
+    host = flext_world.serve(flext_service, Lends)
+    lend = host.aresource if flext_world.asynchronous else host.resource
+    door = lend("service", Lends.Door)
+    door = await door if flext_world.asynchronous else door
+    with pytest.raises(Broken) as caught:
+        opening = door.open()
+        if flext_world.asynchronous:
+            await opening
+    assert told(caplog) == ["call failed: read: Broken"]
+    (note,) = caught.value.__notes__
+    assert note.endswith("of service 'service'")
