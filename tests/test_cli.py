@@ -349,7 +349,7 @@ def written(text):
 
 def test_help_names_every_subcommand(cli):
     text = cli("--help").stdout
-    for name in ("list", "check", "explain", "request", "new"):
+    for name in ("list", "check", "explain", "schema", "request", "new"):
         assert re.search(rf"^\s+{name} ", text, re.MULTILINE)
 
 
@@ -409,6 +409,24 @@ def test_list_prints_every_problem_whole_when_piped_and_succeeds(cli, tmp_path):
     wanted = 'too: say use = "acme-two-with-a-rather-long-name:same" to mean this one'
     assert re.search(rf"^same .* conflict .*{re.escape(wanted)}$", text, re.MULTILINE)
     assert re.search(r"^- +acme_bad-1.0 .*corrupt .*reinstall", text, re.MULTILINE)
+
+
+def test_list_says_what_a_configuration_denies_if_it_is_given_one(cli, configure, installed):
+    configure('[host]\ndeny = ["acme-traces"]\n')
+    configure('[host]\nallow = ["acme-traces"]\ndeny = []\n', "flext.test.toml")
+
+    def denied(*options, **variables):
+        records = json.loads(cli("list", "--json", *options, path=(installed,), **variables).stdout)
+        acme = [each for each in records if each["distribution"].startswith("acme")]
+        return {each["distribution"] for each in acme if each["status"] == "denied"}
+
+    assert denied() == set()
+    assert denied("-c", "flext.toml") == {"acme-traces"}
+    assert denied("--env", "test") == {"acme-plugins"}
+    shown = cli("list", "--import", "-c", "flext.toml", path=(installed,)).stdout
+    assert re.search(
+        r"^silent .* denied +denied: 'acme-traces' stands in host\.deny", shown, re.MULTILINE
+    )
 
 
 def test_list_folds_rather_than_cuts_in_a_narrow_terminal(cli, tmp_path):
@@ -495,8 +513,8 @@ def test_list_without_plugins_says_how_to_install_ours(cli):
 
 def test_check_counts_the_services_that_can_be_composed(cli, wired):
     path = wired("login", "tenant")
-    assert cli("check", path=path).stdout == "ok: 2 services\n"
-    assert cli("check", "api", path=path).stdout == "ok: 1 service\n"
+    assert cli("check", path=path).stdout == "ok: 2 services: api, issuer\n"
+    assert cli("check", "api", path=path).stdout == "ok: 1 service: api\n"
 
 
 def test_check_prints_every_problem_on_a_line_of_its_own(cli, configure, installed):
@@ -599,6 +617,75 @@ def test_the_environment_file_variables_and_flext_config_are_read(cli, configure
     assert "deadline = 3.0  (FLEXT__SERVICES__API__DEADLINE)" in text
 
 
+@pytest.fixture
+def own(cli, configure):
+    """A file that names a class which lies beside it, and the same class in another folder."""
+    configure('[services.a]\nbase_url = "http://127.0.0.1:9"\n[services.b]\n')
+    configure(
+        '[services.a]\nbase_url = "http://127.0.0.1:9"\n'
+        '[services.a.plugins.journal]\nclass = "shop_journal:Journal"\n',
+        "own.toml",
+    )
+    code = (
+        "from flext_plugins import Refused, hookimpl\n"
+        "class Journal:\n"
+        "    @hookimpl\n"
+        "    def flext_request(self): raise Refused(__file__)\n"
+    )
+    for folder in (cli.folder, cli.folder / "src"):
+        folder.mkdir(exist_ok=True)
+        (folder / "shop_journal.py").write_text(code)
+    return cli.folder
+
+
+@pytest.mark.parametrize(
+    "command", [("check",), ("explain", "a"), ("request", "a", "GET", "/")], ids=" ".join
+)
+def test_a_class_beside_the_file_that_names_it_is_found_wherever_the_command_runs(
+    cli, own, command
+):
+    expect = int(command[0] == "request")
+    cli(*command, "-c", "own.toml", expect=expect)
+    before = f"import os; os.chdir({os.fspath(own.parent)!r})"
+    for variables in ({}, {"FLEXT_CONFIG": "work/own.toml"}):
+        options = () if variables else ("-c", "work/own.toml")
+        done = cli(*command, *options, before=before, expect=expect, **variables)
+    if expect:
+        assert os.fspath(own / "shop_journal.py") in done.stderr
+
+
+def test_app_dir_says_where_classes_are_and_comes_first(cli, own):
+    elsewhere = cli("request", "a", "GET", "/", "-c", "own.toml", "--app-dir", "src", expect=1)
+    assert os.fspath(own / "src" / "shop_journal.py") in elsewhere.stderr
+
+
+def test_a_class_that_is_not_there_is_one_line(cli, configure):
+    configure('[services.a.plugins.journal]\nclass = "nowhere:Journal"\n')
+    assert cli("check", expect=1).stderr == (
+        "a: journal: flext.toml: services.a.plugins.journal.class: importing nowhere:Journal raised "
+        "ModuleNotFoundError: No module named 'nowhere'\n"
+    )
+
+
+def test_the_folder_of_a_file_that_names_no_class_is_no_place_to_import_from(cli, own):
+    look = "import atexit, sys; atexit.register(lambda: print(*sys.path, sep='\\n'))"
+    shown = cli("check", before=look).stdout.splitlines()
+    assert os.fspath(own) not in shown
+    assert os.fspath(own) in cli("check", "-c", "own.toml", before=look).stdout.splitlines()
+
+
+def test_check_says_which_pattern_denies_a_plugin_and_where_it_stands(cli, own, installed):
+    said = {"FLEXT__HOST__DENY": '["acme-*", "shop_*"]'}
+    variables = {**said, "FLEXT__SERVICES__B__PLUGINS__TENANT": "{}"}
+    done = cli("check", "b", path=(installed,), expect=1, **variables)
+    assert (
+        "acme-plugins 1.2.3: denied: 'acme-*' stands in host.deny (FLEXT__HOST__DENY)"
+        in done.stderr
+    )
+    done = cli("explain", "a", "-c", "own.toml", expect=1, **said)
+    assert "journal.class: denied: 'shop_*' stands in host.deny (FLEXT__HOST__DENY)" in done.stderr
+
+
 # explain
 
 
@@ -628,6 +715,27 @@ def test_explain_as_json_can_be_read_by_programs(cli, wired):
 def test_explain_names_the_nearest_service(cli, wired):
     done = cli("explain", "apo", path=wired(), expect=1)
     assert "did you mean 'api'?" in done.stderr
+
+
+# schema
+
+
+def test_schema_prints_the_schema_alone_and_says_on_stderr_what_it_leaves_open(cli, broken):
+    done = cli("schema", path=(broken,))
+    schema = json.loads(done.stdout)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert "retry" in schema["$defs"]["plugins"]["properties"]
+    lines = done.stderr.splitlines()
+    assert lines
+    assert all(each.endswith("any table will do for it") for each in lines)
+
+
+def test_schema_imports_nothing_that_a_configuration_denies(cli, configure, installed):
+    configure('[host]\ndeny = ["acme-traces"]\n')
+    done = cli("schema", "-c", "flext.toml", path=(installed,))
+    assert "tenant" in json.loads(done.stdout)["$defs"]["plugins"]["properties"]
+    told = [each.partition(":")[0] for each in done.stderr.splitlines()]
+    assert told == ["elsewhere", "silent", "spanned"]
 
 
 # request: what came back
@@ -720,6 +828,7 @@ from pydantic import BaseModel, field_validator
 class Speaks:
     class Settings(BaseModel):
         word: str = ""
+        said: str = ""
 
         @field_validator("word")
         @classmethod
@@ -757,6 +866,72 @@ def test_nothing_that_a_service_says_reaches_the_terminal_raw(cli, configure, fl
     assert re.search(r"end|\(\d+ bytes\)", done.stdout + done.stderr)
 
 
+ENCODINGS = {
+    "ASCII": {"PYTHONIOENCODING": "ascii"},
+    "Latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "Windows' own": {"PYTHONIOENCODING": "cp1252"},
+    "the C locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_what_a_terminal_cannot_write_is_escaped(cli, configure, flext_service, encoding):
+    said = {"name": "\u0416 \u2603 \U0001f600"}
+    body = json.dumps(said, ensure_ascii=False).encode()
+    flext_service.answer = Answer(200, {"Content-Type": "application/json"}, body)
+    configure(f'[services.api]\nbase_url = "{flext_service.url}"\n[services."\u2603"]\n')
+
+    done = cli("request", "api", "GET", "/", **ENCODINGS[encoding])
+    assert "\\u2603 \\U0001f600" in done.stdout
+
+    done = cli("request", "api", "GET", "/", "--machine", **ENCODINGS[encoding])
+    assert json.loads(json.loads(done.stdout)["answer"]["body"]) == said
+
+    done = cli("check", "\u2604", expect=1, **ENCODINGS[encoding])
+    assert "\\u2603" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-d", "-H"])
+@pytest.mark.parametrize("argument", [b"\xe4\xff", "\u00e4\u2603".encode(), b"\x80"], ids=repr)
+def test_an_argument_is_sent_byte_for_byte(cli, configure, flext_service, option, argument):
+    """Also one that is no UTF-8."""
+    configure(f'[services.api]\nbase_url = "{flext_service.url}"\n')
+    said = b"X-Said: " * (option == "-H") + argument
+    cli("request", "api", "POST", "/", option, os.fsdecode(said))
+    received = flext_service.received[0]
+    header = received.headers.get("x-said", "").encode("latin-1")
+    assert argument == (header if option == "-H" else received.body)
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "1e300", "0"])
+def test_a_deadline_that_is_no_time_is_told(cli, configure, seconds):
+    configure('[services.api]\nbase_url = "http://127.0.0.1"\n')
+    done = cli("request", "api", "GET", "/", "--deadline", seconds, expect=2)
+    assert "--deadline" in done.stderr
+
+
+BODIES = {
+    "nested deeper than Python reads": ("application/json", b"[" * 100_000),
+    "nested deeper than it is masked": ("application/json", b"[" * 990 + b"]" * 990),
+    "an object in an object and so on": ("application/json", b'{"a":' * 990 + b"1" + b"}" * 990),
+    "of an encoding that decodes nothing": ("text/plain; charset=undefined", b"abc"),
+    "of an encoding for names of hosts": ("text/plain; charset=idna", b"xn--\xff"),
+    "of an encoding that is none for text": ("text/plain; charset=zlib", b"abc\xff"),
+}
+
+
+@pytest.mark.parametrize("machine", [[], ["--machine"]])
+@pytest.mark.parametrize("body", BODIES)
+def test_a_body_that_cannot_be_read_is_told_by_its_size(
+    cli, configure, flext_service, body, machine
+):
+    kind, content = BODIES[body]
+    flext_service.answer = Answer(200, {"Content-Type": kind}, content)
+    configure(f'[services.api]\nbase_url = "{flext_service.url}"\n')
+    done = cli("request", "api", "GET", "/", *machine)
+    assert f"({len(content)} bytes)" in done.stdout
+
+
 @pytest.mark.parametrize("options", [[], ["--json"]])
 @pytest.mark.parametrize("place", NAMES)
 def test_nothing_that_a_distribution_says_does_either(cli, tmp_path, place, options):
@@ -782,8 +957,8 @@ def test_nothing_that_a_distribution_says_does_either(cli, tmp_path, place, opti
     [
         (["check"], {"word": "x"}),
         (["request", "api", "GET", "/"], {}),
-        (["explain", "api"], {}),
-        (["explain", "api", "--json"], {}),
+        (["explain", "api"], {"said": OBEYED}),
+        (["explain", "api", "--json"], {"said": OBEYED}),
     ],
 )
 def test_nothing_that_a_plugin_or_a_configuration_says_does_either(
@@ -793,8 +968,6 @@ def test_nothing_that_a_plugin_or_a_configuration_says_does_either(
     module = SPEAKS.format(said=OBEYED)
     install(site, "acme-speaks", plugins={"speaks": "acme_speaks:Speaks"}, module=module)
     service = {"base_url": flext_service.url, "plugins": {"speaks": table}}
-    if arguments[0] == "explain":
-        service["headers"] = {OBEYED: "env:HOME"}
     configure(json.dumps({"services": {"api": service}}), "flext.yaml")
     fails = int(arguments[0] != "explain")
 

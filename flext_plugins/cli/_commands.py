@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,18 +17,39 @@ import flext_plugins
 from flext_plugins._discovery import find
 from flext_plugins._errors import ConfigError, FlextError
 from flext_plugins.cli import _display as display
-from flext_plugins.cli._plugin_commands import check_commands, offered, refused
+from flext_plugins.cli import _operator as operator
+from flext_plugins.cli._options import (
+    AppDir,
+    AsJson,
+    Config,
+    Environment,
+    host_of,
+    names,
+    sentence,
+    sentences,
+)
+from flext_plugins.cli._plugin_commands import SAID, check_commands, offered, refused
+from flext_plugins.cli._request import request
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable, Collection, Container
 
     from flext_plugins import InstalledPlugin
-    from flext_plugins.cli._spans import Spans
-    from flext_plugins.cli._timeline import RecordingHost
+    from flext_plugins._composition.catalog import Catalog
 
 
 class _Light:
-    """Gives `--help` a default: for an option without one typer loads pydantic."""
+    """Gives `--help` a default, and leaves options alone that were not given.
+
+    For an option without a default, and for the value of one, typer loads pydantic.
+    """
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for each in found:  # typer itself adds some to a command that is made
+            if not isinstance(each.process_value, partial):
+                each.process_value = partial(_if_given, each.process_value)
+        return found
 
     def get_help_option(self, ctx: Any) -> Any:
         option: Any = super().get_help_option(ctx)  # type: ignore[misc]
@@ -37,6 +59,10 @@ class _Light:
 
 class _Command(_Light, TyperCommand):
     pass
+
+
+def _if_given(process: Callable[[Any, Any], Any], ctx: Any, value: Any) -> Any:
+    return None if value is None else process(ctx, value)
 
 
 class _Group(_Light, TyperGroup):
@@ -58,38 +84,22 @@ class _Group(_Light, TyperGroup):
 
 app = typer.Typer(
     cls=_Group,
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-File = typer.Option("-c", "--config", metavar="FILE", help="Default: $FLEXT_CONFIG or flext.toml.")
-Config = Annotated[Path | None, File]
-Name = typer.Option(metavar="NAME", help="Also read this environment's file beside FILE.")
-Environment = Annotated[str | None, Name]
-Service = Annotated[str, typer.Argument(metavar="SERVICE")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def run() -> None:
     """Run the command; what its user can mend is told in a line, without a traceback."""
+    # A program without a handler would tell again on stderr what the commands show themselves.
+    logging.getLogger("flext_plugins").addHandler(logging.NullHandler())
+    display.write_anything()
     try:
         app()
     except FlextError as error:
-        display.complain(_sentence(error))
+        display.complain(sentence(error))
         sys.exit(1)
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, ConfigError) and len(error.problems) > 1:
-        where = f"{error.service}: " if error.service else ""
-        return "\n".join(where + each for each in error.problems)
-    if isinstance(error, FlextError):
-        return display.visible(str(error))
-    name = type(error).__name__
-    if name == "LocalProtocolError":  # its words repeat the value of a header
-        return f"{name}: a header or the path is malformed"
-    return display.visible(f"{name}: {error}")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it
@@ -102,19 +112,37 @@ Version = typer.Option("--version", callback=_version, is_eager=True, help="Prin
 
 
 @app.callback()
-def main(*, version: Annotated[bool, Version] = False) -> None:
+def main(
+    ctx: typer.Context,
+    *,
+    version: Annotated[bool, Version] = False,  # noqa: ARG001 - its callback has it
+    config: Config = None,
+    env: Environment = None,
+    app_dir: AppDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Show which plugins there are, how they surround a service, and what they do."""
+    options = {"config": config, "env": env, "app_dir": app_dir, "as_json": as_json or None}
+    said = {key: each for key, each in options.items() if each is not None}
+    ctx.meta[SAID] = said  # for the commands that plugins bring
+    ctx.default_map = dict.fromkeys(_own(ctx), said)
 
 
 Import = typer.Option("--import", help="Import each that is ready, to see whether it is broken.")
+Judge = typer.Option("-c", "--config", metavar="FILE", help="Say which ones its [host] denies.")
 
 
 @app.command("list", cls=_Command)
 def list_installed(
-    ctx: typer.Context, *, as_json: AsJson = False, imports: Annotated[bool, Import] = False
+    ctx: typer.Context,
+    *,
+    as_json: AsJson = False,
+    imports: Annotated[bool, Import] = False,
+    config: Annotated[Path | None, Judge] = None,
+    env: Environment = None,
 ) -> None:
     """List the installed plugins; import none unless told to."""
-    records = flext_plugins.installed()
+    records = _catalog(config, env).installed if config or env else flext_plugins.installed()
     if imports:
         records = [*map(_imported, records)]
     if as_json:
@@ -128,21 +156,27 @@ def list_installed(
         display.complain(line)
 
 
-def _own(ctx: typer.Context) -> Container[str]:
+def _catalog(config: Path | None = None, env: str | None = None) -> Catalog:
+    """The installed plugins, as far as a configuration lets them in, if one is given."""
+    from flext_plugins._composition.catalog import Catalog  # noqa: PLC0415 - with what it loads
+    from flext_plugins._config.load import load  # noqa: PLC0415
+
+    return Catalog(load(config, env) if config or env else flext_plugins.HostConfig())
+
+
+def _own(ctx: typer.Context) -> Collection[str]:
     """The names of our own commands, which nobody else's can have."""
     group: Any = ctx.find_root().command
-    commands: Container[str] = group.commands
+    commands: Collection[str] = group.commands
     return commands
 
 
 def _imported(record: InstalledPlugin) -> InstalledPlugin:
     """`record`, broken if its class cannot be imported or breaks the contract."""
-    from flext_plugins._composition.catalog import Catalog  # noqa: PLC0415 - for this alone
-
     if record.status != "ready":
         return record
     try:
-        Catalog().load(record)
+        _catalog().load(record)
     except FlextError as error:
         return replace(record, status="broken", problem=error.args[0])
     return record
@@ -151,53 +185,124 @@ def _imported(record: InstalledPlugin) -> InstalledPlugin:
 Plugin = typer.Option(
     "--plugin", metavar="NAME", help="An installed plugin instead; needs no configuration."
 )
+NoSecrets = typer.Option("--no-secrets", help="Pass over secrets that are not there.")
 
 
 @app.command()
 def check(
     ctx: typer.Context,
     services: Annotated[
-        list[str] | None, typer.Argument(metavar="SERVICE", help="Default: all.")
+        list[str] | None,
+        typer.Argument(metavar="SERVICE", help="Default: all.", autocompletion=names),
     ] = None,
     plugin: Annotated[str | None, Plugin] = None,
     config: Config = None,
     env: Environment = None,
+    app_dir: AppDir = None,
+    *,
+    no_secrets: Annotated[bool, NoSecrets] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compose services as connecting would; send nothing."""
     if plugin is not None:
-        if services or config or env:
+        if services or config or env or app_dir:
             raise typer.BadParameter("takes neither services nor files", param_hint="--plugin")
-        _check_plugin(plugin, _own(ctx))
+        _check_plugin(plugin, _own(ctx), as_json=as_json)
         return
-    with flext_plugins.Host.from_file(config, env) as host:
+    from flext_plugins._config.secrets import without_secrets  # noqa: PLC0415 - with what it loads
+
+    lenient = without_secrets() if no_secrets else nullcontext()
+    if as_json:
+        with lenient:
+            _check_as_json(services, config, env, app_dir)
+        return
+    with lenient, host_of(flext_plugins.Host, config, env, app_dir) as host:
         host.check(*services or ())
-        number = len(set(services or host.services))
-    display.say(f"ok: {number} service{'' if number == 1 else 's'}")
+        checked = list(dict.fromkeys(services or host.services))
+    number = f"{len(checked)} service{'' if len(checked) == 1 else 's'}"
+    display.say(f"ok: {number}: {', '.join(checked) or 'none'}")
 
 
-def _check_plugin(name: str, own: Container[str]) -> None:
-    """Say what an installed plugin is, or what is wrong with it or with its commands."""
-    use = name if ":" in name else None
-    record = _imported(find(flext_plugins.installed(), name, use, ()))
-    who = f"{record.name}: {record.distribution} {record.version}"
-    if record.problem:
-        display.complain(f"{who}: {record.problem}")
+def _check_as_json(
+    services: list[str] | None, config: Path | None, env: str | None, app_dir: Path | None
+) -> None:
+    """Print each service's problems, and those of the configuration's shape."""
+    problems, found = list[str](), dict[str, list[str]]()
+    try:
+        with host_of(flext_plugins.Host, config, env, app_dir) as host:
+            for name in services or host.services:
+                found[name] = []
+                try:
+                    host.check(name)
+                except FlextError as error:
+                    found[name] = sentences(error)
+    except FlextError as error:
+        problems = sentences(error)
+    is_well = not problems and not any(found.values())
+    display.say_json({"ok": is_well, "problems": problems, "services": found})
+    if not is_well:
         raise typer.Exit(1)
-    check_commands(record.distribution, own)
-    display.say(f"ok: {who}, {record.target}")
+
+
+def _check_plugin(name: str, own: Container[str], *, as_json: bool) -> None:
+    """Say what an installed plugin is, or what is wrong with it or with its commands."""
+    use, who, problem = name if ":" in name else None, name, ""
+    try:
+        record = _imported(find(flext_plugins.installed(), name, use, ()))
+        who = f"{record.name}: {record.distribution} {record.version}"
+        if record.problem:
+            problem = f"{who}: {record.problem}"
+        else:
+            check_commands(record.distribution, own)
+            who = f"{who}, {record.target}"
+    except FlextError as error:
+        problem = str(error)
+    if as_json:
+        display.say_json({"ok": not problem, "problems": [problem] if problem else []})
+    elif problem:
+        display.complain(problem)
+    else:
+        display.say(f"ok: {who}")
+    if problem:
+        raise typer.Exit(1)
+
+
+OneOrAll = typer.Argument(metavar="SERVICE", help="Default: all.", autocompletion=names)
 
 
 @app.command()
 def explain(
-    service: Service, *, as_json: AsJson = False, config: Config = None, env: Environment = None
+    service: Annotated[str | None, OneOrAll] = None,
+    *,
+    as_json: AsJson = False,
+    config: Config = None,
+    env: Environment = None,
+    app_dir: AppDir = None,
 ) -> None:
-    """Show the plugins around a service, outermost first."""
-    with flext_plugins.Host.from_file(config, env) as host:
-        explanation = host.explain(service)
+    """Show the plugins around a service, or around each, outermost first."""
+    from flext_plugins._config.secrets import without_secrets  # noqa: PLC0415 - as above
+
+    with without_secrets(), host_of(flext_plugins.Host, config, env, app_dir) as host:
+        found = [host.explain(name) for name in ([service] if service else host.services)]
     if as_json:
-        display.say_json(asdict(explanation))
-    else:
-        display.onion(explanation)
+        told = [asdict(each) for each in found]
+        display.say_json(told[0] if service else told)
+        return
+    for number, each in enumerate(found):
+        if number:
+            display.say("")
+        display.onion(each)
+
+
+@app.command(cls=_Command)
+def schema(*, config: Annotated[Path | None, Judge] = None, env: Environment = None) -> None:
+    """Print a JSON Schema of the configuration file, for an editor."""
+    from flext_plugins._composition.schema import schema_of  # noqa: PLC0415 - for this alone
+
+    made, left_open = schema_of(_catalog(config, env))
+    display.say_json(made)
+    for line in left_open:
+        display.complain(line)
 
 
 WHERE_WHEELS_ARE = "FLEXT_DIST=... (the folder with the wheels of flext-plugins)"
@@ -232,92 +337,43 @@ def new(
     display.say(f"made {shown}; go there, then: make test try wheel {WHERE_WHEELS_ARE}")
 
 
-Header = typer.Option("-H", "--header", metavar="'NAME: VALUE'", help="Again for another.")
-Data = typer.Option("-d", "--data", help="The body.")
-Json = typer.Option("--json", metavar="JSON", help="The body, and its content type.")
-Deadline = typer.Option(metavar="SECONDS", min=0.001, help="For the whole call.")
+app.command()(request)
+Some = typer.Argument(metavar="SERVICE", help="Default: all.", autocompletion=names)
 
 
 @app.command()
-def request(
-    service: Service,
-    method: Annotated[str, typer.Argument(metavar="METHOD")],
-    path: Annotated[str, typer.Argument(metavar="PATH")],
+def health(
+    ctx: typer.Context,
+    services: Annotated[list[str] | None, Some] = None,
     *,
-    header: Annotated[list[str] | None, Header] = None,
-    data: Annotated[str | None, Data] = None,
-    json_data: Annotated[str | None, Json] = None,
-    deadline: Annotated[float | None, Deadline] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Follow redirects.")] = False,
-    fail: Annotated[bool, typer.Option("--fail", help="Exit 1 from status 400 on.")] = False,
+    url: operator.Url = None,
+    token: operator.Token = operator.DEFAULT_TOKEN,
+    ca: operator.Ca = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.001, max=3600)] = 2.0,
+    as_json: AsJson = False,
     config: Config = None,
     env: Environment = None,
+    app_dir: AppDir = None,
 ) -> None:
-    """Send a request; show the answer and what each plugin did."""
-    from flext_plugins._clients import FOLDERS  # noqa: PLC0415 - with what it loads, for this alone
-    from flext_plugins.cli._timeline import RecordingHost  # noqa: PLC0415
-
-    headers, content = _message(header or [], data, json_data)
-    with RecordingHost.from_file(config, env) as host, flext_plugins.options(deadline=deadline):
-        try:
-            host.import_plugins(service)
-            host.spans = _spans()
-            with (
-                host.connect(service, follow_redirects=follow) as client,
-                host.spans.root("flext-plugins request") if host.spans else nullcontext(),
-            ):
-                response = client.request(method, path, headers=headers, content=content)
-        except Exception as error:
-            library = type(error).__module__.partition(".")[0]
-            if library not in FOLDERS and not isinstance(error, FlextError):
-                raise
-            _happened(service, host)
-            display.complain(_sentence(error))
-            raise typer.Exit(1) from None
-    display.answer(response)
-    _happened(service, host)
-    if fail and response.status_code >= 400:
-        raise typer.Exit(1)
+    """Ask services how they are, from here, or from the running program at a URL."""
+    is_local = bool(config or env or app_dir)
+    source = ctx.get_parameter_source("url")
+    if is_local and source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("takes no files: that program has its own", param_hint="--url")
+    process = None
+    if url and not is_local:
+        with operator.pages(url, token, ca) as program:
+            told = operator.ask_health(program)
+        process, found = told["process"], told["services"]
+        if missing := [each for each in services or () if each not in found]:
+            raise ConfigError(f"no service is named {missing[0]!r}")
+        found = {name: each for name, each in found.items() if name in (services or found)}
+    else:
+        with host_of(flext_plugins.Host, config, env, app_dir) as host:
+            asked = host.health(*services or (), timeout=timeout)
+        found = {name: each.as_dict() for name, each in asked.items()}
+    operator.show_health(found, process, as_json=as_json)
 
 
-def _happened(service: str, host: RecordingHost) -> None:
-    display.timeline(service, host.timeline.steps)
-    if host.spans is not None:
-        display.traces(host.spans.trees())
-
-
-def _spans() -> Spans | None:
-    """A listener to spans, if anything makes them: the plugins have been imported."""
-    if "opentelemetry.trace" not in sys.modules:
-        return None
-    try:
-        from flext_plugins.cli._spans import Spans  # noqa: PLC0415 - for those who have it
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("opentelemetry"):
-            raise
-        display.complain("no spans without OpenTelemetry's SDK: pip install opentelemetry-sdk")
-        return None
-    return Spans()
-
-
-def _message(
-    headers: list[str], data: str | None, json_data: str | None
-) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
-    """The headers and the body that the options mean; no message repeats a value."""
-    pairs = []
-    for each in headers:
-        name, colon, value = each.partition(":")
-        if not colon or not name.strip():
-            raise typer.BadParameter("expected 'Name: value'", param_hint="-H")
-        pairs.append((name.strip().encode(), value.strip().encode()))
-    if json_data is None:
-        return pairs, None if data is None else data.encode()
-    if data is not None:
-        raise typer.BadParameter("stands for -d: give one of them", param_hint="--json")
-    try:
-        json.loads(json_data)
-    except ValueError:
-        raise typer.BadParameter("expected JSON", param_hint="--json") from None
-    if all(name.lower() != b"content-type" for name, _ in pairs):
-        pairs.append((b"Content-Type", b"application/json"))
-    return pairs, json_data.encode()
+for command in (operator.status, operator.watch, operator.trip, operator.reset):
+    app.command()(command)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,13 @@ _HARMLESS = {"code", "key"}
 """Secret in a query, mere words in a JSON body."""
 
 
+def write_anything() -> None:
+    """Let a terminal of another encoding than UTF-8 show in escapes what it cannot write."""
+    for each in (sys.stdout, sys.stderr):
+        if isinstance(each, io.TextIOWrapper):
+            each.reconfigure(errors="backslashreplace")
+
+
 def visible(text: str, keep: str = "") -> str:
     """`text` with what a terminal would obey instead of show as JSON escapes it.
 
@@ -57,9 +66,9 @@ def complain(text: str) -> None:
     _err.print(visible(redact(text), keep="\n\t"), soft_wrap=True)
 
 
-def say_json(value: Any) -> None:
-    """Print `value` as indented JSON."""
-    say(json.dumps(value, indent=2, ensure_ascii=False))
+def say_json(value: Any, indent: int | None = 2) -> None:
+    """Print `value` as JSON, whatever the terminal's encoding can write."""
+    say(json.dumps(value, indent=indent, ensure_ascii=not _out.encoding.startswith("utf")))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -108,6 +117,46 @@ def _settings(branch: Tree, settings: Iterable[Setting]) -> None:
         branch.add(_styled((f"{each.name} = {each.value}", ""), (f"  ({each.source})", "dim")))
 
 
+def happened(
+    response: Any,
+    problem: str | None,
+    steps: Sequence[Step],
+    traces: Mapping[str, Sequence[Branch]],
+) -> dict[str, Any]:
+    """Give an answer, or what was wrong, and what each plugin did, for programs; as masked."""
+    told: dict[str, Any] = {"answer": None, "problem": problem}
+    if response is not None:
+        told["answer"] = {
+            "http_version": response.http_version,
+            "status": response.status_code,
+            "headers": [*redact_headers(response.headers).items()],
+            "body": _body(response) if response.content else "",
+        }
+    start = steps[0].at if steps else 0.0
+    told["steps"] = [
+        {
+            "service": each.service,
+            "who": each.who,
+            "hook": each.hook,
+            "depth": each.depth,
+            "at": each.at - start,
+            "self": each.own,
+            "total": each.total,
+            "what": redact(each.outcome),
+        }
+        for each in steps
+    ]
+    told["traces"] = {id_: [_branch(each) for each in roots] for id_, roots in traces.items()}
+    return told
+
+
+def _branch(branch: Branch) -> dict[str, Any]:
+    words = {"name": branch.name, "where": branch.where, "what": branch.what, "id": branch.id}
+    below = [_branch(each) for each in branch.below]
+    shown = {key: redact(word) for key, word in words.items()}
+    return {**shown, "seconds": branch.seconds, "below": below}
+
+
 def answer(response: Any) -> None:
     """Print an httpx response; header values and JSON texts with secret names are masked."""
     status = f"{response.http_version} {response.status_code} {response.reason_phrase}"
@@ -122,12 +171,14 @@ def answer(response: Any) -> None:
 def _body(response: Any) -> str:
     try:
         text: str = response.content.decode(response.encoding or "utf-8")
-    except (UnicodeDecodeError, LookupError):
+    except (UnicodeError, LookupError):
         text = "\0"
     if _CONTROL.search(text):
         return f"({len(response.content)} bytes)"
     try:
         return json.dumps(_masked(json.loads(text)), indent=2, ensure_ascii=False)
+    except RecursionError:  # in what is nested so deep no secret can be told by its name
+        return f"({len(response.content)} bytes)"
     except ValueError:
         return redact(text.replace("\r\n", "\n"))
 
@@ -150,9 +201,7 @@ def timeline(service: str, steps: Sequence[Step]) -> None:
     rows = []
     for step in steps:
         who = step.who if step.service == service else f"{step.who} ({step.service})"
-        times = ["", ""]
-        if step.total is not None:
-            times = [f"{1000 * (step.total - step.inside):.1f}", f"{1000 * step.total:.1f}"]
+        times = ["" if each is None else f"{1000 * each:.1f}" for each in (step.own, step.total)]
         start, what = f"{1000 * (step.at - steps[0].at):.1f}", redact(step.outcome)
         rows.append([start, *times, "  " * step.depth + who, step.hook, what])
     table(["at ms", "self ms", "total ms", "who", "hook", "what"], rows)

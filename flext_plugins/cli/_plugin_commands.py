@@ -14,10 +14,12 @@ from flext_plugins._errors import PluginError
 from flext_plugins.cli._display import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _installed = cache(commands)
+SAID = "flext_plugins.cli.said"
+"""Where a context's `meta` has the options that stood before the command."""
 _HARMLESS = (ImportError, AttributeError, SyntaxError)
 """Errors whose text is no secret."""
 
@@ -32,7 +34,16 @@ class PluginCommand(TyperCommand):
 
     def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
         """Load the command, which goes on in its place."""
-        return _loaded(self._record).make_context(info_name, args, parent=parent, **extra)
+        command = _loaded(self._record)
+        if parent is not None and (said := parent.meta.get(SAID)):
+            extra["default_map"] = _defaults(command, said)
+        return command.make_context(info_name, args, parent=parent, **extra)
+
+
+def _defaults(command: Any, said: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a command, and those below it, what was said before it."""
+    below = getattr(command, "commands", {})
+    return {**said, **{name: _defaults(each, said) for name, each in below.items()}}
 
 
 def offered(own: Container[str]) -> dict[str, PluginCommand]:

@@ -51,6 +51,11 @@ class Step:
     result: Any = None
     error: BaseException | None = None
 
+    @property
+    def own(self) -> float | None:
+        """The seconds of `total` that are its own; `None` of an event."""
+        return None if self.total is None else self.total - self.inside
+
     def mark(self, before: dict[str, str], after: dict[str, str]) -> None:
         """Note which headers differ."""
         for name in before | after:
@@ -127,7 +132,7 @@ class Timeline:
             step.text = "  ".join(
                 f"{name}={_text_of(value)}"
                 for name, value in values.items()
-                if value is not None and not isinstance(value, Call)
+                if value not in (None, "") and not isinstance(value, Call)
             )
 
 
