@@ -162,6 +162,7 @@ class Http2:
         config.alpn_protocols = [*protocols]
         config.accesslog = config.errorlog = None
         config.graceful_timeout = 0.1
+        config.keep_alive_timeout = 600  # as it stands, a slow machine has idle ones closed
         self._config, self._over = config, asyncio.Event()
         (listening,) = config.create_sockets().secure_sockets
         listening.listen(100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flext_plugins._clients.bodies import Upload, original
+from flext_plugins._clients.bodies import Upload, can_seek, original
 from flext_plugins._clients.messages import ServiceMessages
 from flext_plugins._messages import Failure, Request, Response
 
@@ -167,4 +167,4 @@ def seekable(stream: Any) -> bool:
     if fields is None:
         return False
     files = [each.file for each in fields if hasattr(each, "file")]
-    return all(isinstance(each, (str, bytes)) or each.seekable() for each in files)
+    return all(isinstance(each, (str, bytes)) or can_seek(each, 0) for each in files)

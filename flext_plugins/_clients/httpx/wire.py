@@ -6,7 +6,7 @@ import ssl
 from collections import deque
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,15 @@ from pydantic import SecretStr
 
 from flext_plugins._call import least
 from flext_plugins._chain.layer import discard
-from flext_plugins._clients.bodies import NO_LIMIT
+from flext_plugins._clients.bodies import NO_LIMIT, guarded
 from flext_plugins._clients.cancellation import shielded, steady
+from flext_plugins._clients.decoding import Within, without_codings
 from flext_plugins._clients.gate import GatedWire
 from flext_plugins._clients.httpx.messages import HttpxResponse
+from flext_plugins._clients.tls import shared_context
 from flext_plugins._clients.transports import transport_for
-from flext_plugins._config.proxies import proxy_for
-from flext_plugins._connections.channel import HOST_CLOSED
+from flext_plugins._clients.watchdog import SWITCHED
+from flext_plugins._config.service_checks import NO_OTHER_PROXY, is_plain
 from flext_plugins._connections.resource import kind_of
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import ConfigError, Refused
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from flext_plugins._clients.gate import Permit
     from flext_plugins._clients.httpx import HttpxLibrary
     from flext_plugins._clients.httpx.messages import HttpxMessages
+    from flext_plugins._clients.watchdog import Watch
     from flext_plugins._messages import BodyEnd
     from flext_plugins._permits import Permits
     from flext_plugins._runtime import Runtime
@@ -40,6 +43,8 @@ if TYPE_CHECKING:
 
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """For pools that only ever speak plain HTTP: a real context costs 30 ms."""
+_SECURE = ("https", "wss")
+
 
 STREAMS = 100
 """So many calls share a connection of HTTP/2; httpcore has no more streams on one."""
@@ -52,28 +57,44 @@ class Transports:
 
     There are as many as permits are taken, so nothing queues in a pool, whose cost grows with those
     that wait. Those that are not needed stay behind, and are closed when they have been idle for
-    long.
+    long, or are too many.
 
     Args:
         make: makes one.
         expiry: seconds.
+        most: how many there may be.
     """
 
-    def __init__(self, make: Callable[[], Any], expiry: float) -> None:
-        self._make, self._expiry = make, expiry
+    def __init__(self, make: Callable[[], Any], expiry: float, most: int) -> None:
+        self._make, self._expiry, self._most = make, expiry, most
         self._idle: deque[tuple[float, Any]] = deque()
-        self._all: set[Any] = set()
+        self._all: dict[Any, object] = {}
+        """The origin that each was lent for; `None` where all are for the same."""
         self._is_closed = False
+        self.streams: dict[Any, Any] = {}
+        """The `network_stream` of the last answer over each, if its library has such."""
 
-    def lend(self) -> Loan:
-        """Lend the one that was given back last, or a new one."""
+    def lend(self, origin: object = None) -> Loan:
+        """Lend the one that was given back last by a call for `origin`, or a new one."""
+        others = []
         try:
-            since, transport = self._idle.pop()
+            while True:
+                idle = since, transport = self._idle.pop()
+                if self._all.get(transport) == origin:
+                    break
+                others.append(idle)
         except IndexError:
-            transport = self._make()
-            self._all.add(transport)
-            return Loan(self, transport, connects=True)
+            transport, since = self._make(), -inf
+            self._all[transport] = origin
+        if others:
+            self._idle.extend(reversed(others))
         return Loan(self, transport, connects=monotonic() - since >= self._expiry)
+
+    def _forget(self, transport: Any) -> Any:
+        """Count one no more; gives it, to be closed."""
+        self._all.pop(transport, None)
+        self.streams.pop(transport, None)
+        return transport
 
     def take_back(self, transport: Any, *, is_whole: bool) -> Iterator[Any]:
         """Take one back that is `is_whole`; those that are to be closed."""
@@ -81,21 +102,19 @@ class Transports:
         if is_whole and not self._is_closed:
             self._idle.append((now, transport))
         else:
-            self._all.discard(transport)
-            yield transport
+            yield self._forget(transport)
         until = now - self._expiry
         with suppress(IndexError):  # others take and give at the same time
-            while self._idle[0][0] < until:
-                _, old = self._idle.popleft()
-                self._all.discard(old)
-                yield old
+            while self._idle[0][0] < until or len(self._idle) > self._most:
+                yield self._forget(self._idle.popleft()[1])
 
     def close(self) -> set[Any]:
         """Lend and keep no more; all that are to be closed, those that are lent among them."""
         self._is_closed = True
         self._idle.clear()
-        every, self._all = self._all, set()
-        return every
+        every, self._all = self._all, {}
+        self.streams.clear()
+        return {*every}
 
 
 class SharedTransports(Transports):
@@ -115,8 +134,8 @@ class SharedTransports(Transports):
     """
 
     def __init__(self, make: Callable[[], Any], expiry: float, most: int, gate: Permits) -> None:
-        super().__init__(make, expiry)
-        self._most, self._gate = most, gate
+        super().__init__(make, expiry, most)
+        self._gate = gate
         self._speaks_http2 = False
         self._shared: dict[Any, int] = {}
         """How many calls each carries."""
@@ -125,7 +144,7 @@ class SharedTransports(Transports):
         self._unused: dict[Any, float] = {}
         """Since when each of the shared ones carries none."""
 
-    def lend(self) -> Loan:
+    def lend(self, origin: object = None) -> Loan:
         """Lend the first shared one that can carry a call more, or one that nobody has."""
         until = monotonic() - self._expiry
         for transport, calls in self._shared.items():
@@ -133,7 +152,7 @@ class SharedTransports(Transports):
                 self._shared[transport] += 1
                 self._unused.pop(transport, None)
                 return Loan(self, transport, is_shared=True)
-        return super().lend()
+        return super().lend(origin)
 
     def share(self, loan: Loan) -> None:
         """Lend to others what was lent for one call, which was answered in HTTP/2."""
@@ -164,8 +183,7 @@ class SharedTransports(Transports):
         for each in over:
             for known in (self._shared, self._leaving, self._unused):
                 known.pop(each, None)
-            self._all.discard(each)
-            yield each
+            yield self._forget(each)
 
     def _admit(self) -> None:
         shared = len(self._shared)
@@ -181,7 +199,7 @@ class Loan:
     cancelled, or broke, may believe its connection in use for ever. Any other is closed.
     """
 
-    __slots__ = ("_transports", "connects", "is_shared", "transport")
+    __slots__ = ("_transports", "_watch", "connects", "is_shared", "transport")
 
     def __init__(
         self,
@@ -192,13 +210,53 @@ class Loan:
         connects: bool = False,
     ) -> None:
         self._transports, self.transport = [transports], transport
+        self._watch: Watch | None = None
         self.is_shared = is_shared
         """Whether it carries other calls as well."""
         self.connects = connects
         """Whether it has no connection yet, or one that is too old to be used."""
 
+    def watch(self, watch: Watch, native: Any) -> None:
+        """Have the connection cut in time that is kept, and each that is made for a request."""
+        self._watch = watch
+        if (stream := self._transports[0].streams.get(self.transport)) is not None:
+            watch.see(stream.get_extra_info("socket"))
+        native.extensions = {
+            **native.extensions,
+            "trace": watch.tracing(native.extensions.get("trace")),
+        }
+
+    async def send(self, native: Any, *, asynchronous: bool) -> Any:
+        """Send a request over it; if that fails, nobody uses it again."""
+        connecting = None
+        if asynchronous and self.connects and native.url.scheme in _SECURE:
+            connecting = Connecting(native)
+        try:
+            if self.is_shared:
+                return await shielded(self.transport.handle_async_request(native), _discard)
+            if asynchronous:
+                return await self.transport.handle_async_request(native)
+            response = self.transport.handle_request(native)
+            stream = response.extensions.get("network_stream")
+            self._transports[0].streams[self.transport] = stream
+            if self._watch is not None and response.status_code == SWITCHED:
+                self._watch.end()
+            return response
+        except GeneratorExit:  # a coroutine that is closed cannot wait
+            raise
+        except BaseException:
+            if asynchronous:
+                await self.aclose()
+                if connecting is not None:
+                    await connecting.aclose()
+            else:
+                self.close()
+            raise
+
     def close(self, *, is_whole: bool = False) -> None:
         """Give it back, or close it; nothing the second time."""
+        if self._watch is not None and self._watch.end():
+            is_whole = False
         for each in self._given_back(is_whole=is_whole):
             with suppress(Exception):
                 each.close()
@@ -256,11 +314,14 @@ class HttpxWire(GatedWire):
         # Threads that share a connection of httpcore's HTTP/2 spoil its state (httpx2's issue 808).
         self._shares = service.http2 and asynchronous
         super().__init__(library, service, messages, runtime, asynchronous=asynchronous)
-        self._lib, self._tls = library.module, runtime.tls
+        self._library, self._lib = library, library.module
+        default = self._lib.create_ssl_context
+        self._shared_context = partial(shared_context, runtime, library.name, default)
         self._body, self._body_of = library.body, library.body_of
         self._full, self._consumed = self._lib.PoolTimeout, self._lib.StreamConsumed
         self._pools: dict[tuple[SecretStr | None, bool, bool], Any] = {}
-        self._transport = self._application_transport(library, service, runtime)
+        self._transport_name = transport_for(service, library.name, asynchronous=asynchronous)
+        self._transport = self._application_transport(runtime)
         """The application's own transport, over which everything goes."""
         self._own: Any = None
         """The pool for the own origin: its proxy is chosen once, unless it has to be judged."""
@@ -278,30 +339,41 @@ class HttpxWire(GatedWire):
                 phase: least(configured.get(phase), left) for phase in self._service.timeout._fields
             }
             native.extensions = {**own_extensions, "timeout": seconds}
-            # The pool looks at this very dictionary again when it begins to read the body.
-            shorten = lambda rest: seconds.update(read=least(seconds["read"], rest))  # noqa: E731
-            body, timed_out = f"the body of {call.service}'s answer", self.library.timed_out
-            limit = Limit(call, body, timed_out, shorten, base=timed_out)
-        loan = None
+            body = f"the body of {call.service}'s answer"
+            limit = Limit(call, body, base=self.library.timed_out)
+        origin = None if own else _origin(native.url)
         try:
-            if isinstance(pool, Transports):
-                loan = pool.lend()
-                response = await self._send_over(native, loan)
-                if self._closed:
-                    raise await self._too_late(response, loan)
-                version = response.extensions.get("http_version")
-                if isinstance(pool, SharedTransports) and version == b"HTTP/2":
-                    pool.share(loan)
-            elif self.asynchronous:
-                response = await shielded(pool.handle_async_request(native), _discard)
+            if isinstance(native.stream, self._lib.ByteStream):
+                response, loan = await self._over(pool, native, call, origin)
             else:
-                response = pool.handle_request(native)
+                with guarded(native, "stream", self._library.guarded):
+                    response, loan = await self._over(pool, native, call, origin)
         finally:
             native.extensions = own_extensions
-        response.stream = self._body(response.stream, permit, limit, loan)
-        return HttpxResponse(response, request)
+        explained = partial(self.explained, call)
+        response.stream = self._body(response.stream, permit, limit, loan, explained)
+        return HttpxResponse(response, request, self._service)
 
-    async def _too_late(self, response: Any, loan: Loan) -> Refused:
+    async def _over(
+        self, pool: Any, native: Any, call: Call, origin: object
+    ) -> tuple[Any, Loan | None]:
+        """The answer that comes over a transport of `pool`, which is lent if it has several."""
+        if isinstance(pool, Transports):
+            loan = pool.lend(origin)
+            if call.deadline is not None and not self.asynchronous:
+                loan.watch(self._watchdog.watch(call.deadline), native)
+            response = await loan.send(native, asynchronous=self.asynchronous)
+            if self._closed:
+                raise await self._too_late(response, loan, call)
+            version = response.extensions.get("http_version")
+            if isinstance(pool, SharedTransports) and version == b"HTTP/2":
+                pool.share(loan)
+            return response, loan
+        if self.asynchronous:
+            return await shielded(pool.handle_async_request(native), _discard), None
+        return pool.handle_request(native), None
+
+    async def _too_late(self, response: Any, loan: Loan, call: Call) -> Refused:
         """Close what came over a connection that was made while the host was closing others."""
         stream = response.extensions.get("network_stream")
         with suppress(Exception):
@@ -313,40 +385,15 @@ class HttpxWire(GatedWire):
                 response.stream.close()
                 loan.close()
                 stream.close()
-        return Refused(HOST_CLOSED)
+        return self._drained(call)
 
-    async def _send_over(self, native: Any, loan: Loan) -> Any:
-        """Send over a transport, which nobody uses again if that fails."""
-        connecting = None
-        if self.asynchronous and loan.connects and native.url.scheme == "https":
-            connecting = Connecting(native)
-        try:
-            if loan.is_shared:
-                return await shielded(loan.transport.handle_async_request(native), _discard)
-            if self.asynchronous:
-                return await loan.transport.handle_async_request(native)
-            return loan.transport.handle_request(native)
-        except GeneratorExit:  # a coroutine that is closed cannot wait
-            raise
-        except BaseException:
-            if self.asynchronous:
-                await loan.aclose()
-                if connecting is not None:
-                    await connecting.aclose()
-            else:
-                loan.close()
-            raise
-
-    def _application_transport(
-        self, library: HttpxLibrary, service: Service, runtime: Runtime
-    ) -> Any:
-        name, asynchronous = library.name, self.asynchronous
-        if transport_for(service, name, asynchronous=asynchronous) != "own":
+    def _application_transport(self, runtime: Runtime) -> Any:
+        if self._transport_name != "own":
             return None
-        base = library.base(asynchronous=asynchronous)
+        service, base = self._service, self._library.base(asynchronous=self.asynchronous)
         transport = runtime.maker(service, base)(service)
         if not isinstance(transport, base):
-            what = f"host.provide({name}.{base.__name__}, ...) was given a function"
+            what = f"host.provide({self._library.name}.{base.__name__}, ...) was given a function"
             kind = kind_of(transport)
             raise ConfigError(f"service {service.name!r}: {what} that makes none of it, but {kind}")
         return transport
@@ -354,9 +401,7 @@ class HttpxWire(GatedWire):
     def _pool(self, url: Any, *, own: bool) -> Any:
         if self._transport is not None:
             return self._transport
-        chosen, secure = proxy_for(url, self._service.proxy), url.scheme == "https"
-        proxy = SecretStr(chosen) if chosen else None
-        del chosen  # nobody who renders locals shall see its password here
+        proxy, secure = self._proxy(url), url.scheme in _SECURE
         # Each time: who sends credentials there may be composed later.
         is_judged = own and self._leaves_machine(proxy)
         pool = self._pools.get(key := (proxy, own, secure))
@@ -366,12 +411,21 @@ class HttpxWire(GatedWire):
             self._own = pool
         return pool
 
+    def _proxy(self, url: Any) -> SecretStr | None:
+        """The proxy to `url`; apart, for its password stands in this frame."""
+        if (setting := self._service.proxy) is not None:
+            return setting or None
+        chosen = self._library.proxy_for(url)
+        return SecretStr(chosen) if chosen else None
+
     def _new_pool(self, proxy: SecretStr | None, *, own: bool, secure: bool) -> Any:
         service = self._service
-        size = 1 if own else service.max_connections
-        kind = self._lib.AsyncHTTPTransport if self.asynchronous else self._lib.HTTPTransport
+        if self._transport_name == "aiohttp" and proxy and not is_plain(proxy.get_secret_value()):
+            what = f"{NO_OTHER_PROXY}, and the environment names another"
+            raise ConfigError(f"service {service.name!r}: {what}; say proxy = false")
+        size = service.max_connections if self.asynchronous and not own else 1
         make = partial(
-            kind,
+            self._library.transport_class(self._transport_name, asynchronous=self.asynchronous),
             verify=self._context(own=own) if secure or proxy else _NO_TLS,
             trust_env=False,
             http2=service.http2 and (own or self.asynchronous),
@@ -382,36 +436,23 @@ class HttpxWire(GatedWire):
             ),
             proxy=proxy.get_secret_value() if proxy else None,
         )
-        if not own:
+        if not own and self.asynchronous:
             return make()
+        expiry, most = service.keepalive_expiry, service.max_connections
         if self._shares:
-            most = service.max_connections
-            return SharedTransports(make, service.keepalive_expiry, most, self._gate)
-        return Transports(make, service.keepalive_expiry)
+            return SharedTransports(make, expiry, most, self._gate)
+        return Transports(make, expiry, most)
 
     def _context(self, *, own: bool) -> ssl.SSLContext:
-        verify, cert = self._service.verify, self._service.cert if own else None
-        key = self.library.name, verify, cert
-        context: ssl.SSLContext | None = self._tls.get(key)
-        if context is None:
-            if isinstance(verify, bool):
-                context = self._lib.create_ssl_context(verify=verify)
-            else:
-                context = (
-                    ssl.create_default_context(capath=verify)
-                    if Path(verify).is_dir()
-                    else ssl.create_default_context(cafile=verify)
-                )
-            if cert:
-                context.load_cert_chain(*((cert,) if isinstance(cert, str) else cert))
-            context = self._tls.setdefault(key, context)
-        return context
+        return self._shared_context(self._service.verify, self._service.cert if own else None)
 
-    async def read(self, message: Any) -> bytes:
+    async def read(self, message: Any, most: int) -> bytes:
         is_response = isinstance(message, Response)
         if not (is_response or self.messages.sendable(message)):
             raise self._lib.StreamConsumed
         native = message.native
+        if is_response:
+            self._body_of(message).transform(partial(Within, most))
         try:
             if self.asynchronous:
                 raw = b"".join([chunk async for chunk in native.stream])
@@ -426,9 +467,7 @@ class HttpxWire(GatedWire):
         native.stream = self._lib.ByteStream(raw)
         if not is_response:
             return raw
-        decoded = self._lib.Response(200, headers=message.headers, content=raw)
-        content: bytes = decoded.content
-        return content
+        return without_codings(raw, message.headers, most, self._lib.DecodingError)
 
     async def close(self, response: Any) -> None:
         if self.asynchronous:
@@ -451,5 +490,10 @@ class HttpxWire(GatedWire):
                     each.close()
 
 
+def _origin(url: Any) -> tuple[Any, ...]:
+    return url.scheme, url.host, url.port
+
+
 async def _discard(response: Any) -> None:
+    """Close an answer that nobody gets."""
     await response.stream.aclose()
