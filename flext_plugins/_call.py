@@ -67,6 +67,8 @@ class Call:
     began; one that is idempotent counts only if it is itself the call."""
     _resends: int = field(default=0, init=False, repr=False)
     """How many of its sends were a plugin's second or a later one of the same hop."""
+    _is_drained: bool = field(default=False, init=False, repr=False)
+    """Whether it was told that closing the host refused or ended it."""
 
     def __post_init__(self) -> None:
         self.correlation_id = self.correlation_id or self.id
@@ -147,7 +149,10 @@ class Hops:
 hops_under_way: ContextVar[Hops | None] = ContextVar("flext_plugins.hops", default=None)
 
 
-_options: ContextVar[Mapping[str, Any]] = ContextVar("flext_plugins.options")
+_options: ContextVar[tuple[Mapping[str, Any], ...]] = ContextVar(
+    "flext_plugins.options", default=()
+)
+"""What each `options` block that is open here says, the innermost last."""
 
 
 def within(current: Scope | None, function: Callable[..., None]) -> Callable[..., None]:
@@ -161,6 +166,11 @@ def within(current: Scope | None, function: Callable[..., None]) -> Callable[...
             restore(scope, token)
 
     return call
+
+
+def inside(call: Call, function: Callable[..., None]) -> Callable[..., None]:
+    """`function`, to be called as if it were inside `call`, or here if something is under way."""
+    return within(scope.get() or Scope(call, None), function)
 
 
 @contextmanager
@@ -197,15 +207,16 @@ def options(
         )
     if deadline is not None:
         deadline = _seconds(deadline)
-    said = {"route": route, "deadline": deadline, "user": user, "correlation_id": correlation_id}
-    outer = _options.get({})
-    token = _options.set(
-        {**outer, **{key: value for key, value in said.items() if value is not None}}
-    )
+    every = {"route": route, "deadline": deadline, "user": user, "correlation_id": correlation_id}
+    said = {key: value for key, value in every.items() if value is not None}
+    token = _options.set((*_options.get(), said))
     try:
         yield
     finally:
-        restore(_options, token)
+        still = tuple(each for each in _options.get() if each is not said)
+        with suppress(ValueError):  # as in `restore`
+            _options.reset(token)
+            _options.set(still)  # blocks of generators may end in any order
 
 
 def _seconds(deadline: object) -> float:
@@ -229,7 +240,8 @@ def _seconds(deadline: object) -> float:
 
 def new_call(service: Service) -> Call:
     """A call on `service`, with what `options` and the call that causes it say."""
-    said, cause = _options.get(None), scope.get()
+    blocks, cause = _options.get(), scope.get()
+    said = {key: value for block in blocks for key, value in block.items()} if blocks else None
     call = Call(service.name)
     seconds = service.deadline
     if said is not None:

@@ -9,7 +9,6 @@ from flext_plugins._call import late
 from flext_plugins._errors import DeadlineExceeded, native
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
     from flext_plugins._call import Call
@@ -21,29 +20,20 @@ class Limit:
     The wait for an answer enters one in `_clients/gate.py`, a body in `_clients/bodies.py` and
     `_clients/requests/bodies.py`, what plugins wait for in `_connections/work.py`.
 
-    `async with` ends it at that moment. `with` cannot: it says beforehand how long the library may
-    wait, and takes a time-out of the library's after the deadline for what it is.
+    `async with` ends it at that moment. `with` cannot: a time-out of the library's does, or the
+    `Watchdog` that cuts its connection. Either way what comes of it after the deadline, an error or
+    not, is a consequence of that.
 
     Args:
         call: whose deadline; one without is not limited.
         waiting_for: what the error says was waited for.
-        timed_out: the library's time-outs; `Exception` for all that a function may make of one.
-        shorten: told the seconds left before each wait.
         base: what the error has to be as well, where it reaches the application from here.
     """
 
-    __slots__ = ("_base", "_call", "_shorten", "_timed_out", "_timeout", "_waiting_for")
+    __slots__ = ("_base", "_call", "_timeout", "_waiting_for")
 
-    def __init__(
-        self,
-        call: Call,
-        waiting_for: str,
-        timed_out: type[Exception] | tuple[()] = (),
-        shorten: Callable[[float], object] | None = None,
-        base: type[Exception] | None = None,
-    ) -> None:
-        self._call, self._waiting_for = call, waiting_for
-        self._timed_out, self._shorten, self._base = timed_out, shorten, base
+    def __init__(self, call: Call, waiting_for: str, base: type[Exception] | None = None) -> None:
+        self._call, self._waiting_for, self._base = call, waiting_for, base
         self._timeout: asyncio.Timeout | None = None
 
     @property
@@ -56,13 +46,8 @@ class Limit:
         return native(error, self._base) if self._base else error
 
     def __enter__(self) -> None:
-        left = self._call.remaining()
-        if left is None:
-            return
-        if left <= 0:
+        if self._passed:
             raise self._late()
-        if self._shorten is not None:
-            self._shorten(left)
 
     def __exit__(
         self,
@@ -72,7 +57,7 @@ class Limit:
     ) -> None:
         if isinstance(error, DeadlineExceeded):  # it says better what was waited for
             return
-        if isinstance(error, self._timed_out) and self._passed:
+        if (error is None or isinstance(error, Exception)) and self._passed:
             raise self._late() from error
 
     async def __aenter__(self) -> None:

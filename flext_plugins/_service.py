@@ -90,7 +90,11 @@ class Service:
     max_connections: int = 100
     keepalive_expiry: float = 5.0
     """Seconds that a connection is kept which nobody uses."""
+    max_plugin_read: int = 1024 * 1024
+    """Bytes of an answer, as sent and decoded, that a plugin may read."""
     allow_insecure: bool = False
+    health: str | None = None
+    """A path at which it says how it is."""
     plugins: tuple[PluginInfo, ...] = ()
     _provided: Mapping[type, Any] = field(default_factory=dict, repr=False)
     _shared: Callable[[type, Callable[[], Any]], Any] | None = field(default=None, repr=False)

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from flext_plugins._errors import AnswerTooLong, FlextError
+from flext_plugins._messages import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from flext_plugins._call import Call
-    from flext_plugins._messages import BodyEnd, Failure
+    from flext_plugins._messages import BodyEnd
     from flext_plugins._service import Service
+
+
+class Load(NamedTuple):
+    """Exchanges through a wire."""
+
+    under_way: int = 0
+    """Those that have a permit."""
+    waiting: int = 0
+    """Those that wait for one."""
+    limit: int = 0
 
 
 class Library(Protocol):
@@ -99,6 +112,8 @@ class Wire(Protocol):
     messages: Messages
     asynchronous: bool
     """Whether it belongs to an event loop; if not, nothing that it does waits for one."""
+    receiver: Any
+    """The channel that it belongs to, which is told what happens here."""
 
     def send(self, request: Any, call: Call) -> Awaitable[Any]:
         """Send `request` to the service; the response's body is unread."""
@@ -106,14 +121,22 @@ class Wire(Protocol):
     def bare(self, request: Any, call: Call) -> Awaitable[Any]:
         """Send to any origin, without the service's client certificate."""
 
-    async def read(self, message: Any) -> bytes:
-        """The decoded body, which stays readable for everybody else."""
+    async def read(self, message: Any, most: int) -> bytes:
+        """The decoded body, which stays readable for everybody else.
+
+        Raises:
+            AnswerTooLong: it is an answer of more than `most` bytes, as sent or decoded.
+        """
 
     async def close(self, response: Any) -> None:
         """Close `response`; closing twice is fine."""
 
     def watch(self, response: Any, callback: BodyEnd) -> None:
         """Call `callback(error, bytes)` once, when the body has ended."""
+
+    @property
+    def load(self) -> Load:
+        """The exchanges through it now."""
 
     @property
     def has_dropped(self) -> bool:
@@ -124,6 +147,24 @@ class Wire(Protocol):
 
     def aclose(self) -> Awaitable[None]:
         """Close the pool."""
+
+
+OF_CALLER = "flext_of_caller"
+"""The attribute of an error that the body of the caller's own request raised."""
+
+
+def failure_of(error: BaseException, wire: Wire | None) -> Failure | None:
+    """Find where on the wire `error` arose, by its class or by the library; `None` if nowhere."""
+    if getattr(error, OF_CALLER, False):
+        return Failure.CALLER
+    declared = getattr(type(error), "failure", None)
+    if isinstance(declared, Failure):
+        return declared
+    if isinstance(error, AnswerTooLong):
+        return Failure.READ
+    if wire is None or isinstance(error, FlextError):
+        return None
+    return wire.messages.failure(error)
 
 
 def builder(

@@ -154,17 +154,6 @@ def test_a_body_that_is_still_read_ends_with_the_deadline(flext_world, parts):
     assert ended == [None]
 
 
-@pytest.mark.contract("sync-deadline-shortens", "deadline-frees")
-def test_a_head_that_trickles_in_ends_with_the_deadline_or_when_it_is_there(flext_world):
-    head = [bytes([each]) for each in HEAD[:-2]]
-    with saying(*head, b"\r\n0\r\n\r\n", pause=0.01) as port:
-        service = {"base_url": f"http://127.0.0.1:{port}", "max_connections": 1}
-        host = flext_world.host({"services": {"service": service}})
-
-        for _ in range(2):  # the first leaves neither a permit nor a socket behind
-            assert "the answer of service" in str(late(flext_world, host))
-
-
 @pytest.mark.contract("deadline-covers-the-call")
 def test_the_hops_of_a_call_share_its_deadline(flext_service, flext_world):
     flext_service.answer = Answer(302, {"Location": "/again"}, delay=0.05)
@@ -187,7 +176,7 @@ def test_attempts_share_the_deadline(flext_service, flext_world):
                 await send(request)
 
     flext_service.answer = Answer(503, delay=0.02)
-    error = late(flext_world, flext_world.serve(flext_service, Resends))
+    error = late(flext_world, flext_world.serve(flext_service, Resends), deadline=1.0)
 
     assert error.call.attempt > 1
 
@@ -265,7 +254,7 @@ def test_plugins_see_the_time_outs_as_the_application_set_them(flext_service, fl
 
 
 @pytest.mark.parametrize("timeout", [None, 9, (9, 9), "urllib3"])
-@pytest.mark.contract("sync-deadline-shortens")
+@pytest.mark.contract("deadline-shortens-connecting")
 def test_a_sessions_own_time_outs_are_shortened(flext_service, timeout):
     import requests
     from urllib3.util import Timeout

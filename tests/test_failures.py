@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
 
 import pytest
+from breakage import EVENTS, MUCH, UPLOADS, breaking
 from flext_plugins_devstack.certificates import authority
 from requests.exceptions import ChunkedEncodingError
 
@@ -34,12 +36,12 @@ class Judges:
 def judged(flext_world):
     """What becomes of a POST to a service so configured."""
 
-    def judged(**service):
+    def judged(content=b"x", /, **service):
         Judges.found = []
         config = {"services": {"service": {**service, "plugins": {"judges": {}}}}}
         # httpx and httpx2 let some of TLS's errors through as they are, in their async clients
         with pytest.raises((flext_world.lib.TransportError, ssl.SSLError)):
-            flext_world.send(flext_world.host(config, judges=Judges), "POST", "/", content=b"x")
+            flext_world.send(flext_world.host(config, judges=Judges), "POST", "/", content=content)
         (failure,) = Judges.found
         return failure
 
@@ -78,6 +80,80 @@ def broken_tls(ca):
     yield f"https://127.0.0.1:{listener.getsockname()[1]}", received
     thread.join(10)
     listener.close()
+
+
+@pytest.mark.parametrize("name", EVENTS)
+@pytest.mark.contract("failure-kinds", "connect-means-unsent")
+def test_the_same_event_is_the_same_failure_in_each_library(flext_world, ca, name):
+    """Whoever waits for it, and whether it is told at once or by who watches the body."""
+    told, event = [], EVENTS[name]
+
+    class Tells:
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            try:
+                response = await send(request)
+            except Exception as error:
+                told.append(connection.failure(error))
+                raise
+            connection.watch(response, lambda error, _: told.append(connection.failure(error)))
+            return response
+
+    with breaking(event, ca) as place:
+        host, _, port = place.partition(":")
+        seconds = 0.5 if "stall" in name else 20
+        options = {
+            "timeout": seconds,
+            "verify": str(ca.path),
+            "plugins": {"tells": {}},
+            **event.service,
+        }
+        scheme = "https" if event.tls else "http"
+        at = f"{scheme}://{options.pop('host', host)}:{port}"
+        if event.proxied:
+            options |= {"proxy": at, "allow_insecure": True}
+            at = f"{event.proxied}://a.invalid"
+        services = {"services": {"service": {"base_url": at, **options}}}
+        made = flext_world.host(services, tells=Tells)
+        with contextlib.suppress(Exception):  # of any library
+            for _ in range(event.times):
+                flext_world.send(made, "POST", "/", content=event.sends)
+        flext_world.close(made)
+    assert told == [None] * (event.times - 1) + [event.failure]
+
+
+@pytest.mark.parametrize("event", UPLOADS.values(), ids=UPLOADS)
+@pytest.mark.contract("connect-means-unsent")
+def test_an_upload_that_breaks_off_is_no_failure_to_connect(judged, ca, event):
+    with breaking(event, ca) as place:
+        scheme = "https" if event.tls else "http"
+        failure = judged(MUCH, base_url=f"{scheme}://{place}", verify=str(ca.path))
+    assert failure in AFTER_WRITING
+
+
+@pytest.mark.contract("failure-kinds")
+async def test_a_full_pool_is_the_same_failure_in_each_library(flext_service, flext_world):
+    told = []
+
+    class Tells:
+        @hookimpl
+        async def flext_exchange(self, request, send, connection):
+            try:
+                return await send(request)
+            except Exception as error:
+                told.append(connection.failure(error))
+                raise
+
+    async def ask():
+        with contextlib.suppress(flext_world.lib.TransportError):
+            await client.get("/")
+
+    flext_service.answer = Answer(delay=3)
+    timeout = {"pool": 0.2, "read": 20}
+    host = flext_world.serve(flext_service, Tells, max_connections=1, timeout=timeout)
+    client = await flext_world.client(host)
+    await flext_world.together(2, ask)
+    assert told == [Failure.POOL]
 
 
 @pytest.mark.contract("connect-means-unsent")

@@ -655,6 +655,24 @@ def test_nobody_knows_the_size_of_a_chunked_answer(flext_service, flext_world):
     assert told == [None]
 
 
+@pytest.mark.parametrize("length", ["9" * 5000, "-1", "+1", "1_0", "0x1", ""])
+@pytest.mark.contract("sizes-before-reading")
+def test_a_length_that_is_no_number_is_none(flext_service, flext_world, length):
+    told = []
+
+    class Asks:
+        @hookimpl
+        def flext_request(self, request, connection):
+            before = request.headers["Content-Length"]
+            request.headers["Content-Length"] = length
+            told.append(connection.size(request))
+            request.headers["Content-Length"] = before
+
+    host = flext_world.serve(flext_service, Asks)
+    assert flext_world.send(host, "POST", "/", content=b"12345").status_code == 200
+    assert told == [None]
+
+
 # The native message
 
 

@@ -475,3 +475,12 @@ def test_a_session_class_that_asks_its_environment_is_asked_each_time(connect):
     session = connect(Streams)
     assert session.get("/a")._content is not False
     assert session.get("/stream")._content is False
+
+
+@pytest.mark.parametrize("option", ["verify", "cert"])
+def test_a_file_for_tls_that_is_not_there_is_named(tmp_path, option):
+    missing = str(tmp_path / "missing.pem")
+    with Host({"services": {"service": {"base_url": "https://127.0.0.1:9"}}}) as host:
+        session = host.connect("service", requests.Session)
+        with pytest.raises(OSError, match=r"missing\.pem"):
+            session.get("/", **{option: missing})

@@ -257,7 +257,8 @@ async def test_another_capacity_for_the_same_key_is_the_plugins_mistake(flext_se
                 return await send(request)
 
     client = await flext_world.client(flext_world.serve(flext_service, Changes))
-    for Changes.capacity, said in ((1, ""), (2, "the capacity 2, not 1"), (0, "the capacity 0")):
+    others = {2: "the capacity 2, not 1", 0: "the capacity 0", 10**9: "the capacity 1000000000"}
+    for Changes.capacity, said in ((1, ""), *others.items()):
         if not said:
             await client.get("/")
             continue

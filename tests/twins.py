@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import array
+import copy
 import inspect
 import io
+import mmap
+import os
 import re
 import ssl
+import tempfile
 import threading
 import warnings
+from contextlib import contextmanager, suppress
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests.auth
@@ -17,6 +25,8 @@ from asks import AWAY, OWN, Ask, Conversation, Reply
 from flext_plugins import Host
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from flext_plugins.testing import World
 
 OURS = ("x-correlation-id",)
@@ -36,15 +46,19 @@ class Handler(BaseHTTPRequestHandler):
             return self.reply
         raise AttributeError(name)
 
-    def body(self) -> bytes:
+    def body(self) -> list[bytes]:
+        """The chunks as they were sent."""
         if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            data = self.rfile.read(length := int(self.headers.get("Content-Length") or 0))
+            if len(data) < length:  # whether it arrives at all where a client gives up is chance
+                raise ConnectionResetError
+            return [data]
         parts = []
         while size := int(self.rfile.readline(), 16):
             parts.append(self.rfile.read(size))
             self.rfile.readline()
         self.rfile.readline()
-        return b"".join(parts)
+        return parts
 
     def reply(self) -> None:
         pair = self.server.pair
@@ -57,8 +71,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         lines = [f"HTTP/1.1 {reply.status} As told"]
         lines += [f"{name}: {pair.located(value)}" for name, value in reply.headers]
-        lines += [] if reply.status in {204, 304} else [f"Content-Length: {len(reply.body)}"]
-        self.close_connection |= ("Connection", "close") in reply.headers
+        length = len(reply.body) + reply.missing
+        lines += [] if reply.status in {204, 304} else [f"Content-Length: {length}"]
+        self.close_connection |= reply.missing > 0 or ("Connection", "close") in reply.headers
         lines += ["Connection: close"] if self.close_connection else []
         text = "\r\n".join([*lines, "", ""]).encode("latin-1")
         self.wfile.write(text + (b"" if self.command == "HEAD" else reply.body))
@@ -100,6 +115,7 @@ class Pair:
         """`address` with the origins' real names."""
         userinfo = self.own.replace("//", "//ana:p%40ss@")
         found = address.replace(OWN, self.own).replace(AWAY, self.away)
+        found = found.replace("{port}", f"127.0.0.1:{self.own.rpartition(':')[2]}")
         return found.replace("{userinfo}", userinfo).encode().decode("latin-1")
 
     def close(self) -> None:
@@ -130,6 +146,87 @@ async def agenerated() -> Any:
         yield part
 
 
+class Readable:
+    """A body that has `read` and `len` alone, as those of requests-toolbelt."""
+
+    def __init__(self, data: bytes) -> None:
+        self.file, self.len = io.BytesIO(data), len(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+
+class Wrapper(Readable):
+    """One that can go back, and has no `seekable`."""
+
+    def seek(self, *place: int) -> int:
+        return self.file.seek(*place)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+
+def mapped() -> Any:
+    with tempfile.TemporaryFile() as file:
+        file.write(b"mapped")
+        file.flush()
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def opened(mode: str) -> Any:
+    return Path(__file__).open(mode)
+
+
+def left_off() -> Any:
+    file = io.BytesIO(b"read before, rest")
+    file.read(12)
+    return file
+
+
+def piped(data: bytes) -> Any:
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), os.fdopen(writing, "wb") as file:
+            file.write(data)
+
+    threading.Thread(target=write, daemon=True).start()
+    return os.fdopen(reading, "rb")
+
+
+def by_hand(request: Any) -> Any:
+    """An `auth` of requests that replaces the body, as one may do before `send`."""
+    request.body, request.headers["Content-Length"] = io.BytesIO(b"by hand"), "7"
+    return request
+
+
+STREAMS = {
+    "bytearray": lambda: bytearray(b"abc"),
+    "memoryview": lambda: memoryview(b"abc"),
+    "array": lambda: array.array("B", b"abc"),
+    "list": lambda: [b"one", b"two"],
+    "readable": lambda: Readable(b"abc"),
+    "wrapper": lambda: Wrapper(b"abc"),
+    "mapped": mapped,
+    "opened": lambda: opened("rb"),
+    "opened as text": lambda: opened("r"),
+    "text file": lambda: io.StringIO("text"),
+    "left off": left_off,
+    "pipe": lambda: piped(b"\0" * 100_000),
+    "lines": lambda: piped(b"1,2\n" * 10_000),
+    "strings": lambda: (each for each in ("one", "two")),
+    "iterator": lambda: iter([b"one", b"two"]),
+}
+"""Bodies that are no bytes, and mostly can be sent once."""
+PIPES = ("pipe", "lines")
+FILES = {
+    "parts of a pipe": lambda: piped(b"abc"),
+    "parts of a reader": lambda: Readable(b"abc"),
+    "parts of a wrapper": lambda: Wrapper(b"abc"),
+    "mapped parts": mapped,
+}
+
+
 class Twin:
     """One side in one world: the composed client, or the plain one."""
 
@@ -153,6 +250,12 @@ class Twin:
         """The options that carry a body."""
         form = {"a": "b c", "l": ["1", "2"], "é": "ü"}
         whole = {"bytes": b"\x00\xff", "text": "text é", "empty": b"", "file": io.BytesIO(b"file")}
+        if kind in STREAMS:
+            whole[kind] = STREAMS[kind]()
+        if kind in FILES:
+            return {"files": {"f": ("name", FILES[kind]())}}
+        if kind == "by hand":
+            return {"auth": by_hand} if self.requests else {"content": b"by hand"}
         if kind == "stream":
             whole[kind] = agenerated() if self.world.asynchronous else generated()
         if kind in whole:
@@ -162,8 +265,12 @@ class Twin:
         made["parts"] = {"data": {"a": "1"}, "files": files}
         return made.get(kind, {})
 
-    def client(self, host: Host, talk: Conversation) -> Any:
+    async def client(self, host: Host, talk: Conversation) -> Any:
         """The client with the conversation's options."""
+        client = await settled(self.made(host, talk))
+        return copy.copy(client) if talk.copied else client
+
+    def made(self, host: Host, talk: Conversation) -> Any:
         lib = self.world.lib
         options = {"headers": talk.headers, "cookies": talk.cookies, "params": talk.params}
         options = {name: value for name, value in options.items() if value is not None}
@@ -198,6 +305,8 @@ class Twin:
                 url = f"{(self.pair.own + talk.path).rstrip('/')}/{url.lstrip('/')}"
             options |= {"allow_redirects": ask.follow, "stream": ask.streamed}
         try:
+            if ask.body in PIPES and not self.requests:  # they would announce that nothing comes
+                options["content"] = iter(partial(options["content"].read, 16_384), b"")
             if ask.streamed and not self.requests:
                 response = await self.stream(client, ask, url, options)
             else:
@@ -225,7 +334,7 @@ class Twin:
         host, views = Host(config), []
         try:
             try:
-                client = await settled(self.client(host, talk))
+                client = await self.client(host, talk)
             except Exception as error:
                 return failure(error)
             for ask in talk.asks:
@@ -256,8 +365,12 @@ def pairs(headers: Any) -> Any:
 def told(response: Any) -> Any:
     """A response as its caller sees it."""
     request = response.request
-    facts = [response.status_code, pairs(response.headers), response.content, str(response.url)]
-    facts += [response.encoding, response.text, response.is_redirect, response.links]
+    facts = [response.status_code, pairs(response.headers), str(response.url)]
+    facts += [response.encoding, response.is_redirect, response.links]
+    try:
+        facts += [response.content, response.text]
+    except Exception as error:
+        facts += failure(error)
     facts += [getattr(response, "reason_phrase", None) or response.reason]
     facts += [sorted(map(cookie, getattr(response.cookies, "jar", response.cookies)))]
     facts += [
@@ -275,10 +388,27 @@ def told(response: Any) -> Any:
     return [*facts, *[told(each) for each in response.history]]
 
 
+@contextmanager
+def environment(talk: Conversation, pair: Pair) -> Iterator[None]:
+    """The process's variables, with no other proxies than the conversation's."""
+    before = dict(os.environ)
+    for name in before:
+        if name.lower().endswith("_proxy"):
+            del os.environ[name]
+    os.environ.update({name: pair.located(value) for name, value in talk.environment})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 def twins(talk: Conversation, world: World, pair: Pair) -> tuple[Any, Any]:
     """What the composed and the plain client saw."""
-    with warnings.catch_warnings():
+    with environment(talk, pair), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # httpx: cookies of a single request
+        warnings.simplefilter("ignore", ResourceWarning)  # neither client closes a file
+        warnings.simplefilter("ignore", requests.exceptions.FileModeWarning)
         made = (Twin(world, pair, plain=each) for each in (False, True))
         composed, plain = (world.run(lambda twin=twin: twin.talk(talk)) for twin in made)
     return composed, plain

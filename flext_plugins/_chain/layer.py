@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from traceback import walk_tb
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -63,8 +63,10 @@ class Layer:
     services: frozenset[str] = frozenset()
     """The services that its settings name."""
     settings: Any = None
-    sources: Mapping[tuple[str, ...], str] = field(default_factory=dict)
-    """Where each of its settings came from."""
+    source_of: Callable[[tuple[str, ...]], str] = lambda _: "default"
+    """Says where each of its settings came from."""
+    target: str | None = None
+    """`module:Class`, if the configuration names it."""
 
 
 class Receiver(Protocol):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins._clients.cancellation import steady
 from flext_plugins._errors import note_failures
+from flext_plugins._logging import harmless
+from flext_plugins._wire import OF_CALLER
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
     from weakref import WeakValueDictionary
 
     from flext_plugins._clients.gate import Permit
@@ -68,6 +70,57 @@ class Transformed:
             yield data
 
 
+class BodyBroke(Exception):
+    """Carries what a request's own body raised past a library that would take it for the wire's.
+
+    httpcore and urllib3 swallow an error of writing, or make one of their own of it.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Guarded:
+    """A request's body while it is sent, which tells its own errors from the wire's."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._source
+        except Exception as error:
+            raise BodyBroke(error) from None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._source:
+                yield chunk
+        except Exception as error:
+            raise BodyBroke(error) from None
+
+
+@contextmanager
+def guarded(native: Any, name: str, guard: Callable[[Any], Any]) -> Iterator[None]:
+    """Put a guard around the body `native.name` while it is sent.
+
+    What the body raises is raised as it is, and marked as the caller's whatever its class: a body
+    may be another service's answer.
+    """
+    body = getattr(native, name)
+    setattr(native, name, guard(body))
+    try:
+        yield
+        return
+    except BodyBroke as broke:
+        error = broke.error
+    finally:
+        setattr(native, name, body)
+    harmless(setattr, error, OF_CALLER, True)
+    raise error
+
+
 def original(stream: Any) -> Any:
     """The stream of a request as it was before all transformations."""
     while isinstance(stream, Transformed):
@@ -109,6 +162,7 @@ class Body(Watched):
         permit: what the exchange was admitted with.
         limit: the call's deadline.
         loan: the connection that it comes over, if it is no pool's.
+        explained: gives the error that stands for one of the network's.
 
     Attributes:
         stream_closed: the library's error for a stream that is read after it was closed.
@@ -122,8 +176,10 @@ class Body(Watched):
         permit: Permit | None = None,
         limit: Any = NO_LIMIT,
         loan: Loan | None = None,
+        explained: Callable[[BaseException], BaseException] | None = None,
     ) -> None:
         self._stream, self._permit, self._limit, self._loan = stream, permit, limit, loan
+        self._explained = explained
         self._size = 0
         self._chunks: Any = None
         self._has_ended = self._has_closed = False
@@ -162,10 +218,12 @@ class Body(Watched):
                 yield data
         except GeneratorExit:  # who reads no further says why by closing
             raise
-        except BaseException as error:
-            self._break(error)
+        except BaseException as caught:
+            error = self._break(caught)
             with note_failures(error, CLOSING):
                 self.close()  # not every client does, and some other call waits for the permit
+            if error is not caught:
+                raise error from None
             raise
         self._has_ended = True
         self._end(None, self._size)
@@ -184,9 +242,13 @@ class Body(Watched):
         if self._has_closed and not self._has_ended:
             raise self.stream_closed
 
-    def _break(self, error: BaseException) -> None:
+    def _break(self, error: BaseException) -> BaseException:
+        """Remember why nobody reads on, which is what the reader is told."""
+        if self._explained is not None:
+            error = self._explained(error)
         self._broken = error if isinstance(error, Exception) else self.stream_closed()
         self._end(error, self._size)
+        return error
 
     async def __anext__(self) -> bytes:
         self._check()
@@ -202,10 +264,12 @@ class Body(Watched):
             raise
         except GeneratorExit:  # a coroutine that is closed cannot wait
             raise
-        except BaseException as error:
-            self._break(error)
+        except BaseException as caught:
+            error = self._break(caught)
             with note_failures(error, CLOSING):
                 await self.aclose()
+            if error is not caught:
+                raise error from None
             raise
 
     async def _chunk(self) -> bytes:
@@ -307,8 +371,25 @@ class _Instead:
         return aiter(self._stream)
 
 
+def can_seek(file: Any, place: int | None = None) -> bool:
+    """Whether a file can be read again, from `place` or from where it stands now.
+
+    It may lack `seekable`, as `mmap` does before Python 3.13 and many a wrapper.
+    """
+    try:
+        if hasattr(file, "seekable"):
+            return bool(file.seekable())
+        file.seek(file.tell() if place is None else place)
+    except Exception:
+        return False
+    return True
+
+
 class Upload:
     """A request's stream that can be sent once; notes when that began."""
+
+    is_replayable = False
+    """Whether it can be sent more than once after all."""
 
     def __init__(self, source: Any, begun: WeakValueDictionary[int, Any]) -> None:
         self._source, self._begun = source, begun
@@ -316,6 +397,7 @@ class Upload:
 
     @property
     def begun(self) -> bool:
+        """Whether it, or what it takes its parts from, has been sent."""
         return self._sent or self._begun.get(id(self._source)) is self._source
 
     def _begin(self) -> None:

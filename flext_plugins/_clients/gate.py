@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins._call import late, least
@@ -12,11 +13,12 @@ from flext_plugins._chain.layer import discard
 from flext_plugins._config.proxies import carrier, is_for_this_machine
 from flext_plugins._config.service_checks import by_proxy
 from flext_plugins._connections.channel import HOST_CLOSED
+from flext_plugins._connections.log import tell_drained
 from flext_plugins._deadline import Limit
-from flext_plugins._errors import ConfigError, Refused
+from flext_plugins._errors import ConfigError, FlextError, Refused, native
 from flext_plugins._masking import Mask
-from flext_plugins._permits import Holding, Permits
-from flext_plugins._wire import Library, Messages, Wire
+from flext_plugins._permits import Holding, Permits, tell_wait
+from flext_plugins._wire import Library, Load, Messages, Wire
 from flext_plugins.http import Origin
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from flext_plugins._call import Call
+    from flext_plugins._chain.layer import Receiver
     from flext_plugins._messages import Request
     from flext_plugins._runtime import Runtime
     from flext_plugins._service import Service
@@ -46,8 +49,20 @@ class Gate(Permits):
         self.dropped: deque[Callable[[], Any]] = deque()
         """Closes what was collected before anybody closed it."""
 
-    async def enter(self, seconds: float | None, call: Call, full: type[Exception]) -> None:
+    async def enter(
+        self,
+        seconds: float | None,
+        call: Call,
+        full: type[Exception],
+        emit: Callable[[object], None],
+    ) -> None:
         """Take a permit in one's turn.
+
+        Args:
+            seconds: to wait at most.
+            call: which waits.
+            full: the error if none becomes free.
+            emit: is handed the events of the wait, if there is one.
 
         Raises:
             full: none was free for `seconds`.
@@ -56,7 +71,8 @@ class Gate(Permits):
         left = call.check("a free connection")
         wait = least(seconds, left)
         try:
-            await self.acquire(wait, asynchronous=self.is_asynchronous)
+            line = partial(tell_wait, emit, None, call)
+            await self.acquire(wait, asynchronous=self.is_asynchronous, line=line)
         except TimeoutError:
             if left is not None and wait == left:
                 raise late(call, "a free connection") from None
@@ -97,6 +113,7 @@ class GatedWire(Wire):
     """The library's error when no connection is free in time."""
     _consumed: Callable[[], Exception]
     """The library's error when a body was sent before."""
+    receiver: Receiver
 
     def __init__(
         self,
@@ -110,9 +127,13 @@ class GatedWire(Wire):
         self.library, self.messages = library, messages
         self._service, self.asynchronous = service, asynchronous
         self._closed = False
-        self._credentials = runtime.credentials
+        self._credentials, self._watchdog = runtime.credentials, runtime.watchdog
         self._stays = not service.allow_insecure and is_for_this_machine(service.base_url)
         self._gate = Gate(service.max_connections, asynchronous=asynchronous)
+
+    @property
+    def load(self) -> Load:
+        return Load(self._gate.in_use, self._gate.waiting, self._gate.capacity)
 
     @property
     def has_dropped(self) -> bool:
@@ -158,21 +179,22 @@ class GatedWire(Wire):
         if not self.messages.sendable(request):
             raise self._consumed()
         if call.deadline is not None or not self._gate.take():
-            await self._gate.enter(self.messages.pool_timeout(request), call, self._full)
+            seconds, emit = self.messages.pool_timeout(request), self.receiver.emit
+            await self._gate.enter(seconds, call, self._full, emit)
         permit = Permit(self._gate)
-        timed_out, response = self.library.timed_out, None
+        response = None
         try:
             if self._gate.dropped:
                 await self._gate.close_dropped()
             if self._closed:
-                raise Refused(HOST_CLOSED).add_context(call=call)
+                raise self._drained(call)
             answerer = call.service if own else _host(request)
             if call.deadline is None:
                 call.sent = True
                 response = await self._dispatch(request, call, None, permit, own=own)
             else:
                 waiting_for = f"the answer of {answerer}"
-                left, limit = call.check(waiting_for), Limit(call, waiting_for, timed_out)
+                left, limit = call.check(waiting_for), Limit(call, waiting_for)
                 call.sent = True
                 if self.asynchronous:
                     async with limit:
@@ -180,7 +202,8 @@ class GatedWire(Wire):
                 else:
                     with limit:
                         response = await self._dispatch(request, call, left, permit, own=own)
-                call.check(waiting_for)  # a sync head that trickles in was waited for too long
+            if self._closed:
+                raise self._drained(call)
             if response.status_code >= 400:  # what was really sent is known only here
                 response.extensions[MASK] = Mask(request.headers, answerer)
             return response
@@ -188,7 +211,20 @@ class GatedWire(Wire):
             if response is None:
                 permit.release()
             await discard(self, response, error)
-            raise
+            if isinstance(error, FlextError) or not (self._closed and isinstance(error, Exception)):
+                raise
+        raise self._drained(call)
+
+    def _drained(self, call: Call) -> Refused:
+        """Tell, and word, what closing the host has done to a call, which is nobody's failure."""
+        tell_drained(call, self.receiver.emit)
+        return Refused(HOST_CLOSED).add_context(service=call.service, call=call)
+
+    def explained(self, call: Call, error: BaseException) -> BaseException:
+        """Why a body broke: `error`, or that we have closed its connection."""
+        if not (self._closed and isinstance(error, self.library.refused)):
+            return error
+        return native(self._drained(call), self.library.refused)
 
 
 def _host(request: Request) -> str:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from flext_plugins._call import Call, hops_under_way, new_call
 from flext_plugins._clients.gate import MASK
-from flext_plugins._errors import DeadlineExceeded, FlextError, Refused, native
+from flext_plugins._errors import (
+    AnswerTooLong,
+    DeadlineExceeded,
+    FlextError,
+    Refused,
+    name_service,
+    native,
+)
 from flext_plugins._logging import harmless
 from flext_plugins._masking import Mask
 
@@ -36,8 +43,8 @@ async def hop(
 ) -> Any:
     """Send one hop of a client's `request`, which stays as it is; the transport `owner` does this.
 
-    Every response and every error carries the `Call`. A `Refused` leaves as the library's own
-    transport error too, a `DeadlineExceeded` as its own time-out.
+    Every response and every error carries the `Call`. A `Refused` and an `AnswerTooLong` leave as
+    the library's own transport error too, a `DeadlineExceeded` as its own time-out.
     """
     service, hops = composition.service, hops_under_way.get()
     if hops is not None and hops.owner is not owner:
@@ -45,6 +52,8 @@ async def hop(
     call = _call_of(request, hops, service)
     failed: FlextError
     try:
+        if runtime.channels.is_draining and call.attempt == 1 and runtime.channels.refuses_new():
+            raise runtime.channels.refused(call, asynchronous=asynchronous)
         channel = runtime.channels.opened(service.name, asynchronous=asynchronous)
         if channel is None:
             channel = await runtime.channels.get(service.name, asynchronous=asynchronous)
@@ -64,6 +73,7 @@ async def hop(
         failed = error.add_context(service=service.name, call=call)
     except Exception as error:
         harmless(setattr, error, "flext_call", call)  # a native error carries it so
+        harmless(name_service, error, service.name)
         raise
     raise _native(failed, library)
 
@@ -84,7 +94,7 @@ def _call_of(request: Any, hops: Hops | None, service: Service) -> Call:
 
 def _native(error: FlextError, library: Library) -> FlextError:
     """`error`, as the library's own too if it is of a kind that its users handle."""
-    if isinstance(error, Refused):
+    if isinstance(error, (AnswerTooLong, Refused)):
         return native(error, library.refused)
     if isinstance(error, DeadlineExceeded):
         return native(error, library.timed_out)

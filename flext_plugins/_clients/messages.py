@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from flext_plugins._messages import Start
     from flext_plugins._service import Service
 
+_MOST_DIGITS = 18
+"""Of a length; Python refuses to read 5000."""
+
 
 class ServiceMessages(Messages):
     """The messages of one service.
@@ -91,7 +94,8 @@ class ServiceMessages(Messages):
         length = headers.get("Content-Length")
         if length is None:
             return 0 if is_request else None
-        return int(length) if length.isascii() and length.isdigit() else None
+        is_number = length.isascii() and length.isdigit() and len(length) <= _MOST_DIGITS
+        return int(length) if is_number else None
 
     def adopt(self, request: Any, call: Call) -> Any:
         clone = self._copy(request)

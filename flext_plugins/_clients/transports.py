@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from flext_plugins._config.service_checks import beyond_aiohttp
 from flext_plugins._errors import ConfigError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ WORLDS = ("httpx", "httpx async", "httpx2", "httpx2 async", "requests")
 _SERVES: Mapping[str, frozenset[str]] = {
     "default": frozenset(WORLDS),
     "own": frozenset(WORLDS) - {"requests"},
+    "aiohttp": frozenset({"httpx async", "httpx2 async"}),
 }
 """The worlds that each transport can serve."""
 
@@ -42,6 +44,8 @@ def transports_of(service: Service) -> dict[str, str]:
 
 
 def _chosen(service: Service, world: str) -> str | None:
-    if world in _SERVES[service.transport]:
-        return service.transport
-    return "default" if service.transport_is_default else None
+    chosen, is_default = service.transport, service.transport_is_default
+    is_beyond = chosen == "aiohttp" and is_default and beyond_aiohttp(service)
+    if world in _SERVES[chosen] and not is_beyond:
+        return chosen
+    return "default" if is_default else None

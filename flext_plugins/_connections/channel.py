@@ -4,40 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
 import threading
 import time
+from collections import deque
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from flext_plugins._call import Call, Scope, restore, scope, within
+from flext_plugins._call import Call, Scope, hops_under_way, restore, scope, within
 from flext_plugins._chain import exchange_chain, operation_chain
 from flext_plugins._chain.layer import Layer, arranged, blame, cause_of, refuse_coroutine
 from flext_plugins._connections.connection import Connection
+from flext_plugins._connections.log import ServiceLog, outcome_of, tell_drained
 from flext_plugins._connections.resource import Resources
 from flext_plugins._errors import (
-    DeadlineExceeded,
     FlextError,
     PluginError,
     Refused,
     account_of,
+    name_service,
     packages_of,
     place_of,
+    with_notes,
 )
-from flext_plugins._logging import harmless, log, text_of
+from flext_plugins._logging import harmless
 from flext_plugins._masking import Mask
 from flext_plugins._service import Status
-from flext_plugins.events import (
-    BodyEnded,
-    CallFinished,
-    CallRefused,
-    HopFinished,
-    Outcome,
-    PluginFailed,
-    StateChanged,
-)
+from flext_plugins._wire import Load, failure_of
+from flext_plugins.events import BodyEnded, CallFinished, HopFinished, Outcome, PluginFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -47,19 +44,16 @@ if TYPE_CHECKING:
     from flext_plugins._service import Operation, Service
     from flext_plugins._wire import Library, Wire
 
-T = TypeVar("T")
-E = TypeVar("E", bound=BaseException)
 _changing: ContextVar[tuple[Channel, ...]] = ContextVar("flext_plugins.changing", default=())
 """The channels that this context opens or closes, the innermost last."""
 HOST_CLOSED = "the host is closed"
-REPORT_SECONDS = 60.0
-"""An observer that keeps failing is logged once in this time."""
 
 
 class Channel:
     """One service's open connection in one world, shared by the views that plugins get of it.
 
     Attributes:
+        calls: as many as have no answer yet, operations included.
         asks: the other services that its plugins may send to.
         gone: `id`s of the plugins that have disconnected, or never connected, while it closes.
     """
@@ -87,7 +81,8 @@ class Channel:
         ]
         self._chains: dict[tuple[str, frozenset[int]], Inner] = {}
         self._exchange = self.chain("exchange", frozenset())
-        self._reported: dict[tuple[str, str], float] = {}
+        self._log = ServiceLog(service.name, runtime.occasions)
+        self.calls = deque[None]()  # appending and popping are atomic
 
     def wire(self, library: Library) -> Wire:
         """The way to the network through a client library, made at its first use."""
@@ -103,8 +98,19 @@ class Channel:
             wire = self.wires.get(library.name)
             if wire is None:
                 wire = library.wire(self.service, self.runtime, asynchronous=self.asynchronous)
-                self.wires[library.name] = wire
+                wire.receiver, self.wires[library.name] = self, wire
         return wire
+
+    @property
+    def under_way(self) -> int:
+        """The calls under way, bodies and operations included."""
+        return max(len(self.calls), self.load.under_way)
+
+    @property
+    def load(self) -> Load:
+        """The exchanges through all its wires now."""
+        loads = [Load(), *(each.load for each in [*self.wires.values()])]
+        return Load(*(sum(column) for column in zip(*loads, strict=True)))
 
     @property
     def has_dropped(self) -> bool:
@@ -154,6 +160,7 @@ class Channel:
         outer = scope.get()
         current = Scope(call, wire, absent, None, outer.held if outer else ())
         token = scope.set(current)
+        self.calls.append(None)
         started, before = time.monotonic(), call._resends  # noqa: SLF001
         outcome: Outcome = "cancelled"
         chain = self.chain("exchange", absent) if absent else self._exchange
@@ -161,9 +168,11 @@ class Channel:
             response = await chain(wire.messages.adopt(request, call), current)
             outcome = "answered"
         except Exception as error:
-            outcome = _outcome(error, wire)
+            outcome = outcome_of(error, wire)
             if isinstance(error, FlextError):
                 error.add_context(service=call.service, call=call)
+            elif ends_call and outer is None:
+                self._log.failed(call, error, failure_of(error, wire))
             raise
         finally:
             try:
@@ -174,20 +183,31 @@ class Channel:
                         self._tell(CallFinished(call, outcome, passed, call.attempt))
             finally:
                 restore(scope, token)
+                self.calls.pop()
         if self._receivers:
-            ended = lambda error, size: self._tell(BodyEnded(call, error, size))  # noqa: E731
-            wire.watch(response, within(current, ended))
+            wire.watch(response, partial(self._end_body, current))
         return response
+
+    def _end_body(self, current: Scope, error: BaseException | None, size: int) -> None:
+        call = current.call
+        if isinstance(error, Exception) and scope.get() is None and hops_under_way.get() is None:
+            # It breaks where the application reads it; whoever reads it before is told by `send`.
+            harmless(name_service, error, self.service.name)
+            self._log.failed(call, error, failure_of(error, current.wire))
+        within(current, self._tell)(BodyEnded(call, error, size))
 
     def finish_call(
         self, call: Call, wire: Wire, error: BaseException | None, duration: float
     ) -> None:
         """Tell the receivers that a client has its answer, or `error`."""
+        if isinstance(error, Exception) and scope.get() is None:
+            harmless(name_service, error, self.service.name)
+            self._log.failed(call, error, failure_of(error, wire))
         if not self._receivers:
             return
         token = scope.set(Scope(call, wire))
         try:
-            self._tell(CallFinished(call, _outcome(error, wire), duration, call.attempt))
+            self._tell(CallFinished(call, outcome_of(error, wire), duration, call.attempt))
         finally:
             restore(scope, token)
 
@@ -205,11 +225,13 @@ class Channel:
         """
 
         def at_work() -> Awaitable[Any]:
-            self._refuse_closed()  # it may have been closed between two attempts
+            self._refuse_closed(call)  # it may have been closed between two attempts
             return work()
 
         self._refuse_closed(call)
         outer = scope.get()
+        if outer is None:
+            self.calls.append(None)
         wire = outer.wire if outer else None
         if outer:
             absent |= outer.absent
@@ -220,7 +242,13 @@ class Channel:
         except FlextError as error:
             error.add_context(service=self.service.name, call=call)
             raise
+        except Exception as error:
+            if outer is None:
+                self._log.failed(call, error, failure_of(error, wire))
+            raise
         finally:
+            if outer is None:
+                self.calls.pop()
             restore(scope, token)
 
     def _refuse_closed(self, call: Call | None = None) -> None:
@@ -229,22 +257,17 @@ class Channel:
         Raises:
             Refused: it was closed, or its host, which knows nothing of loops that have gone.
         """
-        is_over = self.runtime.channels.closed and not changes(self.runtime)
+        channels = self.runtime.channels
+        is_over = (channels.closed or channels.refuses_new()) and not changes(self.runtime)
         if is_over or (self._closed and not self.is_changing):
+            tell_drained(call, self.emit)
             error = Refused(self._closed or HOST_CLOSED)
             raise error.add_context(service=self.service.name, call=call)
 
     def emit(self, event: object, unless: Layer | None = None) -> None:
         """Tell every receiver but `unless`, and the log."""
         self._tell(event, unless)
-        harmless(self._log_event, event)
-
-    def _log_event(self, event: object) -> None:
-        if isinstance(event, StateChanged):
-            values = event.target, event.old, event.new, event.reason
-            self._log(logging.WARNING, "{}: {} -> {}: {}", *values, plugin=event.plugin)
-        elif isinstance(event, CallRefused):
-            self._log(logging.INFO, "refused: {}", event.reason, plugin=event.plugin)
+        self._log.tell(event)
 
     def _tell(self, event: object, unless: Layer | None = None) -> None:
         for layer, view, receive in self._receivers:
@@ -254,12 +277,6 @@ class Channel:
                 except Exception as error:
                     is_own = issubclass(type(event), PluginFailed)  # `isinstance` asks the object
                     self.report(layer, "flext_event", error, quiet=is_own)
-
-    def _log(self, level: int, message: str, *values: object, plugin: str | None) -> None:
-        fields: dict[str, object] = {"service": self.service.name, "plugin": plugin}
-        if (current := scope.get()) is not None:
-            fields |= {"call_id": current.call.id, "correlation_id": current.call.correlation_id}
-        log(level, message, *values, **fields)
 
     def report(
         self,
@@ -279,10 +296,7 @@ class Channel:
             handed: what the hook was handed; the credentials in its headers are not shown.
             quiet: whether it is about such an error itself.
         """
-        now = time.monotonic()
-        last = self._reported.get((layer.name, hook))
-        if last is None or now - last >= REPORT_SECONDS:
-            self._reported[layer.name, hook] = now
+        if self.runtime.occasions.take((self.service.name, layer.name, hook)) is not None:
             harmless(self._log_failure, layer, hook, error, handed)
         if not quiet:
             unless = layer if hook == "flext_event" else None
@@ -291,18 +305,15 @@ class Channel:
     def _log_failure(
         self, layer: Layer, hook: str, error: Exception, handed: tuple[Any, ...]
     ) -> None:
-        kind, name = type(layer.plugin), self.service.name
-        secrets = self.runtime.composed(name).secrets
         messages = [*handed, *(getattr(each, "request", None) for each in handed)]
-        masks = [Mask(each.headers, name) for each in messages if hasattr(each, "headers")]
-        masks.append(Mask({}, name, secrets))
+        masks = [Mask(each.headers, "") for each in messages if hasattr(each, "headers")]
+        place = place_of(error, packages_of(type(layer.plugin)))
         text = account_of(
-            error,
-            place_of(error, packages_of(kind)),
-            lambda text: reduce(lambda shown, mask: mask(shown), masks, text),
+            error, place, lambda text: reduce(lambda one, mask: mask(one), masks, self.masked(text))
         )
         what = "{}.{} raised {}; the call goes on"
-        self._log(logging.WARNING, what, kind.__name__, hook, text, plugin=layer.name)
+        who = type(layer.plugin).__name__
+        self._log.write(logging.WARNING, what, who, hook, text, plugin=layer.name)
 
     @property
     def has_receivers(self) -> bool:
@@ -353,7 +364,11 @@ class Channel:
         with self._changes():
             await self._open()
         if self._closed:  # by somebody who left it to whoever had the lock
-            raise with_notes(Refused(self._closed), await self._release_if_free())
+            raise with_notes(Refused(self._closed), await self._release_if_free(), self.masked)
+
+    def masked(self, text: str) -> str:
+        """`text` without the secrets of the service and its plugins."""
+        return Mask({}, self.service.name, self.runtime.composed(self.service.name).secrets)(text)
 
     async def _open(self) -> None:
         if self.is_open or self._closed:
@@ -367,7 +382,7 @@ class Channel:
                 if self._closed:
                     raise Refused(self._closed)
         except BaseException as error:
-            with_notes(error, await self._release())
+            with_notes(error, await self._release(), self.masked)
             raise
         self.is_open = True
 
@@ -463,6 +478,8 @@ class Channel:
         """
         with self._making:
             self._closed = reason
+        if calls := self.under_way:
+            self._log.write(logging.WARNING, "closed with {} calls under way", calls)
         if failed := await self._release_if_free():
             raise ExceptionGroup(f"closing {self.service.name!r}", failed)
 
@@ -472,26 +489,12 @@ def changes(runtime: Runtime) -> bool:
     return any(each.runtime is runtime and each.is_changing for each in _changing.get())
 
 
-def with_notes(error: E, failures: list[Exception]) -> E:
-    """`error`, with a note for each failure of what had to be undone."""
-    for each in failures:
-        error.add_note(f"while undoing the opening: {text_of(each, repr)}")
-    return error
-
-
 def _status(value: object) -> Status:
     if not isinstance(value, Status):
         raise PluginError(f"flext_status returned {type(value).__name__}, expected a Status")
+    try:
+        json.dumps(value.facts, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        names = sorted(map(str, value.facts))
+        raise PluginError(f"flext_status returned facts that are no JSON: {names}") from None
     return value
-
-
-def _outcome(error: BaseException | None, wire: Wire) -> Outcome:
-    if error is None:
-        return "answered"
-    if not isinstance(error, Exception):
-        return "cancelled"
-    if isinstance(error, Refused):
-        return "refused"
-    if isinstance(error, DeadlineExceeded):
-        return "timed out"
-    return "failed" if wire.messages.failure(error) else "error"

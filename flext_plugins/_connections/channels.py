@@ -6,20 +6,25 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from flext_plugins._call import scope
 from flext_plugins._chain.drive import drive
-from flext_plugins._connections.channel import HOST_CLOSED, Channel, changes, with_notes
-from flext_plugins._errors import FlextError, Refused
+from flext_plugins._connections.channel import HOST_CLOSED, Channel, changes
+from flext_plugins._connections.log import tell_drained
+from flext_plugins._errors import FlextError, Refused, with_notes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterator
 
+    from flext_plugins._call import Call
     from flext_plugins._runtime import Runtime
-    from flext_plugins._service import Status
 
+DRAIN_PAUSE = 0.02
+"""How often it is looked whether calls are still under way, in seconds."""
 LOOP_SECONDS = 5.0
 """How long `close` waits, for each connection of an event loop in another thread, to be closed."""
 
@@ -92,6 +97,8 @@ class Channels:
         self._sync = _Group()
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Group] = WeakKeyDictionary()
         self.closed = closed
+        self.is_draining = False
+        """Whether only calls that are under way may go on."""
 
     def opened(self, service: str, *, asynchronous: bool) -> Channel | None:
         """The channel to `service` in this world, if it is open."""
@@ -114,7 +121,7 @@ class Channels:
         composed = self._runtime.composed(service)
         is_last = changes(self._runtime)  # a plugin's last request, as its connection closes
         with self._lock:
-            if self.closed and not is_last:
+            if (self.closed or self.refuses_new()) and not is_last:
                 raise Refused(HOST_CLOSED)
             channel = group.get(service)
             if channel is None:
@@ -128,7 +135,7 @@ class Channels:
             await channel.open()
         except FlextError as error:
             if self.closed and not is_last:  # what was closed too late may have opened another
-                with_notes(error, await group.close(HOST_CLOSED))
+                with_notes(error, await group.close(HOST_CLOSED), channel.masked)
             raise
         return channel
 
@@ -158,31 +165,56 @@ class Channels:
                 elif loop.is_running():
                     asyncio.run_coroutine_threadsafe(channel.close_dropped(), loop)
 
-    def status(self) -> dict[str, list[dict[str, Status]]]:
-        """The states that plugins report, by name, for each open connection of each service.
-
-        That for sync code is first. May be called from any thread.
-        """
+    def open(self) -> list[Channel]:
+        """Those that are open now, for sync code first; from any thread."""
         with self._lock:
             loops = [each for loop, each in self._loops.items() if not loop.is_closed()]
             channels = [each for world in (self._sync, *loops) for each in [*world.values()]]
-        states: dict[str, list[dict[str, Status]]] = {}
-        for channel in channels:
-            if channel.is_open:
-                states.setdefault(channel.service.name, []).append(channel.status())
-        return states
+        return [each for each in channels if each.is_open]
 
     def _close_sync(self) -> list[Exception]:
-        return drive(self._sync.close(HOST_CLOSED))
+        failures = drive(self._sync.close(HOST_CLOSED))
+        self._runtime.watchdog.close()
+        return failures
 
-    def close(self) -> list[Exception]:
-        """Close every channel from outside the loops; gives all that went wrong."""
+    def refuses_new(self) -> bool:
+        """Whether what begins here is refused: it is part of no call that is under way."""
+        return self.is_draining and scope.get() is None
+
+    def refused(self, call: Call, *, asynchronous: bool) -> Refused:
+        """The error of a `call` that begins now; told to the service's receivers in this world."""
+        channel = self.opened(call.service, asynchronous=asynchronous)
+        if channel is not None:
+            tell_drained(call, channel.emit)
+        return Refused(HOST_CLOSED)
+
+    def _drained(self, seconds: float) -> Iterator[float]:
+        """Admit no new calls; yield how long to sleep, again and again, until all have ended.
+
+        Between two hops of a call nothing is under way for a moment, so it looks twice.
+        """
+        self.is_draining = True
+        until, quiet = time.monotonic() + seconds, 0
+        while quiet < 2 and (left := until - time.monotonic()) > 0:
+            yield min(DRAIN_PAUSE, left)
+            quiet = 0 if any(each.under_way for each in self.open()) else quiet + 1
+
+    def close(self, drain: float) -> list[Exception]:
+        """Close every channel from outside the loops; gives all that went wrong.
+
+        Args:
+            drain: seconds that calls which are under way have left.
+        """
+        for pause in self._drained(drain):
+            time.sleep(pause)
         with self._lock:
             self.closed = True
         return self._close_sync() + self._close_loops()
 
-    async def aclose(self) -> list[Exception]:
-        """Close every channel from inside a loop; gives all that went wrong."""
+    async def aclose(self, drain: float) -> list[Exception]:
+        """Do the same from inside a loop."""
+        for pause in self._drained(drain):
+            await asyncio.sleep(pause)
         with self._lock:
             self.closed = True
         # A sync channel's plugins may send a last request, for which no loop has to stand still.

@@ -15,7 +15,7 @@ from flext_plugins._connections.messaging import Messaging
 from flext_plugins._connections.resource import Resource
 from flext_plugins._connections.work import apply, apply_any, in_time
 from flext_plugins._errors import DeadlineExceeded, FlextError, PluginError
-from flext_plugins._permits import Permit, hold, hold_nothing
+from flext_plugins._permits import Permit, hold, hold_nothing, tell_wait
 from flext_plugins._wire import builder
 
 if TYPE_CHECKING:
@@ -195,8 +195,9 @@ class Connection(Messaging):
         permits = runtime.permits.of(full_key, capacity)
         waiting_for, asynchronous = f"{self._layer.name}'s permit", self.asynchronous
         tidy = partial(runtime.channels.tidy, asynchronous=asynchronous)
+        line = partial(tell_wait, self.emit, self._layer.name)
         acquiring: Any = (
-            hold(permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous)
+            hold(permits, queue, timeout, waiting_for, tidy, line, asynchronous=asynchronous)
             if always or self.waits
             else hold_nothing()
         )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from flext_plugins._call import restore, scope
 from flext_plugins._chain.layer import IDENTIFIED
 from flext_plugins._chain.transformation import Blamed
-from flext_plugins._errors import FlextError, PluginError
-from flext_plugins._messages import Failure, Sent
+from flext_plugins._errors import AnswerTooLong, PluginError
+from flext_plugins._messages import Response, Sent
+from flext_plugins._wire import failure_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from flext_plugins._call import Call
     from flext_plugins._chain.layer import Layer
     from flext_plugins._connections.channel import Channel
-    from flext_plugins._messages import BodyEnd, Request, Response, Transformation
+    from flext_plugins._messages import BodyEnd, Failure, Request, Transformation
     from flext_plugins._wire import Wire
 
 
@@ -45,8 +46,17 @@ class Messaging:
         return wire or self._channel.wire(self._channel.runtime.default_library)
 
     async def read(self, message: Request | Response) -> bytes:
-        """The message's body, decoded; it stays readable for everybody else."""
-        return await self._wire.read(message)
+        """The message's body, decoded; it stays readable for everybody else.
+
+        Raises:
+            AnswerTooLong: it is an answer that has more bytes, as sent or decoded, than the
+                `max_plugin_read` of the service that sent it.
+        """
+        service = (isinstance(message, Response) and message.service) or self._channel.service
+        try:
+            return await self._wire.read(message, service.max_plugin_read)
+        except AnswerTooLong as error:
+            raise error.add_context(service=service.name) from None
 
     async def close(self, response: Response) -> None:
         """Close a response that goes no further; closing twice is fine."""
@@ -69,10 +79,7 @@ class Messaging:
 
     def failure(self, error: BaseException) -> Failure | None:
         """The place on the wire where `error` arose; `None` if it is not the wire's."""
-        declared = getattr(type(error), "failure", None)
-        if isinstance(declared, Failure):
-            return declared
-        return None if isinstance(error, FlextError) else self._wire.messages.failure(error)
+        return failure_of(error, self._wire)
 
     def replayable(self, request: Request) -> bool:
         """Whether the body of `request` can be sent any number of times.

@@ -21,20 +21,16 @@ async def in_time(
 ) -> T:
     """The result of `work()`, which ends with the deadline of `call`.
 
-    What it raises after the deadline is taken for a consequence of that: in a sync connection,
-    where nothing can interrupt it, as in an async one.
+    In a sync connection nothing can interrupt it: there it ends late.
     """
     if call is None:
         return await work()
-    limit = Limit(call, waiting_for, Exception)
+    limit = Limit(call, waiting_for)
     if asynchronous:
         async with limit:
-            result = await work()
-    else:
-        with limit:
-            result = await work()
-    call.check(waiting_for)
-    return result
+            return await work()
+    with limit:
+        return await work()
 
 
 async def apply(function: Callable[..., T], args: tuple[Any, ...], *, asynchronous: bool) -> T:

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import io
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from requests.exceptions import ChunkedEncodingError, Timeout
 from requests.exceptions import ConnectionError as WireError
-from requests.utils import rewind_body
 from urllib3 import HTTPResponse, exceptions
 from urllib3.util.response import is_fp_closed
 
 from flext_plugins._clients.bodies import Watched
-from flext_plugins._errors import DeadlineExceeded, native
+from flext_plugins._clients.decoding import Within
+from flext_plugins._errors import AnswerTooLong, DeadlineExceeded, native
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Generator, Iterator
 
     from flext_plugins._clients.gate import Permit
+    from flext_plugins._clients.watchdog import Watch
     from flext_plugins._messages import Start, Transformation
 
 
@@ -37,13 +38,13 @@ class Reader(io.BufferedIOBase):
 
     Args:
         file: the connection's.
-        chunked: whether the size of each part stands in a line before it, and is not of the body.
-        permit: what the exchange was admitted with.
         limit: the call's deadline.
+        end: called when it is closed.
+        chunked: whether the size of each part stands in a line before it, and is not of the body.
     """
 
-    def __init__(self, file: Any, permit: Permit, limit: Any, *, chunked: bool) -> None:
-        self._file, self._permit, self._limit = file, permit, limit
+    def __init__(self, file: Any, limit: Any, end: Callable[[], None], *, chunked: bool) -> None:
+        self._file, self._limit, self._end = file, limit, end
         self._chunk = 0 if chunked else None
         self.size = 0
         """Bytes of the body that have passed."""
@@ -109,7 +110,7 @@ class Reader(io.BufferedIOBase):
         try:
             self._file.close()
         finally:
-            self._permit.release()
+            self._end()
             super().close()
 
 
@@ -206,22 +207,6 @@ class Filter(io.BufferedIOBase):
         super().close()
 
 
-class Rewound:
-    """The file of a request, in parts; each time from where it began.
-
-    Args:
-        request: one that nobody else changes.
-    """
-
-    def __init__(self, request: Any) -> None:
-        self._request = request
-
-    def __iter__(self) -> Iterator[bytes]:
-        rewind_body(self._request)
-        while data := self._request.body.read(io.DEFAULT_BUFFER_SIZE):
-            yield data.encode() if isinstance(data, str) else data
-
-
 class Raw(Watched, HTTPResponse):
     """urllib3's response; tells how its body ended, and stays broken if it broke."""
 
@@ -229,11 +214,14 @@ class Raw(Watched, HTTPResponse):
     reader: Reader | Memory | Filter | None = None
     _broken: Exception | None = None
     dropped: deque[Callable[[], Any]] | None = None
+    is_passed_over = False
+    """Whether it is a redirect's: a session that cannot read or decode it reads what is left of
+    it, to be rid of it."""
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
-        if self._broken is not None:  # urllib3 would give nothing, as if the body were complete
-            raise self._broken
+    def _reading(self, *, what_is_left: bool = False) -> Iterator[None]:
+        if self._broken is not None and not (what_is_left and self.is_passed_over):
+            raise self._broken  # urllib3 would give nothing, as if the body were complete
         try:
             yield
         except GeneratorExit:  # who iterates over chunks goes no further
@@ -244,6 +232,8 @@ class Raw(Watched, HTTPResponse):
             self._break(late)
             raise late from error.__cause__
         except BaseException as error:
+            if self.is_passed_over and isinstance(error, exceptions.DecodeError):
+                raise
             inner = self.reader.broken if isinstance(self.reader, Filter) else None
             if inner is not None:
                 self._break(inner)
@@ -256,7 +246,7 @@ class Raw(Watched, HTTPResponse):
     # Every other method that reads goes through one of these.
 
     def read(self, *args: Any, **options: Any) -> bytes:
-        with self._reading():
+        with self._reading(what_is_left=(args, options) == ((), {"decode_content": False})):
             return super().read(*args, **options)
 
     def read1(self, *args: Any, **options: Any) -> bytes:
@@ -275,13 +265,16 @@ class Raw(Watched, HTTPResponse):
     def passed(self) -> int:
         return self.tell() if self.reader is None else self.reader.size
 
-    def hold(self, permit: Permit, limit: Any, dropped: deque[Callable[[], Any]]) -> None:
-        """Give `permit` back when the body is over, closed or collected."""
+    def hold(
+        self, permit: Permit, limit: Any, watch: Watch | None, dropped: deque[Callable[[], Any]]
+    ) -> None:
+        """Give `permit` back, and end `watch`, when the body is over, closed or collected."""
         self.dropped = dropped
+        end = partial(_end, permit, [watch] if watch is not None else [], self.connection)
         if getattr(self._fp, "fp", None) is None:  # nothing is left on a connection
-            permit.release()
+            end()
         else:
-            reader = self.reader = Reader(self._fp.fp, permit, limit, chunked=self.chunked)
+            reader = self.reader = Reader(self._fp.fp, limit, end, chunked=self.chunked)
             self._fp.fp = reader
 
     def replayed(self, data: bytes) -> Raw:
@@ -331,6 +324,21 @@ class Raw(Watched, HTTPResponse):
         while data := self.read1(amt, decode_content):  # whatever is there: it may be a stream
             yield data
 
+    def within(self, most: int) -> bytes:
+        """Read all of it, undecoded.
+
+        Raises:
+            AnswerTooLong: there are more than `most` bytes; then it is broken for everybody.
+        """
+        counted, parts = Within(most), list[bytes]()
+        for chunk in self.stream(decode_content=False):
+            try:
+                parts.append(counted.feed(chunk))
+            except AnswerTooLong as error:
+                self._break(error)
+                raise
+        return b"".join(parts)
+
     def _break(self, error: BaseException) -> None:
         size = self.passed
         if isinstance(error, Exception):
@@ -363,15 +371,29 @@ class Raw(Watched, HTTPResponse):
         super().__del__()
 
 
-def watched(raw: Any, permit: Permit, limit: Any, dropped: deque[Callable[[], Any]]) -> Raw:
-    """`raw` itself, which gives `permit` back."""
+def watched(
+    raw: Any,
+    permit: Permit,
+    limit: Any,
+    watch: Watch | None,
+    dropped: deque[Callable[[], Any]],
+) -> Raw:
+    """`raw` itself, which gives `permit` back and ends `watch`."""
     if not isinstance(raw, HTTPResponse):
         raw = HTTPResponse(raw, raw.headers, raw.status, preload_content=False)
     # Its class is changed, rather than another response put around it: of two that hold the
     # connection each would close it or give it to the pool.
     raw.__class__ = Raw
-    raw.hold(permit, limit, dropped)
+    raw.hold(permit, limit, watch, dropped)
     return cast("Raw", raw)
+
+
+def _end(permit: Permit, watches: list[Watch], connection: Any) -> None:
+    """End an exchange; urllib3 gives its connection to another call next."""
+    with suppress(IndexError):
+        if watches.pop().end() and connection is not None:
+            connection.close()
+    permit.release()
 
 
 def whole(data: bytes, headers: Any, status: int = 200) -> Raw:

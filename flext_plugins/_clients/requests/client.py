@@ -52,7 +52,7 @@ class Adapter(HTTPAdapter):
         except requests.RequestException as error:
             error.request = request
             raise
-        native.connection = self
+        native.connection, native.raw.is_passed_over = self, native.is_redirect
         native.url = native.url or request.url
         return native
 
@@ -72,10 +72,12 @@ class Adapter(HTTPAdapter):
 class SessionHops(Hops):
     """The hops of one `send` of a session, which sends each redirect by the same method."""
 
-    __slots__ = ("next_is_redirect",)
+    __slots__ = ("next_is_redirect", "trusts_environment")
 
-    def __init__(self, owner: object) -> None:
-        super().__init__(owner)
+    def __init__(self, session: Any) -> None:
+        super().__init__(session.flext_adapter)
+        self.trusts_environment: bool = session.trust_env
+        """Whether what plugins send meanwhile heeds the environment, as the session does."""
         self.next_is_redirect = False
         """Whether the session is about to send a redirect, and no response hook something else."""
 
@@ -110,7 +112,7 @@ def _sending(base: Any) -> tuple[Any, Any]:
     def send(self: Any, message: Any, **options: Any) -> Any:
         hops = _hops_of(self)
         if hops is None or not hops.next_is_redirect:
-            with SessionHops(self.flext_adapter):
+            with SessionHops(self):
                 return base.send(self, message, **options)
         hops.next_is_redirect = False  # a response hook that sends begins a call of its own
         return base.send(self, message, **options)

@@ -31,6 +31,14 @@ CALLERS = (
     *(StreamConsumedError, UnrewindableBodyError),
 )
 """What could not be sent as it was."""
+_KINDS: tuple[tuple[Any, Failure], ...] = (
+    ((exceptions.NewConnectionError, exceptions.ConnectTimeoutError), Failure.CONNECT),
+    ((Timeout, exceptions.TimeoutError, TimeoutError), Failure.TIMEOUT),
+    ((exceptions.IncompleteRead, BadStatusLine), Failure.PROTOCOL),
+    (BrokenPipeError, Failure.WRITE),
+    ((ConnectionError, ssl.SSLError), Failure.READ),
+)
+"""The kinds of errors inside; an error is of the first that fits."""
 
 
 class PoolTimeout(WireError, Timeout):
@@ -43,41 +51,39 @@ def failure_of(error: BaseException) -> Failure | None:
         return Failure.POOL
     if isinstance(error, requests.ConnectTimeout):
         return Failure.CONNECT
-    if isinstance(error, CALLERS):
-        return Failure.CALLER
-    if isinstance(error, (Timeout, exceptions.TimeoutError)):
-        return Failure.TIMEOUT
-    if isinstance(error, (requests.RequestException, exceptions.HTTPError)):
-        return _broken(error)
-    return None
+    if not isinstance(error, (requests.RequestException, exceptions.HTTPError)):
+        return None
+    inside = _inside(error)
+    if isinstance(error, CALLERS):  # the headers of an answer may be invalid too
+        is_answers = any(isinstance(each, exceptions.InvalidHeader) for each in inside)
+        return Failure.PROTOCOL if is_answers else Failure.CALLER
+    return _broken(error, inside)
 
 
-def _broken(error: BaseException) -> Failure | None:
-    """Tell apart by the errors inside it what requests calls a `ConnectionError`."""
+def _inside(error: BaseException) -> list[BaseException]:
+    """The error, and all that it was made of, outermost first."""
     inside: list[Any] = [error]
     for each in inside:
-        if isinstance(each, (exceptions.NewConnectionError, exceptions.ConnectTimeoutError)):
-            return Failure.CONNECT
-        if isinstance(each, exceptions.ReadTimeoutError):
-            return Failure.TIMEOUT
-        if isinstance(each, ssl.SSLError):
-            return Failure.CONNECT if _in_handshake(each) else Failure.READ
-        if isinstance(each, (exceptions.IncompleteRead, BadStatusLine)):
-            return Failure.PROTOCOL
-        if isinstance(each, BrokenPipeError):
-            return Failure.WRITE
-        if isinstance(each, ConnectionError):
-            return Failure.READ
-        arguments = each.args if isinstance(each, BaseException) else ()
-        inside += [found for found in arguments if isinstance(found, BaseException)]
-        inside += [each.reason] if isinstance(each, exceptions.MaxRetryError) else []
+        found = [*each.args, getattr(each, "reason", None), each.__cause__]
+        inside += [more for more in found if isinstance(more, BaseException) and more not in inside]
+    return inside
+
+
+def _broken(error: BaseException, inside: list[BaseException]) -> Failure | None:
+    """Tell apart by the errors inside it what requests calls a `ConnectionError`."""
+    if any(_in_handshake(each) for each in inside):
+        return Failure.CONNECT
+    for each in inside:
+        found = next((kind for kinds, kind in _KINDS if isinstance(each, kinds)), None)
+        if found is not None:
+            return found
     if isinstance(error, (ProxyError, SSLError)):  # no tunnel, a certificate for another name
         return Failure.CONNECT
     broken = any(isinstance(each, exceptions.ProtocolError) for each in inside)
     return Failure.PROTOCOL if broken else None
 
 
-def _in_handshake(error: ssl.SSLError) -> bool:
-    """Whether TLS failed before anything was written; requests has one error for both."""
+def _in_handshake(error: BaseException) -> bool:
+    """Whether TLS failed before anything was written: urllib3 tells it as if it were an answer."""
     frames = traceback.walk_tb(error.__traceback__)
-    return any(frame.f_code.co_name == "do_handshake" for frame, _ in frames)
+    return any(frame.f_code.co_name == "ssl_wrap_socket" for frame, _ in frames)

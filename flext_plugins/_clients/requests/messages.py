@@ -11,8 +11,9 @@ from urllib3.util import parse_url
 
 from flext_plugins._clients.bodies import Transformed, Upload, original
 from flext_plugins._clients.messages import ServiceMessages
-from flext_plugins._clients.requests.bodies import Rewound, whole
+from flext_plugins._clients.requests.bodies import whole
 from flext_plugins._clients.requests.failures import failure_of
+from flext_plugins._clients.requests.uploads import is_buffer, shareable
 from flext_plugins._messages import Request, Response
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ OPTIONS = "flext_plugins.requests"
 """The key in a request's `extensions` under which the session's options for this send stand."""
 _ENCODED = re.compile(r"[/?](?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-F]{2})*")
 """A target that urllib3 sends as it is."""
-_KEPT = (bytes, str, tuple, Rewound, Upload, type(None))
+_KEPT = (bytes, str, tuple, Upload, type(None))
 """The types of bodies that clones can share as they are."""
 _ENCODING = "Content-Encoding"
 HOST = "flext_plugins.host"
@@ -54,8 +55,10 @@ class RequestsResponse(Response):
 
     __slots__ = ("_extensions",)
 
-    def __init__(self, native: Any, request: Request | None = None) -> None:
-        super().__init__(native, request)
+    def __init__(
+        self, native: Any, request: Request | None = None, service: Service | None = None
+    ) -> None:
+        super().__init__(native, request, service)
         self._extensions: dict[str, Any] = {}
 
     @property
@@ -111,8 +114,8 @@ class RequestsMessages(ServiceMessages):
     def _copied(self, request: Any) -> Any:
         native = request.copy()
         body = original(native.body)
-        if not isinstance(body, _KEPT) and not seekable(native):
-            native.body = Upload(body, self._begun)
+        if not isinstance(body, _KEPT):
+            native.body = shareable(native, self._begun)
         return native
 
     def _copy(self, request: Any) -> Any:
@@ -128,7 +131,8 @@ class RequestsMessages(ServiceMessages):
         return clone
 
     def replayable(self, request: Any) -> bool:
-        return not isinstance(original(request.native.body), Upload)
+        body = original(request.native.body)
+        return not isinstance(body, Upload) or body.is_replayable
 
     def sendable(self, request: Any) -> bool:
         body = original(request.native.body)
@@ -147,7 +151,7 @@ class RequestsMessages(ServiceMessages):
     def _pass_through(self, message: Any, start: Start) -> None:
         native = message.native
         if isinstance(message, Request):
-            native.body = Transformed(_iterable(native), start)
+            native.body = Transformed(parts_of(native), start)
         else:
             native.raw = native.raw.transformed(start)
 
@@ -175,16 +179,11 @@ def _host(address: str) -> str:
     return host if is_default else f"{host}:{url.port}"
 
 
-def _iterable(native: Any) -> Any:
+def parts_of(native: Any) -> Any:
     """The body of a request as parts that can be iterated over once more, if it can be sent so."""
     body = native.body
-    if seekable(native):
-        return Rewound(native.copy())
     if isinstance(body, str):
         body = body.encode()
-    return (body or b"",) if isinstance(body, bytes | None) else body
-
-
-def seekable(native: Any) -> bool:
-    """Whether the body is a file that can be read again."""
-    return hasattr(native.body, "seek") and native.body.seekable()
+    if body is None:
+        return (b"",)
+    return (bytes(body),) if is_buffer(body) else body

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import ssl
 from base64 import b64encode
-from functools import partial
+from contextlib import nullcontext
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import requests
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
-from requests.exceptions import InvalidHeader, StreamConsumedError
-from requests.utils import get_auth_from_url, rewind_body, select_proxy
+from requests.exceptions import ContentDecodingError, InvalidHeader, StreamConsumedError
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_auth_from_url, select_proxy
 from urllib3 import exceptions
 from urllib3.util import Timeout as Seconds
+from urllib3.util.ssl_ import create_urllib3_context
 
-from flext_plugins._call import least
-from flext_plugins._clients.bodies import CLOSING, NO_LIMIT
+from flext_plugins._call import hops_under_way, least
+from flext_plugins._clients.bodies import CLOSING, NO_LIMIT, Guarded, guarded
+from flext_plugins._clients.decoding import without_codings
 from flext_plugins._clients.gate import GatedWire
-from flext_plugins._clients.requests.bodies import translated, watched, whole
+from flext_plugins._clients.requests.bodies import translated, watched
+from flext_plugins._clients.requests.connections import sending, watch_connections
 from flext_plugins._clients.requests.failures import PoolTimeout
 from flext_plugins._clients.requests.messages import (
     ENVIRONMENT,
     HOST,
     OPTIONS,
     RequestsResponse,
-    seekable,
+    parts_of,
 )
+from flext_plugins._clients.requests.uploads import is_buffer
+from flext_plugins._clients.tls import shared_context
+from flext_plugins._clients.watchdog import SWITCHED
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import note_failures
-from flext_plugins._messages import Request
+from flext_plugins._messages import TOKEN, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flext_plugins._call import Call
     from flext_plugins._clients.gate import Permit
     from flext_plugins._clients.requests import RequestsLibrary
@@ -55,8 +65,9 @@ class RequestsWire(GatedWire):
     ) -> None:
         size = service.max_connections
         super().__init__(library, service, messages, runtime, asynchronous=False)
-        self._own = _Adapter(pool_connections=1, pool_maxsize=size)
-        self._bare = _Adapter(pool_maxsize=size)
+        contexts = partial(shared_context, runtime, library.name, _usual)
+        self._own = _Adapter(contexts, pool_connections=1, pool_maxsize=size)
+        self._bare = _Adapter(contexts, pool_maxsize=size)
 
     async def _dispatch(
         self, request: Any, call: Call, left: float | None, permit: Permit, *, own: bool
@@ -64,29 +75,35 @@ class RequestsWire(GatedWire):
         if own and ENVIRONMENT in request.extensions:
             request.headers.setdefault("Authorization", request.extensions[ENVIRONMENT])
         _check(request)
-        if seekable(request.native):
-            rewind_body(request.native)
         if own and self._stays:  # else no proxy is worth choosing twice
             self._leaves_machine(self._proxy(request))
         adapter = self._own if own else self._bare
         host = request.headers.get("Host")
         if is_usual := host is not None and host == request.extensions.get(HOST):
             del request.headers["Host"]  # http.client sends it, before all others
+        is_whole = _is_whole(request.native)
+        guard = nullcontext() if is_whole else guarded(request.native, "body", Guarded)
+        watch = None if call.deadline is None else self._watchdog.watch(call.deadline)
         try:
-            native = adapter.send(request.native, stream=True, **self._options(request, left, own))
+            with sending(watch), guard:
+                native = adapter.send(
+                    request.native, stream=True, **self._options(request, left, own)
+                )
         except requests.RequestException as error:
             error.request = None  # plugins have marked it: neither outer ones nor causes show it
             raise
         finally:
             if is_usual:
                 request.headers["Host"] = host
-        limit = _body_limit(native.raw.connection, call)
-        native.raw = watched(native.raw, permit, limit, self._gate.dropped)
-        return RequestsResponse(native, request)
+        if watch is not None and native.status_code == SWITCHED:
+            watch.end()
+            watch = None
+        native.raw = watched(native.raw, permit, _body_limit(call), watch, self._gate.dropped)
+        return RequestsResponse(native, request, self._service)
 
     def _options(self, request: Any, left: float | None, own: bool) -> dict[str, Any]:  # noqa: FBT001
         """The options of `HTTPAdapter.send`; apart, for a proxy's password stands in this frame."""
-        service, chosen = self._service, request.extensions.get(OPTIONS, {})
+        service, chosen = self._service, _chosen(request)
         timeout = chosen.get("timeout")
         timeout = service.timeout[:2] if timeout is None else timeout
         verify = chosen.get("verify", True)
@@ -106,25 +123,22 @@ class RequestsWire(GatedWire):
 
     def _proxy(self, request: Any) -> SecretStr | None:
         """The proxy that requests would choose for `request`."""
-        proxies = self._proxies(request.extensions.get(OPTIONS, {}))
+        proxies = self._proxies(_chosen(request))
         address = select_proxy(request.native.url, proxies) if proxies else None
         return SecretStr(address) if address else None
 
-    async def read(self, message: Any) -> bytes:
+    async def read(self, message: Any, most: int) -> bytes:
         native = message.native
         if isinstance(message, Request):
             if not self.messages.sendable(message):
                 raise StreamConsumedError("the request's body was read before")
-            body = native.body
-            if seekable(native):
-                rewind_body(native)
-            if not isinstance(body, (bytes, str, type(None))):
-                body = body.read() if hasattr(body, "read") else b"".join(body)
-            native.body = body.encode() if isinstance(body, str) else body
-            return native.body or b""
+            content = b"".join(parts_of(native))
+            if native.body is not None:
+                native.body = content
+            return content
         raw = native.raw
         try:
-            data = b"".join(raw.stream(decode_content=False))
+            data = raw.within(most)
         except BaseException as error:
             with note_failures(error, CLOSING):
                 raw.close()
@@ -133,7 +147,7 @@ class RequestsWire(GatedWire):
             raise
         raw.close()
         native.raw = raw.replayed(data)
-        return whole(data, message.headers).read(decode_content=True)
+        return without_codings(data, message.headers, most, ContentDecodingError)
 
     async def close(self, response: Any) -> None:
         response.native.raw.close()
@@ -148,6 +162,25 @@ class RequestsWire(GatedWire):
         self._bare.close()
 
 
+def _chosen(request: Any) -> dict[str, Any]:
+    """The session's options for `request`, or the environment's for one that a plugin made."""
+    chosen: Any = request.extensions.get(OPTIONS)
+    if chosen is None:
+        trusts_environment = getattr(hops_under_way.get(), "trusts_environment", True)
+        session = _session(trusts_environment=trusts_environment)
+        chosen = session.merge_environment_settings(request.native.url, {}, None, None, None)
+    options: dict[str, Any] = chosen
+    return options
+
+
+@cache
+def _session(*, trusts_environment: bool) -> requests.Session:
+    """A session that is asked what a plain one would do, and sends nothing."""
+    session = requests.Session()
+    session.trust_env = trusts_environment
+    return session
+
+
 def _shortened(timeout: Any, left: float) -> Seconds:
     """A session's time-outs, for all that is waited for `left` seconds at most."""
     if not isinstance(timeout, Seconds):
@@ -159,29 +192,69 @@ def _shortened(timeout: Any, left: float) -> Seconds:
     return shortened
 
 
-def _body_limit(connection: Any, call: Call) -> Any:
+def _body_limit(call: Call) -> Any:
     if call.deadline is None:
         return NO_LIMIT
+    return Limit(call, f"the body of {call.service}'s answer")
 
-    def shorten(left: float) -> None:
-        sock = getattr(connection, "sock", None)
-        if sock is not None:
-            sock.settimeout(least(sock.gettimeout(), left))
 
-    waiting_for = f"the body of {call.service}'s answer"
-    return Limit(call, waiting_for, TimeoutError, shorten)
+def _usual(verify: bool) -> ssl.SSLContext:  # noqa: FBT001 - as the setting has it
+    """The context that trusts the authorities that requests does, or anybody."""
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if verify else ssl.CERT_NONE)
+    if verify:
+        context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+    return context
 
 
 class _Adapter(HTTPAdapter):
-    """requests' own, which tells a proxy user and password in UTF-8, as httpx does."""
+    """requests' own, which tells a proxy user and password in UTF-8, as httpx does.
+
+    Args:
+        contexts: gives the TLS context for `verify` and `cert`; urllib3 would read files for each
+            connection, whole or not, between connecting and the handshake.
+        options: of `HTTPAdapter`.
+    """
+
+    def __init__(self, contexts: Callable[[Any, Any], ssl.SSLContext], **options: Any) -> None:
+        super().__init__(**options)
+        self._contexts = contexts
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options)
+        watch_connections(self.poolmanager)
+
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **options)
+        watch_connections(manager)
+        return manager
+
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        host, tls = super().build_connection_pool_key_attributes(request, verify, cert)
+        if host["scheme"] == "https":
+            tls = {"cert_reqs": tls["cert_reqs"], "ssl_context": self._contexts(verify, cert)}
+        return host, tls
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Nothing: the context has it all."""
 
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         pair = ":".join(get_auth_from_url(proxy)).encode(errors="surrogateescape")
         return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"} if pair != b":" else {}
 
 
+def _is_whole(native: Any) -> bool:
+    """Whether the body is there already, so that reading it raises nothing."""
+    return isinstance(native.body, (bytes, str, type(None))) or is_buffer(native.body)
+
+
 def _check(request: Request) -> None:
-    """Refuse what was set since requests checked; http.client's own error would quote the value."""
+    """Refuse headers that no service takes, or whose value http.client's own error would quote."""
+    name: Any  # may be bytes, in a session of requests
+    for name in request.headers:
+        if not TOKEN.fullmatch(name.decode("latin-1") if isinstance(name, bytes) else name):
+            raise InvalidHeader(f"header {name!r} has a name that cannot be sent")
     for name in [each for each, value in request.headers.items() if _is_broken(value)]:
         raise InvalidHeader(f"header {name!r}: its value has a line break or is not Latin-1")
 
