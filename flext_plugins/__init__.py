@@ -1,9 +1,11 @@
 """Composes credentials, metrics, traces, breakers and more around each service connection."""
 
-# The map. Public: this module, hookspecs, events, http, redaction, testing, cli. The rest, from the
-# top, each layer using only those below it; tests/test_imports.py holds that:
+# The map. Public: this module, hookspecs, events, http, redaction, status, testing, cli. The rest,
+# from the top, each layer using only those below it; tests/test_imports.py holds that:
 #
 #   _host                   the face: reads the configuration, hands out clients, closes everything
+#   status, _health         what goes on in a host and how its services are, for who looks in, over
+#                           HTTP too (_status_app, _status_page)
 #   _runtime                what the clients and plugins of one host share behind it
 #   _service_errors         what an error status means: raise_for_status
 #   _clients                the only modules that send: a folder for each client library, with its
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from ._connections.connection import Connection
     from ._discovery import InstalledPlugin, installed
     from ._errors import (
+        AnswerTooLong,
         ConfigError,
         DeadlineExceeded,
         FlextError,
@@ -62,8 +65,8 @@ _HOMES = {
     "_config.secrets": ("Secret", "ServiceName", "ServiceURL"),
     "_connections.connection": ("Connection",),
     "_errors": (
-        *("ConfigError", "DeadlineExceeded", "FlextError", "PluginConflict", "PluginError"),
-        *("PluginIncompatible", "PluginNotFound", "Refused", "ServiceError"),
+        *("AnswerTooLong", "ConfigError", "DeadlineExceeded", "FlextError", "PluginConflict"),
+        *("PluginError", "PluginIncompatible", "PluginNotFound", "Refused", "ServiceError"),
     ),
     "_host": ("Host",),
     "_messages": ("Failure", "Request", "Response", "Send"),
@@ -74,6 +77,7 @@ _HOMES = {
 _LAZY = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AnswerTooLong",
     "Call",
     "ConfigError",
     "Connection",

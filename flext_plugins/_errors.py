@@ -8,11 +8,14 @@
     ├── PluginError               a plugin broke its contract: tell its distribution
     ├── Refused                   a plugin did not send: try later, see `retry_after` and `sent`
     ├── DeadlineExceeded          the call's time is up
+    ├── AnswerTooLong             a plugin would have had to read more than it may: mend the
+    │                             service, or raise its `max_plugin_read`
     └── ServiceError              the service answered with an error: see `status`, `detail`
 
-Where `Refused` or `DeadlineExceeded` leaves a client, it is also that library's own transport error
-or time-out (`httpx.TransportError`, `httpx.TimeoutException`), so existing handlers keep working;
-what `raise_for_status` raises is also the library's own (`httpx.HTTPStatusError`).
+Where `Refused`, `AnswerTooLong` or `DeadlineExceeded` leaves a client, it is also that library's
+own transport error or time-out (`httpx.TransportError`, `httpx.TimeoutException`), so existing
+handlers keep working; what `raise_for_status` raises is also the library's own
+(`httpx.HTTPStatusError`).
 """
 
 from __future__ import annotations
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
     from flext_plugins._call import Call
 
+    A = TypeVar("A", bound=BaseException)
     E = TypeVar("E", bound="FlextError")
 
 
@@ -163,6 +167,13 @@ class DeadlineExceeded(FlextError):
     """The call's deadline passed; the message says what was waited for."""
 
 
+class AnswerTooLong(FlextError):
+    """An answer that a plugin reads has more bytes, as sent or decoded, than plugins may read.
+
+    To `connection.failure` it is `Failure.READ`.
+    """
+
+
 class ServiceError(FlextError):
     """A service answered with status 400 or above; `raise_for_status` raises it.
 
@@ -280,6 +291,20 @@ def native(error: E, base: type[Exception], **facts: Any) -> E:
     made.__suppress_context__ = True
     result: E = made.with_traceback(error.__traceback__)
     return result
+
+
+def name_service(error: BaseException, service: str) -> None:
+    """Add to an error in a call of which service it is, unless it is ours, which says so."""
+    note = f"in a call of service {service!r}"
+    if not isinstance(error, FlextError) and note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+
+
+def with_notes(error: A, failures: list[Exception], masked: Callable[[str], str]) -> A:
+    """`error`, with a note for each failure of what had to be undone; `masked` hides secrets."""
+    for each in failures:
+        error.add_note(f"while undoing the opening: {masked(text_of(each, repr))}")
+    return error
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from base64 import b64decode
 from contextlib import suppress
@@ -27,6 +28,8 @@ _ESCAPE = re.compile(
 _LETTERS = dict(zip("bfnrt", "\b\f\n\r\t", strict=True))
 _LEVELS = 4
 """How often a text is decoded that was encoded again and again."""
+MOST_PARTS = 500
+"""Of so many secrets, and parts of such, texts of a service are masked; with more none is shown."""
 
 
 def without(text: str, secrets: Iterable[str]) -> str:
@@ -34,19 +37,23 @@ def without(text: str, secrets: Iterable[str]) -> str:
     return masking(secrets)(text)
 
 
-def masking(secrets: Iterable[str]) -> Callable[[str], str]:
+def masking(secrets: Iterable[str], most: float = math.inf) -> Callable[[str], str]:
     """A function that masks each of `secrets`, and each part that a `repr` leaves as it is.
 
     It finds every spelling: percent-encoded, escaped as in JSON, a `repr` or HTML, or in several of
-    these. Its time is linear in the length of the text.
+    these. Its time is linear in the length of the text. With more than so many parts it shows
+    nothing of any text: to look for each of them could take minutes.
     """
     parts = {part for each in secrets for part in (each, *_LEFT_OUT.split(each)) if len(part) > 2}
+    if len(parts) > most:
+        return lambda _: MASK
     plain = {each: data for each in parts if len(data := _decoded(each)[0]) > 2}
 
     def masked(text: str) -> str:
         data, firsts, lasts = _decoded(text)
-        found = [(at, at + len(each)) for each in parts for at in _places(text, each)]
-        for each in plain.values():
+        here = [each for each in parts if each in text]
+        found = [(at, at + len(each)) for each in here for at in _places(text, each)]
+        for each in [each for each in plain.values() if each in data]:
             found += [(firsts[at], lasts[at + len(each) - 1]) for at in _places(data, each)]
         pieces, end = list[str](), 0
         for first, last in sorted(found):
@@ -129,7 +136,7 @@ class Mask:
 
     def snapshot(self) -> Callable[[str], str]:
         """A function that masks in several texts, with the secrets as they are now."""
-        masked = masking({each for value in self._values() for each in _forms(value)})
+        masked = masking({each for value in self._values() for each in _forms(value)}, MOST_PARTS)
         return lambda text: redact(masked(text))
 
     def _values(self) -> Iterator[str]:

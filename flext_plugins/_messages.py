@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from typing import Self
 
+    from flext_plugins._service import Service
     from flext_plugins.http import Origin
 
     BodyEnd: TypeAlias = Callable[[BaseException | None, int], None]
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 Start: TypeAlias = "Callable[[], Transformation]"
 """Begins the transformation of a body."""
 
-_METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token (RFC 9110, section 5.6.2)."""
 
 
@@ -70,7 +71,7 @@ class Request:
 
     @method.setter
     def method(self, value: str) -> None:
-        if type(value) is not str or not _METHOD.fullmatch(value):
+        if type(value) is not str or not TOKEN.fullmatch(value):
             raise PluginError("request.method takes the name of a method, such as 'GET'")
         self.native.method = value
 
@@ -101,15 +102,19 @@ class Request:
 class Response:
     """An answer whose body has not been read."""
 
-    __slots__ = ("native", "request", "sent")
+    __slots__ = ("native", "request", "sent", "service")
 
-    def __init__(self, native: Any, request: Request | None = None) -> None:
+    def __init__(
+        self, native: Any, request: Request | None = None, service: Service | None = None
+    ) -> None:
         self.native = native
         """The client library's own, which is not for plugins."""
         self.request = request
         """The request that the plugin itself sent."""
         self.sent = request
         """The request as it was sent in the end; `None` for an answer that a plugin made."""
+        self.service = service
+        """The service that answered; `None` likewise."""
 
     def __repr__(self) -> str:
         return f"<Response {self.status_code}>"

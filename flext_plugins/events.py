@@ -56,6 +56,29 @@ class CallRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class CallDrained:
+    """A host that closes refused a call, or ended one that was under way."""
+
+    call: Call
+    sent: bool
+    """Whether it was under way: `call.sent`, as it was then."""
+
+
+@dataclass(frozen=True, slots=True)
+class PermitAwaited:
+    """A caller begins to wait for a permit, or has waited; who gets one at once is not told."""
+
+    call: Call | None
+    """`None` outside of calls."""
+    plugin: str | None
+    """Whose permit it is; `None` for the host's own, with which a call uses a connection."""
+    state: Literal["waiting", "granted", "timed out", "cancelled"]
+    """`waiting` first, and once how that ended; `timed out` by the call's deadline too."""
+    duration: float
+    """Seconds waited until now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Retried:
     """A plugin sends again, or does an operation again: whichever plugin, at each further time.
 
@@ -91,6 +114,19 @@ class TokenFetched:
     outcome: Literal["fetched", "failed"]
     duration: float
     """Seconds."""
+    reason: str = ""
+    """Why it could not be."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChecked:
+    """Somebody asked with `host.health()` how this service is."""
+
+    healthy: bool
+    problem: str
+    """What is wrong; empty if all is well."""
+    latency: float | None
+    """Seconds until it answered; `None` if it did not, or only lends resources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +178,14 @@ class PoolChanged:
 
 __all__ = [
     "BodyEnded",
+    "CallDrained",
     "CallFinished",
     "CallRefused",
     "Event",
+    "HealthChecked",
     "HopFinished",
     "Outcome",
+    "PermitAwaited",
     "PluginFailed",
     "PoolChanged",
     "Progress",

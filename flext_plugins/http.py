@@ -26,8 +26,10 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 IDEMPOTENT = SAFE | {"PUT", "DELETE"}
 """Methods that do the same if they are done twice (RFC 9110, section 9.2.2)."""
 
-_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ldap": 389, "ldaps": 636}
-"""RFC 9110, RFC 6455, RFC 4516."""
+_PORTS = {"http": 80, "https": 443, "ldap": 389, "ldaps": 636}
+"""RFC 9110, RFC 4516."""
+_WEBSOCKETS = {"ws": "http", "wss": "https"}
+"""A WebSocket begins as a request of HTTP (https://websockets.spec.whatwg.org/)."""
 _NOT_IN_HOSTS = re.compile(r"[\x00-\x20#%/:<>?@\[\\\]^|\x7f]")
 """The forbidden domain code points of the URL standard (https://url.spec.whatwg.org/)."""
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
@@ -57,7 +59,7 @@ class Origin:
         """The origin of `url`: a string, or what `str()` makes an absolute URL, as in httpx.
 
         As in browsers, but for a dot at the end of the host: with it a name is looked up as it
-        stands, and leads to the same.
+        stands, and leads to the same. As there, `ws` is `http`, and `wss` is `https`.
 
         Raises:
             ValueError: it is no absolute URL; the message says why, without quoting it.
@@ -65,7 +67,7 @@ class Origin:
         scheme, host, port, problem = "", "", None, ""
         try:
             parts = urlsplit(str(url))
-            scheme, host = parts.scheme, parts.hostname or ""
+            scheme, host = _WEBSOCKETS.get(parts.scheme, parts.scheme), parts.hostname or ""
         except ValueError:
             problem = "its host cannot be read"
         else:

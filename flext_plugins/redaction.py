@@ -1,4 +1,4 @@
-"""Keeping secrets out of what people read: which names are secret, and what to show instead."""
+"""Texts as they may be shown: which names are secret, and what stands in place of the rest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import unquote_plus
 
-__all__ = ["MASK", "is_secret", "redact", "redact_headers"]
+__all__ = ["MASK", "is_secret", "printable", "redact", "redact_headers"]
 
 MASK = "***"
 """Stands in place of a secret."""
@@ -64,6 +64,23 @@ def _judged(name: str) -> bool:
 
 
 _known = lru_cache(1024)(_judged)  # the same few names come with every request
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """`text` as it may stand in a line, a label or a span: what would not print is escaped.
+
+    So it is one line, and text in UTF-8.
+
+    Args:
+        text: anybody's.
+        most: characters; of a longer text the end is left out, and ` ...` says so.
+    """
+    shown = text if most is None else text[: most + 1]
+    if not shown.isprintable():
+        shown = "".join(
+            each if each.isprintable() else each.encode("unicode_escape").decode() for each in shown
+        )
+    return shown if most is None or len(shown) <= most else f"{shown[: most - 4]} ..."
 
 
 def redact(text: str) -> str:

@@ -779,6 +779,11 @@ IMPORTS = {
         "JSONDecodeError at acme_odd.py:3, in json.decoder: Expecting property name",
     ),
     "ends the program": ("raise SystemExit(3)", "SystemExit at acme_odd.py:1: 3"),
+    "ends it in another way": ("raise GeneratorExit", "GeneratorExit at acme_odd.py:1"),
+    "is cancelled": (
+        "import asyncio; raise asyncio.CancelledError",
+        "CancelledError at acme_odd.py:1",
+    ),
     "says much": ("raise RuntimeError('x\\n' * 1000)", "RuntimeError at acme_odd.py:1: x x x"),
     "says nothing": ("raise RuntimeError", "RuntimeError at acme_odd.py:1"),
 }
@@ -792,6 +797,47 @@ def test_what_an_import_raised_is_told_with_class_text_and_line(told, case):
     assert f"importing acme_odd:Odd raised {said}" in text
     assert len(text) < 350
     assert "\n" not in text
+
+
+STRANGE = {
+    "a metaclass": """
+        class Meta(type):
+            def __getattr__(self, name):
+                raise RuntimeError("canary")
+
+        class Odd(metaclass=Meta): ...
+    """,
+    "a descriptor": """
+        class Raises:
+            def __get__(self, *_):
+                raise RuntimeError("canary")
+
+        class Odd:
+            Settings = Raises()
+    """,
+    "a metaclass that lists": """
+        class Meta(type):
+            def __dir__(self):
+                raise RuntimeError("canary")
+
+        class Odd(metaclass=Meta): ...
+    """,
+    "a metaclass that ends the program": """
+        class Meta(type):
+            def __getattr__(self, name):
+                raise SystemExit("canary")
+
+        class Odd(metaclass=Meta): ...
+    """,
+}
+
+
+@pytest.mark.parametrize("what", STRANGE)
+@pytest.mark.contract("errors-at-composing-are-told")
+def test_a_class_that_cannot_be_looked_at_is_told(told, what):
+    text = told(STRANGE[what])
+    assert re.search(r"looking at acme_odd:Odd raised (RuntimeError|SystemExit)$", text)
+    assert "canary" not in text
 
 
 @pytest.mark.parametrize(
@@ -977,3 +1023,27 @@ def test_a_secret_of_settings_or_headers_in_an_observers_error_is_masked(
     assert flext_world.get(host).status_code == 200
     assert ": '***' and *** at http://***@c/?token=***; the call goes on" in caplog.text
     assert "canary" not in caplog.text
+
+
+@pytest.mark.parametrize("shown", ["s3cret-canary", "s3cret%2Dcanary", "s3cret\\x2dcanary"])
+@pytest.mark.contract("opening-is-all-or-nothing")
+async def test_a_note_of_what_was_undone_shows_no_secret(flext_service, flext_world, shown):
+    class Lends:
+        @hookimpl
+        def flext_connect(self, connection):
+            def close():
+                raise RuntimeError(f"no login with {shown}")
+
+            connection.provide(Lends, self, close=close)
+
+    class Fails:
+        @hookimpl
+        def flext_connect(self, connection):
+            raise ValueError
+
+    headers = {"X-Key": "s3cret-canary"}
+    host = flext_world.serve(flext_service, Lends, Fails, headers=headers)
+    with pytest.raises(PluginError) as caught:
+        await flext_world.client(host)
+    assert "no login with ***" in str(caught.value.__notes__)
+    assert "canary" not in str(caught.value.__notes__)

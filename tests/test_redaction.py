@@ -120,7 +120,8 @@ HARMLESS = [
 
 
 def test_the_public_names_are_these():
-    assert flext_plugins.redaction.__all__ == ["MASK", "is_secret", "redact", "redact_headers"]
+    names = ["MASK", "is_secret", "printable", "redact", "redact_headers"]
+    assert flext_plugins.redaction.__all__ == names
     assert MASK == "***"
 
 

@@ -70,25 +70,25 @@ def flext_elsewhere() -> Iterator[LoopbackService]:
 @pytest.fixture(params=WORLDS)
 def flext_world(request: pytest.FixtureRequest) -> Iterator[World]:
     """Runs the test in each of five worlds: httpx and httpx2, sync and async, and requests."""
-    yield from _world(request.param)
+    yield from _world(request)
 
 
 @pytest.fixture(params=HTTPX)
 def flext_httpx_world(request: pytest.FixtureRequest) -> Iterator[World]:
     """Runs a test of what is httpx's own with httpx and httpx2, sync and async."""
-    yield from _world(request.param)
+    yield from _world(request)
 
 
 @pytest.fixture(params=[each for each in WORLDS if each.endswith(" sync")])
 def flext_sync_world(request: pytest.FixtureRequest) -> Iterator[World]:
     """Runs a test of threads with the sync clients of httpx, httpx2 and requests."""
-    yield from _world(request.param)
+    yield from _world(request)
 
 
 @pytest.fixture(params=[each for each in WORLDS if each.endswith(" async")])
 def flext_async_world(request: pytest.FixtureRequest) -> Iterator[World]:
     """Runs a test of event loops with the async clients of httpx and httpx2."""
-    yield from _world(request.param)
+    yield from _world(request)
 
 
 @pytest.fixture
@@ -132,8 +132,18 @@ def _service() -> Iterator[LoopbackService]:
         raise made.errors[0]
 
 
-def _world(name: str) -> Iterator[World]:
-    with opened(name) as world:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the worlds go over another transport."""
+    parser.addoption(
+        "--flext-transport",
+        default="default",
+        help="the transport of services that name none, in the worlds that it can serve",
+    )
+
+
+def _world(request: pytest.FixtureRequest) -> Iterator[World]:
+    transport: str = request.config.getoption("--flext-transport")
+    with opened(request.param, transport) as world:
         yield world
 
 

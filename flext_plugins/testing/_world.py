@@ -69,13 +69,16 @@ class World:
 
     Args:
         name: the library and `sync` or `async`, such as `httpx2 async`.
+        transport: what the services of its hosts go over where that can serve this world and they
+            name none.
 
     Raises:
         ImportError: the library is not installed.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, transport: str = "default") -> None:
         self.name, _, kind = name.partition(" ")
+        self._defaults = {} if transport == "default" else {"transport": transport}
         self.lib = _library(self.name)
         self.asynchronous = kind == "async"
         self._runner = asyncio.Runner() if self.asynchronous else None
@@ -87,6 +90,8 @@ class World:
 
         A name's `_` becomes `-`, as plugins' names have it.
         """
+        if self._defaults:
+            config = {**config, "defaults": self._defaults | config.get("defaults", {})}
         made = Host(config)
         for name, plugin in plugins.items():
             made.register(plugin, name.replace("_", "-"))
@@ -242,8 +247,8 @@ class World:
         found: list[dict[str, Status]] = []
 
         def look() -> None:
-            channels = host._runtime.channels  # noqa: SLF001 - of the same package
-            found.extend(channels.status().get(service, ()))
+            channels = host._runtime.channels.open()  # noqa: SLF001 - of the same package
+            found.extend(each.status() for each in channels if each.service.name == service)
 
         thread = threading.Thread(target=look)
         thread.start()
@@ -284,14 +289,14 @@ class World:
         self.end()
 
 
-def opened(name: str) -> World:
+def opened(name: str, transport: str = "default") -> World:
     """The world of that name; where its library is not installed the test is skipped.
 
     It fails where the environment variable `CI` is set, so that nobody believes in tests that did
     not run.
     """
     try:
-        return World(name)
+        return World(name, transport)
     except ImportError as error:
         library = name.partition(" ")[0]
         if error.name is None or error.name.partition(".")[0] != library:

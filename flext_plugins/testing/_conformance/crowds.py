@@ -187,17 +187,18 @@ class Crowds(Rules):
     @pytest.mark.parametrize("world", ASYNC)
     def test_the_event_loop_is_never_blocked(self, world: str) -> None:
         """Waiting and blocking work go through what `connection` offers."""
-        found = []
-        for _ in range(5):  # the machine's own pauses do not come each time
-            found.append(self._longest_pause(world))
-            if found[-1][0] < BLOCKED:
+        shortest: dict[str, tuple[float, str, str]] = {}
+        for _ in range(5):  # the machine's own pauses do not come each time at the same step
+            for found in self._pauses(world):
+                shortest[found[1]] = min(found, shortest.get(found[1], found))
+            seconds, step, place = max(shortest.values())
+            if seconds < BLOCKED:
                 return
-        seconds, step, place = min(found)
         seen = f"the loop stood still for {seconds * 1000:.0f} ms{place}, at {step}"
         self._breaks("the event loop is never blocked", world, seen)
 
-    def _longest_pause(self, world: str) -> tuple[float, str, str]:
-        """Seconds that the loop stood still, at which step and where; others are slow."""
+    def _pauses(self, world: str) -> list[tuple[float, str, str]]:
+        """Seconds that the loop stood still at each step, and where; others are slow."""
         found = []
         with self._rig(world) as rig:
             for name, answer in self.services.items():
@@ -208,7 +209,7 @@ class Crowds(Rules):
                 rig.pauses = Pauses(self.plugin)
                 work()
                 found.append((rig.pauses.seconds, name, rig.pauses.place))
-        return max(found)
+        return found
 
     @in_each_world
     def test_nothing_is_awaited_that_only_an_event_loop_can_finish(self, world: str) -> None:
