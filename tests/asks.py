@@ -19,6 +19,8 @@ class Reply:
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b"ok"
+    missing: int = 0
+    """So many bytes more are announced; then it hangs up."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class Conversation:
     cookies: Any = None
     params: Any = None
     auth: str = "none"
+    environment: tuple[tuple[str, str], ...] = ()
+    """Variables while it goes on; it has no others that name proxies."""
+    copied: bool = False
+    """Whether it is a copy of the client that sends."""
 
 
 def sometimes(odd: list[Any], rest: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -117,7 +123,8 @@ def replies(draw: st.DrawFn) -> Reply:
     more = draw(extras)
     if kind == "redirect":
         status = draw(st.sampled_from([301, 302, 303, 307, 308]))
-        return Reply(status, (("Location", draw(locations)), *more), b"moved")
+        coding, body, missing = draw(st.sampled_from(MOVED))
+        return Reply(status, (("Location", draw(locations)), *coding, *more), body, missing)
     if kind == "challenge":
         told = 'Digest realm="r", nonce="n", qop="auth", algorithm=SHA-256'
         return Reply(401, (("WWW-Authenticate", told), *more), b"who?")
@@ -138,7 +145,39 @@ ANSWERS = [
     Reply(200, (("Connection", "close"),), b"last"),
     Reply(302, (), b"no location"),
 ]
+GZIP = (("Content-Encoding", "gzip"),)
+MOVED = [((), b"moved", 0)] * 5 + [((), b"mov", 2), (GZIP, b"not packed", 0), (GZIP, b"no", 5)]
+"""Bodies of redirects: whole, cut off, or not what they say."""
 BODIES = ["none", "none", "bytes", "text", "json", "form", "parts", "file", "stream", "empty"]
+BUFFERS = ["bytearray", "memoryview", "array"]
+ONCE = [
+    "file",
+    "stream",
+    "list",
+    "readable",
+    "wrapper",
+    "text file",
+    "mapped",
+    "pipe",
+    "lines",
+    "strings",
+]
+ONCE += ["iterator", "opened", "opened as text", "by hand", "parts of a pipe", "parts of a reader"]
+ONCE += ["parts of a wrapper", "mapped parts", "left off"]
+"""Those that are empty when they are sent again, in some library."""
+BODIES += [*BUFFERS, *ONCE]
+PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY")
+EXCEPTIONS = ["127.0.0.1", "127.0.0.0/8", "127.0.0.1/32", "127.*", "127.0.0", "0.0.1", ".1", "::1"]
+EXCEPTIONS += ["", "*", "localhost", ".localhost", "example.com, 127.0.0.1", "{port}", OWN]
+EXCEPTIONS += ["http://127.0.0.1", "https://127.0.0.1", "all://127.0.0.1", "[127.0.0.1]"]
+"""Values of `no_proxy` that every library can read, each in its own way."""
+environments = st.one_of(
+    st.just(()),
+    st.tuples(
+        st.tuples(st.sampled_from(PROXIES), st.sampled_from([AWAY, AWAY.replace("http://", "")])),
+        st.tuples(st.sampled_from(["NO_PROXY", "no_proxy"]), st.sampled_from(EXCEPTIONS)),
+    ),
+)
 METHODS = [
     "GET",
     "GET",
@@ -174,7 +213,7 @@ def sound(ask: Ask) -> Ask:
     The plain libraries may send nothing then, where a composed client raises `StreamConsumed`.
     """
     again = ask.follow or ask.auth == "digest"
-    return replace(ask, body="bytes") if again and ask.body in {"file", "stream"} else ask
+    return replace(ask, body="bytes") if again and ask.body in ONCE else ask
 
 
 conversations = st.builds(
@@ -185,4 +224,6 @@ conversations = st.builds(
     cookies,
     params,
     auths.filter(lambda kind: kind != "digest"),
+    environments,
+    st.booleans(),
 )

@@ -61,7 +61,7 @@ def verdicts(tmp_path_factory):
         env={"PYTHONPATH": str(Path(__file__).parent), "CI": "true", **ALONE},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     found = {name: {} for name in WRONG}
     for case in ET.parse(folder / "found.xml").iter("testcase"):

@@ -205,6 +205,32 @@ def test_a_service_that_was_not_open_is_opened_for_the_last_request_and_closed(
         flext_world.get(host, service="c")
 
 
+@pytest.mark.contract("opens-once")
+async def test_while_a_connection_opens_nobody_gets_through(flext_service, flext_world):
+    """Whoever comes meanwhile waits, in whichever task or thread."""
+    seen = []
+
+    class Slow:
+        has_opened = False
+
+        @hookimpl
+        async def flext_connect(self, connection):
+            await connection.sleep(0.2)
+            self.has_opened = True
+
+        @hookimpl
+        def flext_request(self):
+            seen.append(self.has_opened)
+
+    host = flext_world.serve(flext_service, Slow)
+    senders = [flext_world.sender(host, "GET", "/") for _ in range(3)]
+    if flext_world.asynchronous:
+        await asyncio.gather(*(each() for each in senders))
+    else:
+        flext_world.all(senders)
+    assert seen == [True] * 3
+
+
 @pytest.mark.contract("disconnect-may-send")
 def test_while_a_connection_closes_nobody_else_gets_through(flext_service, flext_world):
     closing, refused = threading.Event(), threading.Event()

@@ -156,7 +156,7 @@ def test_further_extras_name_all_plugins_and_all_for_http():
     assert named["all"] == sorted(PLUGINS)
     assert named["standard"] == sorted(PLUGINS - OF_THEIR_OWN)
     assert {*named} == {name.removeprefix(f"{HOST}-") for name in PROJECTS if name != HOST} | {
-        *("all", "standard", "cli", "httpx2", "new", "requests", "testing")
+        *("all", "standard", "aiohttp", "cli", "httpx2", "new", "requests", "testing")
     }
 
 

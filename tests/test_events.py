@@ -682,3 +682,108 @@ def test_a_send_that_may_not_be_is_not_told(flext_service, flext_world):
         flext_world.send(host, "POST", "/", content=flext_world.upload(b"x"))
 
     assert hears.heard == []
+
+
+# waits for permits
+
+
+class OneAtATime:
+    """Lets one attempt go on at a time, for those who have half a second."""
+
+    stage = Stage.GUARD
+
+    @hookimpl
+    async def flext_exchange(self, request, send, connection):
+        timeout = 0.05 if request.url.path == "/hurry" else 5
+        async with connection.permit("all", 1, timeout=timeout):
+            return await send(request)
+
+
+def waits(plugin):
+    """What was told of each wait: whose permit it was, and how it went."""
+    return [(each.plugin, each.state) for each in plugin.heard]
+
+
+def crowd(world, service, *plugins, paths=("/", "/"), **settings):
+    """The hearing plugin, after so many calls at once of a service that takes its time."""
+    hears = hearing(events.PermitAwaited)
+    service.answer = Answer(delay=0.2)
+    host = world.serve(service, hears, *plugins, **settings)
+    return hears, world.all([world.sender(host, "GET", path) for path in paths])
+
+
+@pytest.mark.contract("permit-wait-is-told")
+def test_a_wait_for_a_permit_of_a_plugin_is_told_with_its_end(flext_service, flext_world):
+    hears, answers = crowd(flext_world, flext_service, OneAtATime)
+    assert [each.status_code for each in answers] == [200, 200]
+    assert waits(hears) == [("oneatatime", "waiting"), ("oneatatime", "granted")]
+    begun, ended = hears.heard
+    assert begun.duration == 0
+    assert 0.1 < ended.duration < 5
+    assert begun.call is ended.call is not None
+
+
+@pytest.mark.contract("permit-wait-is-told")
+def test_a_wait_for_the_hosts_own_permit_names_no_plugin(flext_service, flext_world):
+    hears, answers = crowd(flext_world, flext_service, max_connections=1)
+    assert [each.status_code for each in answers] == [200, 200]
+    assert waits(hears) == [(None, "waiting"), (None, "granted")]
+
+
+@pytest.mark.contract("permit-wait-is-told")
+def test_a_wait_in_vain_says_why(flext_service, flext_world):
+    hears, outcomes = crowd(flext_world, flext_service, OneAtATime, paths=["/hurry"] * 2)
+    assert sum(isinstance(each, Refused) for each in outcomes) == 1
+    assert waits(hears) == [("oneatatime", "waiting"), ("oneatatime", "timed out")]
+
+
+@pytest.mark.contract("permit-wait-is-told")
+def test_a_wait_that_is_cancelled_has_ended(flext_service, flext_async_world):
+    hears = hearing(events.PermitAwaited)
+    flext_service.answer = Answer(delay=0.3)
+    host = flext_async_world.serve(flext_service, hears, max_connections=1)
+
+    async def cancelled():
+        async with flext_async_world.aconnect(host) as client:
+            first, second = (asyncio.create_task(client.get("/")) for _ in range(2))
+            while not hears.heard:
+                await asyncio.sleep(0.01)
+            second.cancel()
+            await asyncio.gather(first, second, return_exceptions=True)
+
+    flext_async_world.run(cancelled)
+    assert waits(hears) == [(None, "waiting"), (None, "cancelled")]
+
+
+@pytest.mark.contract("permit-wait-is-told", "receivers-are-inside-the-call")
+def test_a_receiver_finds_the_call_that_waits_elsewhere_too(flext_service, flext_world):
+    """A redirect to another origin has no plugins around it, and waits as well."""
+
+    class Hears:
+        found: list = []
+
+        @hookimpl
+        def flext_event(self, event, connection):
+            if isinstance(event, events.PermitAwaited):
+                self.found.append(connection.call is event.call)
+
+    elsewhere = flext_service.url.replace("127.0.0.1", "localhost") + "/there"
+    flext_service.answer = lambda received: (
+        Answer(307, {"Location": elsewhere}) if received.path == "/redirect" else Answer(delay=0.2)
+    )
+    host = flext_world.serve(flext_service, Hears, max_connections=1)
+    senders = [flext_world.sender(host, "GET", "/redirect", **FOLLOW) for _ in range(2)]
+    assert [each.status_code for each in flext_world.all(senders)] == [200, 200]
+    assert Hears.found
+    assert all(Hears.found)
+
+
+@pytest.mark.contract("permit-wait-is-told")
+def test_who_gets_a_permit_at_once_is_not_told(flext_service, flext_world):
+    hears = hearing(events.PermitAwaited)
+    host = flext_world.serve(flext_service, hears, OneAtATime, max_connections=1)
+    for _ in range(3):
+        flext_world.get(host)
+    with options(deadline=5):
+        flext_world.get(host)
+    assert hears.heard == []

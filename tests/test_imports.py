@@ -45,6 +45,7 @@ LAYERS = (
     {"_composition"},
     {"_clients"},
     {"_runtime", "_service_errors"},
+    {"status", "_health", "_status_app", "_status_page"},
     {"_host"},
     {"cli", "testing"},
 )
@@ -52,6 +53,7 @@ LAYERS = (
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 LIBRARIES = {"httpx", "httpx2", "requests"}
 PUBLIC = [
+    "AnswerTooLong",
     "Call",
     "ConfigError",
     "Connection",
@@ -92,7 +94,7 @@ PUBLIC_MODULES = {
     "flext_plugins",
     *("flext_plugins.cli", "flext_plugins.events", "flext_plugins.hookspecs"),
     *("flext_plugins.hookspecs.typing", "flext_plugins.http", "flext_plugins.redaction"),
-    "flext_plugins.testing",
+    *("flext_plugins.status", "flext_plugins.testing"),
 }
 """Who imports anything else of ours imports what may change with any release."""
 
@@ -273,8 +275,9 @@ def test_what_can_be_pickled_is_found_again_under_its_public_name(value):
 def test_a_host_shows_the_methods_that_are_documented():
     shown = {name for name in dir(flext_plugins.Host({})) if not name.startswith("_")}
     assert shown == {
-        *("aclose", "aconnect", "aresource", "check", "close", "connect", "explain", "from_file"),
-        *("provide", "register", "resource", "services", "transport"),
+        *("aclose", "aconnect", "ahealth", "aresource", "check", "close", "connect", "explain"),
+        *("from_file", "health", "provide", "register", "resource", "services", "status"),
+        "transport",
     }
     documented = (ROOT / "docs/reference/host.md").read_text(encoding="utf-8")
     for name in shown:
@@ -349,7 +352,7 @@ def test_only_the_client_modules_import_a_client_library():
         for module, _, node in imports(path)
         if module.split(".")[0] in LIBRARIES and own(path) != "_clients"
     ]
-    assert {name for name, _, _ in found} <= {"_host", "testing"}
+    assert {name for name, _, _ in found} <= {"_host", "cli", "testing"}
     for _, path, node in found:
         assert node not in tree(path).body, at(path, node)
         assert isinstance(node, ast.Import), at(path, node)

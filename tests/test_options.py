@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import uuid
 from datetime import timedelta
@@ -85,3 +86,83 @@ def test_what_is_told_wrong_changes_nothing(flext_service, flext_world):
             pass
         call = flext_world.get(host).extensions["flext_plugins.call"]
     assert (call.user, call.deadline) == ("ana", None)
+
+
+def said_in(host, world) -> tuple[object, ...]:
+    """What a call made now is told by `options`."""
+    call = world.get(host).extensions["flext_plugins.call"]
+    return call.user, call.route, call.deadline
+
+
+def pages(**said):
+    """A generator of pages, whose block is open while its reader has one of them."""
+    with options(**said):
+        yield "first"
+        yield "last"
+
+
+async def apages(**said):
+    with options(**said):
+        yield "first"
+        yield "last"
+
+
+ORDERS = {
+    "the outer one first": (0, 1),
+    "the inner one first": (1, 0),
+    "the outermost of three first": (0, 1, 2),
+    "the middle one of three first": (1, 0, 2),
+    "the middle one of three, then the inner one": (1, 2, 0),
+}
+"""In which order blocks end that were begun in the order of their numbers."""
+SAID = ({"user": "ana"}, {"route": "/b", "deadline": 60}, {"user": "carl"})
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.contract("options-nest")
+def test_of_blocks_in_generators_nothing_is_left_whichever_ends_first(
+    flext_service, flext_world, order
+):
+    host = flext_world.serve(flext_service)
+    opened = [pages(**said) for said in SAID[: len(ORDERS[order])]]
+    for each in opened:
+        next(each)
+    for number in ORDERS[order]:
+        opened[number].close()
+    assert said_in(host, flext_world) == (None, None, None)
+
+
+@pytest.mark.contract("options-nest")
+def test_of_blocks_in_async_generators_nothing_is_left_whichever_ends_first(
+    flext_service, flext_async_world
+):
+    host = flext_async_world.serve(flext_service)
+
+    async def look():
+        first, second = apages(user="ana"), apages(deadline=60)
+        await anext(first), await anext(second)
+        await first.aclose()
+        await second.aclose()
+        async with host.aconnect("service", flext_async_world.lib.AsyncClient) as client:
+            return (await client.get("/")).extensions["flext_plugins.call"]
+
+    call = flext_async_world.run(look)
+    assert (call.user, call.deadline) == (None, None)
+
+
+@pytest.mark.contract("options-nest")
+def test_a_block_that_ends_early_takes_only_what_it_said(flext_service, flext_world):
+    host = flext_world.serve(flext_service)
+    outer, inner = pages(user="ana", route="/a"), pages(user="bob")
+    next(outer), next(inner)
+    outer.close()
+    assert said_in(host, flext_world) == ("bob", None, None)
+    inner.close()
+
+
+@pytest.mark.contract("options-nest")
+def test_who_reads_two_streams_of_pages_at_once_is_nobody_afterwards(flext_service, flext_world):
+    host = flext_world.serve(flext_service)
+    assert [*zip(pages(user="ana"), pages(user="bob"), strict=False)]
+    gc.collect()
+    assert said_in(host, flext_world) == (None, None, None)

@@ -13,14 +13,17 @@ from enum import Enum
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import httpx
 import pytest
 from pydantic import BaseModel
 from structlog.contextvars import bound_contextvars
 
 import flext_plugins
-from flext_plugins import Host, Refused, events, hookimpl, hookspecs
+from flext_plugins import Host, Refused, Secret, events, hookimpl, hookspecs
 from flext_plugins._call import _tell_replaced
+from flext_plugins.testing import Answer
 
 pytestmark = pytest.mark.once
 
@@ -42,6 +45,7 @@ MODULES = [
     "flext_plugins.events",
     "flext_plugins.http",
     "flext_plugins.redaction",
+    "flext_plugins.status",
     "flext_plugins.testing",
     "flext_plugins.cli",
     *CONTRIB,
@@ -263,12 +267,15 @@ def logged():
     """Each log line of ours, as (level, text with its placeholders), read from the sources."""
     for path in SOURCES:
         source, constants = path.read_text(encoding="utf-8"), {}
-        for node in ast.walk(ast.parse(source)) if "log(" in source else ():
+        for node in ast.walk(ast.parse(source)) if "log" in source else ():
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
                 constants[ast.unparse(node.targets[0])] = node.value.value
-            if not isinstance(node, ast.Call) or ast.unparse(node.func) not in {"log", "self._log"}:
+            function = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if function not in {"log", "self.write", "self._log.write", "self._warn"}:
                 continue
             level, text = ast.unparse(node.args[0]), node.args[1]
+            if function == "self._warn":  # whose first argument is what it is about
+                level = "WARNING"
             if level != "level":  # else it hands on what it was given
                 value = text.value if isinstance(text, ast.Constant) else constants[text.id]
                 yield level.removeprefix("logging."), value
@@ -294,9 +301,9 @@ def test_nothing_of_ours_logs_in_another_way():
     ]
     assert sorted(loggers) == [
         "contrib/devstack/flext_plugins_devstack/cli.py",  # where the demo silences ours
-        "contrib/oracle/flext_plugins_oracle/commands.py",  # where ours is silenced
         "contrib/oracle/flext_plugins_oracle/plugin.py",  # a database that is down at the start
         "flext_plugins/_logging.py",
+        "flext_plugins/cli/_commands.py",  # where ours is silenced
         "flext_plugins/cli/_new.py",  # where cookiecutter is silenced
     ]
 
@@ -345,8 +352,54 @@ class Nothing:
         pass
 
 
+class Fails(Nothing):
+    """Stands before a service that hangs up."""
+
+    answer = Answer(reset=True)
+
+
+class Resends:
+    """Sends twice."""
+
+    @hookimpl
+    async def flext_exchange(self, request, send):
+        await send(request)
+        return await send(request)
+
+
+class Tokenless:
+    """Has got no token."""
+
+    @hookimpl
+    def flext_request(self, connection):
+        connection.emit(events.TokenFetched("login", "failed", 0.1, "answered 503"))
+
+
+class Stale:
+    """Reads a secret's file that is gone the second time."""
+
+    @hookimpl
+    def flext_request(self):
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "secret"
+            path.write_text("value")
+            secret = Secret(f"file:{path}")
+            secret.get_secret_value()
+            path.unlink()
+            secret.get_secret_value()
+
+
+class Unread(Nothing):
+    """Lets an answer through whose body nobody has read when the host is closed."""
+
+
 PLUGINS = {
+    "call": Fails,
+    "closed": Unread,
+    "sent": Resends,
+    "no": Tokenless,
     "<target>": Opens,
+    "<file>": Stale,
     "refused": Refuses,
     "<class>": Breaks,
     "closing": Replaces,
@@ -365,11 +418,13 @@ def test_a_log_line_has_the_level_and_the_keys_that_the_reference_says(
     _tell_replaced.cache_clear()
     plugin = PLUGINS[re.match(r"<?\w+>?", line)[0]]
     bound = {"correlation_id": "no id"} if plugin is Nothing else {}
+    flext_service.answer = getattr(plugin, "answer", Answer())
     services = {"a": {"base_url": flext_service.url, "plugins": {"p": {}}}}
     with Host({"services": services}) as host, bound_contextvars(**bound):
         host.register(plugin, "p")
-        with suppress(Refused):
-            host.connect("a").get("/")
+        client = host.connect("a")
+        with suppress(Refused, httpx.TransportError):
+            client.send(client.build_request("GET", "/"), stream=plugin is Unread)
 
     (record,) = [each for each in caplog.records if each.name == "flext_plugins"]
     text, _, shown = record.getMessage().partition("  ")

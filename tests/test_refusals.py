@@ -358,7 +358,10 @@ def test_a_plugin_may_raise_the_error_of_any_of_its_sends(flext_service, flext_w
         flext_world.get(host, "/2")
 
     assert not isinstance(caught.value, Refused)
-    assert caught.value.__notes__ == ["sent again, it was refused: service: refuses: 7 are in"]
+    assert caught.value.__notes__ == [
+        "sent again, it was refused: service: refuses: 7 are in",
+        "in a call of service 'service'",
+    ]
     call = caught.value.flext_call
     assert (call.attempt, call.sent, len(flext_service.received)) == (2, True, 1)
 

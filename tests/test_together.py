@@ -59,7 +59,7 @@ def test_a_failure_is_what_the_caller_gets_though_the_circuit_opens(
     error = caught.value
     assert not isinstance(error, CircuitOpen)
     assert (error.flext_call.attempt, error.flext_call.answered_by) == (3, "circuit-breaker")
-    (note,) = error.__notes__
+    note, _ = error.__notes__
     assert note.startswith("retry: attempt 3 of 5, after read, read, was refused: service: circuit")
     assert len(flext_service.received) == 2
 

@@ -146,6 +146,7 @@ COMMANDS = {
     "check": "ok: 1 service",
     "explain api": "RETRY",
     "explain api --json": '"layers"',
+    "schema": "2020-12",
     "request api GET /": "200",
 }
 """Each command, and a word of what it prints."""

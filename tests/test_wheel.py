@@ -311,7 +311,7 @@ def test_what_was_installed_from_wheels_is_ready_and_makes_a_call(python, tmp_pa
     assert {each["name"]: each["status"] for each in records} == dict.fromkeys(names, "ready")
 
     secret = {"ECHO_TOKEN": "canary"}
-    assert run(flext_plugins, "check", cwd=tmp_path, **secret) == "ok: 1 service\n"
+    assert run(flext_plugins, "check", cwd=tmp_path, **secret) == "ok: 1 service: echo\n"
 
     seen = json.loads(run(python, "-c", FIRST_CALL, cwd=tmp_path, **secret))
     assert Path(seen["home"]).is_relative_to(python.parents[1])

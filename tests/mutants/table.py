@@ -7,6 +7,11 @@ BODIES, GATE, HOP = "_clients/bodies.py", "_clients/gate.py", "_clients/hop.py"
 CANCELLATION = "_clients/cancellation.py"
 MESSAGES, HTTPX_MESSAGES = "_clients/messages.py", "_clients/httpx/messages.py"
 HTTPX, HTTPX_WIRE = "_clients/httpx/client.py", "_clients/httpx/wire.py"
+LIBRARY = "_clients/httpx/__init__.py"
+UPLOADS = "_clients/requests/uploads.py"
+AIOHTTP = "_clients/httpx/aiohttp.py"
+TLS, WATCHDOG = "_clients/tls.py", "_clients/watchdog.py"
+CONNECTIONS = "_clients/requests/connections.py"
 SESSION, REQUESTS_WIRE = "_clients/requests/client.py", "_clients/requests/wire.py"
 RAW, REQUESTS_MESSAGES = "_clients/requests/bodies.py", "_clients/requests/messages.py"
 CHAIN, SMALL_HOOKS = "_chain/__init__.py", "_chain/small_hooks.py"
@@ -16,6 +21,7 @@ CHANNEL, CONNECTION = "_connections/channel.py", "_connections/connection.py"
 MESSAGING = "_connections/messaging.py"
 WORK = "_connections/work.py"
 COMPOSITION, HOST = "_composition/__init__.py", "_host.py"
+CATALOG = "_composition/catalog.py"
 CHANNELS, PERMITS_OF, WAITING = "_connections/channels.py", "_permits.py", "_waiting.py"
 RUNTIME, MASKING = "_runtime.py", "_masking.py"
 SECRETS, LOGGING = "_config/secrets.py", "_logging.py"
@@ -169,9 +175,9 @@ REQUEST = [
     ),
     Mutant(
         "proxy-for-each-origin",
-        "_config/proxies.py::proxy_for",
-        "proxies = getproxies()",
-        "proxies = {}",
+        f"{LIBRARY}::HttpxLibrary.proxy_for",
+        "frozenset(getproxies().items())",
+        "frozenset()",
         "environment_proxies",
     ),
     Mutant(
@@ -209,6 +215,100 @@ REQUEST = [
         )
         """,
         "plain_one_does",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{UPLOADS}::shareable",
+        "is_buffer(body)",
+        "isinstance(body, bytes)",
+        "body_of_any_kind",
+    ),
+    Mutant(
+        "plain-without-plugins",
+        f"{RAW}::Raw._reading",
+        "what_is_left and self.is_passed_over",
+        "False",
+        "whose_body_breaks",
+    ),
+    Mutant(
+        "sending-again",
+        f"{BODIES}::can_seek",
+        'hasattr(file, "seekable")',
+        "True",
+        "what_can_go_back",
+    ),
+    Mutant(
+        "sent-once",
+        f"{UPLOADS}::File.__iter__",
+        "self._source.seek(self._place)",
+        "self._source.seek(0)",
+        "what_can_go_back",
+    ),
+    Mutant(
+        "proxy-for-each-origin",
+        f"{LIBRARY}::HttpxLibrary.proxy_for",
+        "_way(self.module, said, url.scheme, url.host, url.port) if said else None",
+        "standard_proxy_for(url)",
+        "reads_it",
+    ),
+    Mutant(
+        "proxy-for-each-origin",
+        f"{REQUESTS_WIRE}::_chosen",
+        'getattr(hops_under_way.get(), "trusts_environment", True)',
+        "True",
+        "without_the_environment",
+    ),
+    Mutant(
+        "proxy-for-each-origin",
+        f"{REQUESTS_WIRE}::_chosen",
+        'getattr(hops_under_way.get(), "trusts_environment", True)',
+        "False",
+        "environments_(proxy|authorities)",
+    ),
+    Mutant(
+        "credentials-stay-here",
+        "_config/proxies.py::proxy_for",
+        "any((_is_in(url.host, each.strip()) for each in proxies.get('no', '').split(',')))",
+        "False",
+        "some_library_reaches",
+    ),
+    Mutant(
+        "own-origin-only",
+        "http.py::Origin.of",
+        "_WEBSOCKETS.get(parts.scheme, parts.scheme)",
+        "parts.scheme",
+        "websocket",
+    ),
+    Mutant(
+        "own-origin-only",
+        f"{HTTPX_WIRE}::HttpxWire._pool",
+        "url.scheme in _SECURE",
+        'url.scheme == "https"',
+        "its_tls",
+    ),
+]
+
+SAME_FAILURES = [
+    Mutant(
+        "connect-means-unsent",
+        "_clients/requests/failures.py::_broken",
+        "any((_in_handshake(each) for each in inside))",
+        "False",
+        "same_event",
+    ),
+    Mutant(
+        "failure-kinds",
+        "_clients/requests/failures.py::failure_of",
+        "any((isinstance(each, exceptions.InvalidHeader) for each in inside))",
+        "False",
+        "same_event",
+    ),
+    Mutant(
+        "failure-kinds",
+        f"{LIBRARY}::HttpxLibrary.__init__",
+        "(*failures, (ssl.SSLError, Failure.READ))",
+        "(*failures,)",
+        "same_event",
     ),
 ]
 
@@ -492,6 +592,20 @@ native = adapter.send(request.native, stream=True, **options)""",
         "with_which_windows",
     ),
     Mutant(
+        "secret-files-may-be-gone",
+        f"{SECRETS}::Secret._from_file",
+        'if value := value.rstrip("\\r\\n"):',
+        "if True:",
+        "stays_in_use",
+    ),
+    Mutant(
+        "secret-files-may-be-gone",
+        f"{SECRETS}::Secret._from_file",
+        "if self._read is None or is_wrong:",
+        "if True:",
+        "stays_in_use",
+    ),
+    Mutant(
         "service-errors-are-masked",
         f"{SERVICE_ERRORS}::_masked",
         "return mask(value)",
@@ -508,9 +622,23 @@ native = adapter.send(request.native, stream=True, **options)""",
     Mutant(
         "service-errors-are-masked",
         f"{MASKING}::masking",
-        "for each in plain.values():",
+        "for each in [each for each in plain.values() if each in data]:",
         "for each in ():",
         "every_spelling",
+    ),
+    Mutant(
+        "service-errors-are-masked",
+        f"{MASKING}::masking",
+        "len(parts) > most",
+        "False",
+        "too_many_secrets",
+    ),
+    Mutant(
+        "service-errors-are-masked",
+        "_health.py::_words",
+        "mask(each)",
+        "each",
+        "not_in_its_health",
     ),
     Mutant(
         "service-errors-are-masked",
@@ -555,17 +683,25 @@ REFUSAL = [
         "refusal-says-whether-sent",
         f"{GATE}::GatedWire._admitted",
         """
-        left, limit = (call.check(waiting_for), Limit(call, waiting_for, timed_out))
+        left, limit = (call.check(waiting_for), Limit(call, waiting_for))
         call.sent = True
         """,
-        "left, limit = (call.check(waiting_for), Limit(call, waiting_for, timed_out))",
+        "left, limit = (call.check(waiting_for), Limit(call, waiting_for))",
         "later_attempt",
     ),
     Mutant(
         "refusal-says-whether-sent",
         f"{GATE}::GatedWire._admitted",
-        "raise Refused(HOST_CLOSED).add_context(call=call)",
-        "raise Refused('the host is closed')",
+        """
+        if self._closed:
+            raise self._drained(call)
+        answerer = call.service if own else _host(request)
+        """,
+        """
+        if self._closed:
+            raise Refused('the host is closed')
+        answerer = call.service if own else _host(request)
+        """,
         "closes_between",
     ),
     Mutant(
@@ -629,15 +765,15 @@ OBSERVER = [
     Mutant(
         "observer-hurts-nobody",
         f"{CHANNEL}::Channel.report",
-        "if last is None or now - last >= REPORT_SECONDS:",
-        "if True:",
+        "self.runtime.occasions.take((self.service.name, layer.name, hook)) is not None",
+        "True",
         "observer_that_raises",
     ),
     Mutant(
         "observer-hurts-nobody",
         f"{CHANNEL}::Channel._log_failure",
-        "masks.append(Mask({}, name, secrets))",
-        "pass",
+        "self.masked(text)",
+        "text",
         "masked",
     ),
     Mutant(
@@ -656,9 +792,9 @@ OBSERVER = [
     ),
     Mutant(
         "telling-is-harmless",
-        f"{CHANNEL}::Channel.emit",
-        "harmless(self._log_event, event)",
-        "self._log_event(event)",
+        "_connections/log.py::ServiceLog.tell",
+        "harmless(self._tell, event)",
+        "self._tell(event)",
         "goes_wrong",
     ),
     Mutant(
@@ -736,8 +872,8 @@ OBSERVER = [
     ),
     Mutant(
         "lines-cannot-be-forged",
-        "_logging.py::inline",
-        "if not text.isprintable():",
+        "redaction.py::printable",
+        "if not shown.isprintable():",
         "if False:",
     ),
     Mutant(
@@ -807,7 +943,7 @@ OBSERVER = [
     Mutant(
         "closed-host-refuses",
         f"{CHANNEL}::Channel.operate.at_work",
-        "self._refuse_closed()",
+        "self._refuse_closed(call)",
         "pass",
         "between_two_attempts",
     ),
@@ -875,15 +1011,15 @@ OBSERVER = [
     ),
     Mutant(
         "status-from-any-thread",
-        f"{CHANNELS}::Channels.status",
+        f"{CHANNELS}::Channels.open",
         "(self._sync, *loops)",
         "(self._sync,)",
     ),
     Mutant(
         "status-from-any-thread",
-        f"{CHANNELS}::Channels.status",
-        "if channel.is_open:",
-        "if True:",
+        f"{CHANNELS}::Channels.open",
+        "[each for each in channels if each.is_open]",
+        "channels",
         "being_opened",
     ),
     Mutant(
@@ -910,9 +1046,9 @@ CANCELLATIONS = [
     ),
     Mutant(
         "cancellation-unwinds",
-        f"{HTTPX_WIRE}::HttpxWire._send_over",
-        "await shielded(loan.transport.handle_async_request(native), _discard)",
-        "await loan.transport.handle_async_request(native)",
+        f"{HTTPX_WIRE}::Loan.send",
+        "await shielded(self.transport.handle_async_request(native), _discard)",
+        "await self.transport.handle_async_request(native)",
         "stream_of_http2_harms_no_other",
     ),
     Mutant(
@@ -992,9 +1128,103 @@ DEADLINE = [
     Mutant(
         "deadline-is-nobodys-failure",
         "_deadline.py::Limit.__exit__",
-        "if isinstance(error, self._timed_out) and self._passed:",
+        "if (error is None or isinstance(error, Exception)) and self._passed:",
         "if False:",
         "slow_answer",
+    ),
+    Mutant(
+        "deadline-ends-a-flood",
+        f"{WATCHDOG}::Watch.tracing",
+        "event.endswith('connect_tcp.complete')",
+        "False",
+        "whatever_trickles",
+    ),
+    Mutant(
+        "deadline-ends-a-flood",
+        f"{CONNECTIONS}::Watched",
+        """
+        self._sock = sock
+        self._show()
+        """,
+        "self._sock = sock",
+        "whatever_trickles",
+    ),
+    Mutant(
+        "deadline-ends-a-flood",
+        f"{CONNECTIONS}::Watched.putrequest",
+        "self._show()",
+        "pass",
+        "was_kept",
+    ),
+    Mutant(
+        "deadline-ends-a-flood",
+        f"{HTTPX_WIRE}::Loan.watch",
+        "watch.see(stream.get_extra_info('socket'))",
+        "pass",
+        "was_kept",
+    ),
+    Mutant(
+        "deadline-ends-a-flood",
+        f"{HTTPX_WIRE}::HttpxWire._new_pool",
+        "if not own and self.asynchronous:",
+        "if not own:",
+        "at_another_origin",
+    ),
+    Mutant(
+        "deadline-ends-a-flood",
+        "_deadline.py::Limit.__exit__",
+        "error is None or isinstance(error, Exception)",
+        "isinstance(error, Exception)",
+        "whatever_trickles",
+    ),
+    Mutant(
+        "deadline-cuts-its-own",
+        f"{HTTPX_WIRE}::Loan.close",
+        "if self._watch is not None and self._watch.end():",
+        "if False:",
+        "not_cut_with",
+    ),
+    Mutant(
+        "deadline-cuts-its-own",
+        f"{RAW}::_end",
+        "if watches.pop().end() and connection is not None:",
+        "if False:",
+        "not_cut_with",
+    ),
+    Mutant(
+        "deadline-cuts-its-own",
+        f"{WATCHDOG}::Watch._take",
+        "return False",
+        "return True",
+        "comes_first",
+    ),
+    Mutant(
+        "deadline-cuts-its-own",
+        f"{HTTPX_WIRE}::Loan.send",
+        "response.status_code == SWITCHED",
+        "False",
+        "no_longer_of_http",
+    ),
+    Mutant(
+        "deadline-takes-a-thread",
+        f"{WATCHDOG}::Watchdog._goes_on",
+        "if not self._watches:",
+        "if False:",
+        "ends_by_itself",
+    ),
+    Mutant(
+        "deadline-takes-a-thread",
+        "_connections/channels.py::Channels._close_sync",
+        "self._runtime.watchdog.close()",
+        "pass",
+        "none_before_or_after",
+    ),
+    Mutant(
+        "fork-starts-afresh",
+        f"{RUNTIME}::Runtime.renew",
+        "self.watchdog = self.watchdog.renewed()",
+        "pass",
+        "watchdog_of_its_own",
     ),
     Mutant(
         "deadline-ends-a-body",
@@ -1022,7 +1252,7 @@ DEADLINE = [
         f"{GATE}::GatedWire._admitted",
         "await discard(self, response, error)",
         "pass",
-        "trickles_in",
+        "is_given_up",
     ),
 ]
 
@@ -1113,7 +1343,7 @@ BODY = [
     Mutant(
         "permit-comes-back",
         f"{RAW}::Reader.close",
-        "self._permit.release()",
+        "self._end()",
         "pass",
         "collected",
     ),
@@ -1138,11 +1368,185 @@ BODY = [
     ),
 ]
 
+FINDING = [
+    Mutant(
+        "only-files-name-classes",
+        "_config/load.py::_lay_variables",
+        "if names_class(inner):",
+        "if False:",
+    ),
+    Mutant(
+        "only-files-name-classes",
+        "_config/load.py::names_class",
+        "place[2:] if place[:1] == ('services',) else place",
+        "place",
+    ),
+    Mutant(
+        "denied-is-not-imported",
+        f"{CATALOG}::Catalog.named_class",
+        "raise ConfigError(why)",
+        "pass",
+        "denied_class",
+    ),
+    Mutant(
+        "denied-is-not-imported",
+        "_discovery.py::find",
+        "{'incompatible', 'denied'}",
+        "{'incompatible'}",
+        "denied_plugin",
+    ),
+    Mutant(
+        "denied-is-not-imported",
+        f"{CATALOG}::_matches",
+        "accumulate(module.split('.'), '{}.{}'.format)",
+        "[module]",
+        "denied_class",
+    ),
+]
+LOAD = "_config/load.py"
+DECODING = "_clients/decoding.py"
+READING = [
+    Mutant(
+        "reads-are-bounded",
+        f"{DECODING}::Within.feed",
+        "self._left < 0",
+        "False",
+        "too_long_an_answer",
+    ),
+    Mutant(
+        "reads-are-bounded",
+        f"{DECODING}::Output.add",
+        "self.room <= 0",
+        "False",
+        "too_long_an_answer",
+    ),
+    Mutant(
+        "reads-are-bounded",
+        f"{MESSAGING}::Messaging.read",
+        "isinstance(message, Response) and message.service",
+        "None",
+        "by_the_service_that_answers",
+    ),
+    Mutant(
+        "husks-hide-nothing",
+        "_discovery.py::_distributions",
+        "_has_metadata(each[1])",
+        "True",
+        "left_of_an_older",
+    ),
+    Mutant(
+        "formats-refuse-alike",
+        f"{LOAD}::_yaml.Loader.compose_mapping_node",
+        "str(key.value) in seen",
+        "False",
+        "twice_in_yaml",
+    ),
+    Mutant(
+        "formats-refuse-alike",
+        f"{LOAD}::_table_of",
+        "len(table) < len(pairs)",
+        "False",
+        "twice_in_a_variable",
+    ),
+    Mutant(
+        "unreadable-is-a-problem",
+        f"{LOAD}::_bounded",
+        "number >= MOST",
+        "False",
+        "python_would_choke",
+    ),
+    Mutant(
+        "unreadable-is-a-problem",
+        "_config/models.py",
+        "Field(gt=0, le=LONGEST, allow_inf_nan=False)",
+        "Field(gt=0, allow_inf_nan=False)",
+        "no_machine_can_use",
+    ),
+    Mutant(
+        "unreadable-is-a-problem",
+        f"{LOAD}::_variable",
+        "len(parts) > DEEPEST",
+        "False",
+        "python_would_choke",
+    ),
+]
+TEXTS = [
+    Mutant(
+        "texts-spoil-nothing",
+        "redaction.py::printable",
+        "most is None or len(shown) <= most",
+        "True",
+        "spoils_the_page",
+    ),
+    Mutant(
+        "texts-spoil-nothing",
+        "_config/models.py::_named",
+        "name != printable(name, LONGEST_NAME) or not name.strip()",
+        "False",
+        "no_name",
+    ),
+    Mutant(
+        "unreadable-is-a-problem",
+        f"{LOAD}::_yaml.Loader.flatten_mapping",
+        "node.value = [*last.values()]",
+        "pass",
+        "python_would_choke",
+    ),
+]
+HEALTH, STATUS_APP = "_health.py", "_status_app.py"
+LOOKING_IN = [
+    Mutant(
+        "health-passes-guards",
+        f"{HEALTH}::_guards",
+        "e.stage in GUARDS",
+        "False",
+        "those_that_guard",
+    ),
+    Mutant(
+        "health-passes-guards",
+        f"{HEALTH}::_ask",
+        "call.answered_by is not None",
+        "False",
+        "answer_of_a_plugins",
+    ),
+    Mutant("health-heeds-answers", "_health.py::_complaint", "said.lower() in BAD", "False"),
+    Mutant(
+        "health-heeds-answers", "_health.py::_complaint", "isinstance(found, Exception)", "False"
+    ),
+    Mutant(
+        "health-ends-in-time",
+        f"{HEALTH}::check_all",
+        "wait_for_all(asked.values(), rounds * (seconds + GRACE))",
+        "wait_for_all(asked.values())",
+        "left_behind",
+    ),
+    Mutant(
+        "health-ends-in-time",
+        f"{HEALTH}::_check",
+        "return ServiceHealth(False, _sentence(error), time.time())",
+        "raise",
+        "cannot_be_composed",
+    ),
+    Mutant(
+        "status-wants-the-token",
+        f"{STATUS_APP}::StatusApp.read",
+        "not is_known or scheme.lower() != 'bearer'",
+        "False",
+        "without_the_token",
+    ),
+    Mutant(
+        "status-wants-the-token",
+        f"{STATUS_APP}::StatusApp._is_for_us",
+        "return False",
+        "return True",
+        "elses_dns",
+    ),
+]
 OPENING = [
     Mutant(
         "opening-is-all-or-nothing",
         f"{CHANNEL}::Channel._open",
-        "with_notes(error, await self._release())",
+        "with_notes(error, await self._release(), self.masked)",
         "pass",
         "third_plugin",
     ),
@@ -1177,8 +1581,8 @@ OPENING = [
     Mutant(
         "disconnect-may-send",
         f"{CHANNELS}::Channels.get",
-        "if self.closed and not is_last:\n    raise Refused(HOST_CLOSED)",
-        "if self.closed:\n    raise Refused(HOST_CLOSED)",
+        "(self.closed or self.refuses_new()) and not is_last",
+        "self.closed",
         "was_not_open",
     ),
     Mutant(
@@ -1189,11 +1593,11 @@ OPENING = [
         "its_own_service",
     ),
     Mutant(
-        "disconnect-may-send",
+        "opens-once",
         f"{CHANNEL}::Channel.is_changing",
         "self._is_changing and self in _changing.get()",
         "self._is_changing",
-        "nobody_else",
+        "nobody_gets_through",
     ),
     Mutant(
         "disconnected-takes-no-part",
@@ -1206,6 +1610,139 @@ OPENING = [
         f"{CHANNEL}::Channel._disconnect",
         "self._receivers = [each for each in self._receivers if each[0] is not layer]",
         "pass",
+    ),
+    Mutant(
+        "callers-mistake",
+        "_wire.py::failure_of",
+        "getattr(error, OF_CALLER, False)",
+        "False",
+        "what_a_body_raises",
+    ),
+    Mutant(
+        "callers-mistake",
+        f"{HTTPX_WIRE}::HttpxWire._dispatch",
+        "isinstance(native.stream, self._lib.ByteStream)",
+        "True",
+        "what_a_file_raises",
+    ),
+    Mutant(
+        "callers-mistake",
+        f"{REQUESTS_WIRE}::_is_whole",
+        "isinstance(native.body, (bytes, str, type(None)))",
+        "True",
+        "what_a_body_raises",
+    ),
+    Mutant(
+        "callers-mistake",
+        f"{REQUESTS_WIRE}::_check",
+        'not TOKEN.fullmatch(name.decode("latin-1") if isinstance(name, bytes) else name)',
+        "False",
+        "header_that_cannot_be_sent",
+    ),
+    Mutant(
+        "callers-mistake",
+        "_connections/log.py::outcome_of",
+        "{None, Failure.CALLER}",
+        "{None}",
+        "header_that_cannot_be_sent",
+    ),
+    Mutant(
+        "failure-is-logged",
+        "_connections/log.py::ServiceLog.failed",
+        "failure is not Failure.CALLER",
+        "True",
+        "callers_is_no_warning",
+    ),
+    Mutant(
+        "failure-is-logged",
+        "_connections/log.py::ServiceLog._warn",
+        "logging.DEBUG if passed_over is None else logging.WARNING",
+        "logging.WARNING",
+        "warning_once",
+    ),
+    Mutant(
+        "failure-is-logged",
+        f"{CHANNEL}::Channel._end_body",
+        "hops_under_way.get() is None",
+        "True",
+        "told_once_whoever",
+    ),
+    Mutant(
+        "permit-wait-is-told",
+        f"{PERMITS_OF}::tell_wait",
+        "state = 'timed out'",
+        "pass",
+        "in_vain",
+    ),
+    Mutant(
+        "permit-wait-is-told",
+        f"{PERMITS_OF}::tell_wait",
+        "emit = inside(call, emit)",
+        "pass",
+        "elsewhere",
+    ),
+    Mutant(
+        "permit-wait-is-told",
+        f"{PERMITS_OF}::Permits.acquire",
+        "with line(): await self._wait(me, until, tidy)",
+        "await self._wait(me, until, tidy)",
+        "with_its_end",
+    ),
+    Mutant(
+        "drained-call-is-told",
+        "_connections/log.py::tell_drained",
+        "call._is_drained = True",
+        "pass",
+        "told_once",
+    ),
+    Mutant(
+        "drained-call-is-told",
+        "_connections/channels.py::Channels.refused",
+        "tell_drained(call, channel.emit)",
+        "pass",
+        "it_cuts",
+    ),
+    Mutant(
+        "drained-call-is-told",
+        f"{GATE}::GatedWire._drained",
+        "tell_drained(call, self.receiver.emit)",
+        "pass",
+        "it_cuts",
+    ),
+    Mutant(
+        "drained-call-is-told",
+        f"{CHANNEL}::Channel._refuse_closed",
+        "tell_drained(call, self.emit)",
+        "pass",
+        "operation",
+    ),
+    Mutant(
+        "closing-drains",
+        "_connections/channels.py::Channels.refuses_new",
+        "self.is_draining and scope.get() is None",
+        "False",
+        "new_calls_are_refused",
+    ),
+    Mutant(
+        "closing-drains",
+        f"{GATE}::GatedWire._admitted",
+        "not (self._closed and isinstance(error, Exception))",
+        "True",
+        "nobodys_failure",
+    ),
+    Mutant(
+        "closing-drains",
+        f"{GATE}::GatedWire.explained",
+        "not (self._closed and isinstance(error, self.library.refused))",
+        "True",
+        "body_under_way",
+    ),
+    Mutant(
+        "closing-drains",
+        f"{CHANNEL}::Channel.exchange",
+        "self.calls.append(None)",
+        "pass",
+        "time_that_it_needs",
     ),
     Mutant(
         "closing-runs-everything",
@@ -1251,6 +1788,55 @@ OPENING = [
 
 LIFETIMES = [
     Mutant(
+        "files-of-tls-are-followed",
+        f"{TLS}::FileContext._look",
+        "self._current, self._state = (made, state)",
+        "self._state = state",
+        "new_client_certificate",
+    ),
+    Mutant(
+        "files-of-tls-are-followed",
+        f"{TLS}::_state_of_file",
+        "os.stat(path)",
+        "os.lstat(path)",
+        "kubernetes",
+    ),
+    Mutant(
+        "files-of-tls-are-followed",
+        f"{TLS}::_state",
+        "Path(path).is_dir()",
+        "False",
+        "folder_of_authorities",
+    ),
+    Mutant(
+        "files-of-tls-are-followed",
+        f"{AIOHTTP}::AiohttpTransport.handle_async_request",
+        "await asyncio.to_thread(self._files.look)",
+        "self._files.look()",
+        "event_loop",
+    ),
+    Mutant(
+        "half-written-files-wait",
+        f"{TLS}::FileContext._look",
+        "tell_stale(self._occasions, ', '.join(self._paths), account(error))\nreturn",
+        "raise",
+        "not_whole",
+    ),
+    Mutant(
+        "half-written-files-wait",
+        f"{TLS}::FileContext._look",
+        "if not all(state): raise FileNotFoundError",
+        "pass",
+        "empty_folder",
+    ),
+    Mutant(
+        "half-written-files-wait",
+        f"{REQUESTS_WIRE}::_Adapter.build_connection_pool_key_attributes",
+        'host["scheme"] == "https"',
+        "False",
+        "not_whole",
+    ),
+    Mutant(
         "own-transport",
         "_clients/transports.py::_chosen",
         "service.transport_is_default",
@@ -1263,6 +1849,41 @@ LIFETIMES = [
         "for pool in pools if self._transport is None else [self._transport]:",
         "for pool in pools:",
         "closed_with_the_host",
+    ),
+    Mutant(
+        "over-aiohttp",
+        "_clients/transports.py::_chosen",
+        "is_default and beyond_aiohttp(service)",
+        "False",
+        "leaves_what_it_cannot_do",
+    ),
+    Mutant(
+        "over-aiohttp",
+        f"{AIOHTTP}::Exchange.send",
+        "raise ended",
+        "raise aiohttp.ClientOSError",
+        "nothing_is_sent_again",
+    ),
+    Mutant(
+        "over-aiohttp",
+        f"{AIOHTTP}::AiohttpTransport._url",
+        "made.raw_path_qs != target",
+        "False",
+        "or_the_request_is_refused",
+    ),
+    Mutant(
+        "over-aiohttp",
+        f"{AIOHTTP}::Exchange.send",
+        "sending.headers.clear()",
+        "pass",
+        "in_its_order_and_case",
+    ),
+    Mutant(
+        "last-in-first-out",
+        f"{AIOHTTP}::Connector.connect",
+        '_is_readable(transport.get_extra_info("socket"))',
+        "False",
+        "that_the_service_has_closed",
     ),
     Mutant(
         "last-in-first-out",
@@ -1308,7 +1929,7 @@ LIFETIMES = [
     ),
     Mutant(
         "permits-bound-exchanges",
-        f"{HTTPX_WIRE}::HttpxWire._dispatch",
+        f"{HTTPX_WIRE}::HttpxWire._over",
         'version == b"HTTP/2"',
         "True",
         "as_many_as_its_connections",
@@ -1691,8 +2312,8 @@ OTHER_SERVICES = [
 OPERATIONS = [
     Mutant(
         "operation-failures",
-        f"{MESSAGING}::Messaging.failure",
-        "None if isinstance(error, FlextError) else self._wire.messages.failure(error)",
+        "_wire.py::failure_of",
+        "wire.messages.failure(error)",
         "Failure.READ if isinstance(error, OSError) else None",
         "class_says_nothing",
     ),
@@ -1726,16 +2347,16 @@ OPERATIONS = [
     ),
     Mutant(
         "operation-deadline",
-        f"{WORK}::in_time",
-        "Limit(call, waiting_for, Exception)",
-        "Limit(call, waiting_for)",
+        "_deadline.py::Limit.__exit__",
+        "error is None or isinstance(error, Exception)",
+        "error is None",
         "is_the_cause",
     ),
     Mutant(
         "operation-deadline",
-        f"{WORK}::in_time",
-        "call.check(waiting_for)",
-        "pass",
+        "_deadline.py::Limit.__exit__",
+        "error is None or isinstance(error, Exception)",
+        "isinstance(error, Exception)",
         "whatever_came_of_it",
     ),
     Mutant(
@@ -1779,6 +2400,13 @@ CALL = [
         "headers[CORRELATION] = call.correlation_id",
         "pass",
         "id_of_its_own",
+    ),
+    Mutant(
+        "options-nest",
+        "_call.py::options",
+        "_options.set(still)",
+        "pass",
+        "whichever_ends_first",
     ),
     Mutant(
         "options-are-checked",
@@ -1849,9 +2477,9 @@ WAITING = [
     Mutant(
         "nothing-waits-in-tests",
         f"{CONNECTION}::Connection.permit",
-        "hold(permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous) "
+        "hold(permits, queue, timeout, waiting_for, tidy, line, asynchronous=asynchronous) "
         "if always or self.waits else hold_nothing()",
-        "hold(permits, queue, timeout, waiting_for, tidy, asynchronous=asynchronous)",
+        "hold(permits, queue, timeout, waiting_for, tidy, line, asynchronous=asynchronous)",
         "gets_a_permit",
     ),
     Mutant(
@@ -1864,7 +2492,7 @@ WAITING = [
 ]
 
 MUTANTS = [
-    *(*REQUEST, *COOKIES, *ORDER, *FAILURE, *REFUSAL, *OBSERVER, *CANCELLATIONS),
-    *(*DEADLINE, *BODY, *OPENING, *LIFETIMES, *ONCE, *PERMITS, *OTHER_SERVICES, *CALL, *WAITING),
-    *OPERATIONS,
+    *(*REQUEST, *COOKIES, *ORDER, *SAME_FAILURES, *FAILURE, *REFUSAL, *OBSERVER, *CANCELLATIONS),
+    *(*DEADLINE, *BODY, *FINDING, *OPENING, *LIFETIMES, *ONCE, *PERMITS, *OTHER_SERVICES),
+    *(*CALL, *WAITING, *OPERATIONS, *READING, *TEXTS, *LOOKING_IN),
 ]
