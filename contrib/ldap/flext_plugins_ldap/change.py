@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from .entry import Entry, UpsertResult
+from .entry import Entry, UpsertResult, as_list, as_text
 from .errors import DirectoryError, DirectoryUnavailable
 from .session import EXISTS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from .entry import Values
     from .pool import Timeouts
@@ -18,17 +19,52 @@ if TYPE_CHECKING:
 REPLACE, ADD, DELETE = "MODIFY_REPLACE", "MODIFY_ADD", "MODIFY_DELETE"
 
 
+def listed(attributes: object) -> dict[str, Values]:
+    """Attributes with lists of values, which may be read more than once.
+
+    Raises:
+        DirectoryError: it is no mapping of names to values.
+    """
+    if not isinstance(attributes, Mapping):
+        raise DirectoryError(
+            f"attributes are a mapping of names to values, not {type(attributes).__name__}"
+        )
+    return {
+        as_text(name, "the name of an attribute"): as_list(values)
+        if isinstance(values, Iterable)
+        else values
+        for name, values in attributes.items()
+    }
+
+
 def changes(
     replace: Mapping[str, Values] | None,
     add: Mapping[str, Values] | None,
     delete: Mapping[str, Values] | None,
 ) -> dict[str, list[tuple[str, Values]]]:
-    """Sort changes by attribute, each with its operation, as LDAP words them."""
+    """Sort changes by attribute, each with its operation, as LDAP words them.
+
+    Raises:
+        DirectoryError: there are none, or something is no mapping of names to values.
+    """
     by_name: dict[str, list[tuple[str, Values]]] = {}
     for operation, attributes in ((REPLACE, replace), (DELETE, delete), (ADD, add)):
-        for name, values in (attributes or {}).items():
+        for name, values in listed(attributes or {}).items():
             by_name.setdefault(name, []).append((operation, values))
+    if not by_name:
+        raise DirectoryError("modify: there is nothing to change")
     return by_name
+
+
+def check_entries(batch: Sequence[object]) -> None:
+    """See that there is nothing but entries.
+
+    Raises:
+        DirectoryError: there is.
+    """
+    for each in batch:
+        if not isinstance(each, Entry):
+            raise DirectoryError(f"upsert: expected an Entry, not {type(each).__name__}")
 
 
 def upsert(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from contextlib import aclosing
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from pydantic import SecretStr
 
-from .change import changes, upsert
+from .change import changes, check_entries, listed, upsert
 from .entry import (
     Entry,
     UpsertResult,
     User,
+    as_names,
+    as_text,
     common_name,
     fill,
     in_dn,
@@ -32,13 +34,14 @@ if TYPE_CHECKING:
     from flext_plugins import Call, Connection
 
     from .entry import Values
-    from .ldif import Record
+    from .ldif import Modify, Record
     from .pool import Pool, Timeouts
     from .server import Servers
     from .session import Session
     from .settings import DirectorySettings
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class AsyncDirectory:
@@ -74,10 +77,15 @@ class AsyncDirectory:
             AccountLocked: too many wrong passwords, or an administrator locked it.
             AccountExpired: the password is right and has to be changed first.
         """
-        secret, call = SecretStr(password), self._connection.begin_call()
+        call, kind = self._connection.begin_call(), type(password)
+        is_string = isinstance(password, str)
+        secret = SecretStr(password if is_string else "")
         # A bind without a password succeeds, as nobody in particular.
-        is_possible = bool(password) and is_text(password)
+        is_possible = is_string and bool(password) and is_text(password)
         del password  # nobody who renders locals shall see it here
+        if not is_string:
+            problem = f"authenticate: the password has to be text, not {kind.__name__}"
+            raise self._connection.add_context(DirectoryError(problem))
         if not is_possible:
             raise self._connection.add_context(InvalidCredentials())
         matches = await self._matches(username, self._settings.attributes, call)
@@ -100,7 +108,8 @@ class AsyncDirectory:
             UserNotFound: nobody has it, or several have.
         """
         wanted = self._settings.attributes if attributes is None else attributes
-        return await self._user(username, wanted, self._connection.begin_call())
+        names = self._checked(as_names, wanted)
+        return await self._user(username, names, self._connection.begin_call())
 
     async def groups(self, username: str) -> list[str]:
         """The common names of the user's groups, in the directory's order.
@@ -114,7 +123,7 @@ class AsyncDirectory:
             every = (common_name(str(dn)) for dn in values_of(user.attributes, "memberOf"))
             return [name for name in every if name is not None]
         user = await self._user(username, ("1.1",), call)
-        values = {"dn": user.dn, "username": username}
+        values = {"dn": user.dn, "username": user.username}
         base = settings.group_base or settings.search_base
         wanted = self._fill(settings.group_filter, values, in_filter)
         async with aclosing(self._pages(wanted, base, ("cn",), call)) as pages:
@@ -163,7 +172,7 @@ class AsyncDirectory:
         where = self._settings.search_base
         if base is not None:
             where = self._fill(base, values, in_dn)
-        return self._pages(wanted, where, attributes)
+        return self._pages(wanted, where, self._checked(as_names, attributes))
 
     async def add(
         self,
@@ -172,7 +181,8 @@ class AsyncDirectory:
         values: Mapping[str, str] | None = None,
     ) -> None:
         """Add an entry; `values` fill placeholders in `dn`, such as `uid={uid},ou=people`."""
-        await self._change("add", dn, values, lambda session, dn: session.add(dn, attributes))
+        new = self._checked(listed, attributes)
+        await self._change("add", dn, values, lambda session, dn: session.add(dn, new))
 
     async def modify(
         self,
@@ -192,8 +202,8 @@ class AsyncDirectory:
             delete: values to remove.
             values: for the placeholders in `dn`.
         """
-        operations, is_idempotent = changes(replace, add, delete), not (add or delete)
-        await self._modify(dn, values, operations, idempotent=is_idempotent)
+        operations = self._checked(changes, replace, add, delete)
+        await self._modify(dn, values, operations, idempotent=not (add or delete))
 
     async def delete(self, dn: str, values: Mapping[str, str] | None = None) -> None:
         """Delete an entry; `values` fill placeholders in `dn`."""
@@ -201,13 +211,18 @@ class AsyncDirectory:
 
     async def apply(self, record: Record) -> None:
         """Do what a record of `ldif.read` says; an `Entry` is added."""
+        changetype: object = getattr(record, "changetype", None)
         if isinstance(record, Entry):
             await self.add(record.dn, record.attributes)
-        elif record.changetype == "delete":
+        elif changetype == "delete":
             await self.delete(record.dn)
+        elif changetype == "modify":
+            modify = cast("Modify", record)
+            is_idempotent = all(each.kind == "replace" for each in modify.changes)
+            await self._modify(modify.dn, None, modify.by_attribute(), idempotent=is_idempotent)
         else:
-            is_idempotent = all(each.kind == "replace" for each in record.changes)
-            await self._modify(record.dn, None, record.by_attribute(), idempotent=is_idempotent)
+            problem = f"apply: expected a record of ldif.read, not {type(record).__name__}"
+            raise self._connection.add_context(DirectoryError(problem))
 
     async def upsert(self, entries: Iterable[Entry]) -> list[UpsertResult]:
         """Add entries that do not exist, and replace these attributes of those that do.
@@ -218,6 +233,7 @@ class AsyncDirectory:
         call, every = self._connection.begin_call(), iter(entries)
         results: list[UpsertResult] = []
         while batch := [*islice(every, self._settings.page_size)]:
+            self._checked(check_entries, batch)
             batch_results: list[UpsertResult] = []  # lasts from one attempt to the next
 
             def work(pool: Pool, timeouts: Timeouts, _: str) -> None:
@@ -240,7 +256,7 @@ class AsyncDirectory:
 
     async def _matches(self, username: str, wanted: Sequence[str], call: Call) -> list[User]:
         """The users of that name, as far as needed: two are already too many."""
-        if not is_text(username):
+        if not is_text(self._checked(as_text, username, "the name of a user")):
             return []
         ldap_filter = self._fill(self._settings.user_filter, {"username": username}, in_filter)
         naming = Naming(self._settings.name_templates, username, wanted)
@@ -304,8 +320,12 @@ class AsyncDirectory:
     def _fill(
         self, template: str, values: Mapping[str, str] | None, escape: Callable[[str], str]
     ) -> str:
+        return self._checked(fill, template, values or {}, escape)
+
+    def _checked(self, work: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Call `work`, which looks at what the caller has given before anything is asked."""
         try:
-            return fill(template, values or {}, escape)
+            return work(*args, **options)
         except DirectoryError as error:
             raise self._connection.add_context(error) from None
 

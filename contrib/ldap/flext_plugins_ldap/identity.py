@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Generic, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, Field, model_validator
@@ -17,14 +18,17 @@ from .entry import values_of
 from .errors import DirectoryError, UserNotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from flext_plugins import Connection, Request
 
     from .directory import AsyncDirectory
 
+K = TypeVar("K")
+V = TypeVar("V")
 MOST_USERS = 10_000
 """Users whose headers a service caches, at most."""
+_ATTRIBUTE = r"^[A-Za-z0-9][A-Za-z0-9.-]*(;[A-Za-z0-9-]+)*$"
 _NAME = r"^[A-Za-z0-9!#$%&'*+.^`|~-]+$"
 
 
@@ -39,7 +43,7 @@ class IdentitySettings(BaseModel):
     """The header that names the user's department."""
     groups_header: str = Field("X-Groups", pattern=_NAME)
     """The header that lists the user's groups."""
-    department_attribute: str = Field("departmentNumber", pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    department_attribute: str = Field("departmentNumber", pattern=_ATTRIBUTE)
     """The attribute that holds a user's department."""
     ttl: float = Field(60.0, ge=0, allow_inf_nan=False)
     """Seconds for which a user's headers are cached, and the directory not asked again."""
@@ -58,10 +62,32 @@ class IdentitySettings(BaseModel):
         return self.user_header, self.department_header, self.groups_header
 
 
-class _CachedHeaders(NamedTuple):
-    headers: Mapping[str, str]
-    until: float
-    """On the clock of `time.monotonic`."""
+class _Person(NamedTuple):
+    """One entry of the directory, however a call names it."""
+
+    dn: str
+    username: str
+    """As the directory spells it."""
+
+
+class _Cache(Generic[K, V]):
+    """The latest so many of what the directory said, each until its time is up."""
+
+    def __init__(self) -> None:
+        self._all: dict[K, tuple[V, float]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        value, until = self._all.get(key, (None, 0.0))
+        return value if time.monotonic() < until else None
+
+    def put(self, key: K, value: V, until: float) -> None:
+        """Cache `value` until a time on the clock of `time.monotonic`."""
+        with self._lock:
+            self._all.pop(key, None)
+            if len(self._all) >= MOST_USERS:
+                del self._all[next(iter(self._all))]  # the oldest
+            self._all[key] = value, until
 
 
 class Identity:
@@ -70,8 +96,9 @@ class Identity:
     def __init__(self, settings: IdentitySettings) -> None:
         self._settings = settings
         self._names = frozenset(_fold(each) for each in settings.headers)
-        self._cache: dict[str, _CachedHeaders] = {}
-        self._lock = threading.Lock()
+        self._people = _Cache[str, _Person]()
+        """By the names that calls gave: found by `ANA` and by mail, ana is one."""
+        self._headers_of = _Cache[_Person, Mapping[str, str]]()
 
     async def mark(
         self, request: Request, connection: Connection, directory: AsyncDirectory | None
@@ -95,6 +122,8 @@ class Identity:
         user = call.user if call and call.user is not None else self._settings.identity
         if user is None or directory is None:
             return
+        if len(user) > self._settings.longest_header:  # nor does the cache keep such names
+            raise Refused("the directory knows no such user: no header could hold the name")
         headers = self._valid(user)
         if headers is None:
             work = partial(self._fetch, user, directory)
@@ -103,30 +132,27 @@ class Identity:
             request.headers[name] = value
 
     def _valid(self, user: str) -> Mapping[str, str] | None:
-        cached = self._cache.get(user)
-        return cached.headers if cached is not None and time.monotonic() < cached.until else None
+        person = self._people.get(user)
+        return None if person is None else self._headers_of.get(person)
 
     async def _fetch(self, user: str, directory: AsyncDirectory) -> Mapping[str, str]:
-        if (headers := self._valid(user)) is not None:  # another flight has landed since
-            return headers
-        until = time.monotonic() + self._settings.ttl  # counted from before the question
-        headers = dict(await self._look_up(user, directory))
-        with self._lock:
-            self._cache.pop(user, None)
-            if len(self._cache) >= MOST_USERS:
-                del self._cache[next(iter(self._cache))]  # the oldest
-            self._cache[user] = _CachedHeaders(headers, until)
-        return headers
+        headers = self._valid(user)  # another flight may have landed since
+        return await self._look_up(user, directory) if headers is None else headers
 
-    async def _look_up(self, user: str, directory: AsyncDirectory) -> Iterable[tuple[str, str]]:
-        """Ask the directory for the values of the headers.
+    async def _look_up(self, user: str, directory: AsyncDirectory) -> Mapping[str, str]:
+        """Ask the directory for the values of the headers, or only who it is if that suffices.
 
         What went wrong at the directory leaves as `Refused`: it is no failure of the HTTP service.
         """
         attribute = self._settings.department_attribute
+        until = time.monotonic() + self._settings.ttl  # counted from before the question
         try:
             entry = await directory.user(user, (attribute,))
-            groups = await directory.groups(user)
+            person = _Person(entry.dn, entry.username)
+            self._people.put(user, person, until)
+            if (headers := self._headers_of.get(person)) is not None:
+                return headers
+            groups = await directory.groups(entry.username)
         except UserNotFound as error:
             raise Refused("the directory knows no such user") from error
         except (ConfigError, DeadlineExceeded, Refused):
@@ -134,8 +160,10 @@ class Identity:
         except Exception as error:
             why = f": {error.args[0]}" if isinstance(error, DirectoryError) else ""
             raise Refused(f"the directory cannot be asked who the user is{why}") from error
-        department = values_of(entry.attributes, attribute)
-        return self._headers((entry.username,), department, sorted(set(groups)))
+        facts = (entry.username,), values_of(entry.attributes, attribute), sorted(set(groups))
+        headers = dict(self._headers(*facts))
+        self._headers_of.put(person, headers, until)
+        return headers
 
     def _headers(self, *facts: Iterable[str | bytes]) -> Iterator[tuple[str, str]]:
         for header, values in zip(self._settings.headers, facts, strict=True):

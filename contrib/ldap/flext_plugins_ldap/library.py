@@ -9,17 +9,17 @@ with warnings.catch_warnings():  # ldap3 uses names that pyasn1 has renamed
         LDAPCommunicationError,
         LDAPException,
         LDAPInvalidDnError,
-        LDAPInvalidFilterError,
     )
-    from ldap3.operation.search import parse_filter
+    from ldap3.operation.search import search_operation
+    from ldap3.utils.asn1 import encode  # type: ignore[attr-defined]
     from ldap3.utils.dn import parse_dn
 
 __all__ = [
     "LDAPCommunicationError",
     "LDAPException",
     "LDAPInvalidDnError",
-    "LDAPInvalidFilterError",
+    "encode",
     "ldap3",
     "parse_dn",
-    "parse_filter",
+    "search_operation",
 ]

@@ -11,9 +11,12 @@ from .errors import DirectoryError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from .entry import Entry
     from .session import Session
 
 _IN_FILTER = re.compile(r"\(\s*([A-Za-z0-9][A-Za-z0-9.-]*)[^()~<>:=]*[~<>:]*=")
+_NO_NAMES = ("*", "+", "@", "!")
+"""Begin what asks for several attributes: all, or those of an object class (RFC 4529)."""
 _TYPE = re.compile(r"\(\s*(\S+)\s+(?:NAME\s+(\([^)]*\)|'[^']*'))?")
 
 
@@ -28,25 +31,41 @@ class Schema:
         name = attribute.partition(";")[0].lower()
         return (self._types or {}).get(name, name)
 
-    def check(self, session: Session, wanted: str, attributes: Sequence[str]) -> None:
-        """Check that the server knows all names in a search, if it tells which it knows.
+    def learn(self, session: Session) -> None:
+        """Ask the server for the names that it knows, once."""
+        if self._types is None:
+            try:
+                self._types = dict(_attribute_types(session))
+            except DirectoryError as error:
+                if error.code is None:  # nobody answered
+                    raise
+
+    def check(self, wanted: str, attributes: Sequence[str], entries: Sequence[Entry]) -> None:
+        """Check that the server knows all names in a search that came to `entries`.
+
+        What it tells of its names may lack some: one by which entries were found, or that they
+        have, is known from then on.
 
         Raises:
-            DirectoryError: it does not; the server itself would silently find nothing.
+            DirectoryError: it does not know one; the server itself silently finds nothing.
         """
-        places = {name.partition(";")[0]: "attributes" for name in attributes}
-        places |= dict.fromkeys(_IN_FILTER.findall(wanted), "the filter")
-        places = {name: place for name, place in places.items() if name not in {"*", "+", "1.1"}}
-        if places and self._types is None:
-            self._types = dict(_attribute_types(session))
-        known = self._types or {}
-        for name, place in places.items():
-            if known and name.lower() not in known:
-                near = get_close_matches(name.lower(), known, 1)
+        known = self._types
+        if not known:
+            return
+        came = {self.type_of(name) for entry in entries for name in entry.attributes}
+        names = [(name.partition(";")[0], "attributes") for name in attributes if entries]
+        names += [(name, "the filter") for name in _IN_FILTER.findall(wanted)]
+        for name, place in names:
+            own = name.lower()
+            if own in known or name.startswith(_NO_NAMES) or name == "1.1":
+                continue
+            if own not in came and not (entries and place == "the filter"):
+                near = get_close_matches(own, known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise DirectoryError(
                     f"search: the directory knows no attribute {name!r}, asked for by {place}{hint}"
                 )
+            known[own] = own
 
 
 def _attribute_types(session: Session) -> Iterator[tuple[str, str]]:

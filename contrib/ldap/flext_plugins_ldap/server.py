@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from flext_plugins import ConfigError
 from flext_plugins.http import Origin
 
-from .errors import AuthenticationFailed, DirectoryError
+from .errors import AuthenticationFailed, DirectoryError, DirectoryUnavailable
 from .pool import Pool, Timeouts
 from .settings import SCHEMES
 from .wire import Address
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Report: TypeAlias = "Callable[[str], None] | None"
+MOST_SERVERS = 100
+"""So many servers are spoken to, those included that others refer to."""
 
 
 class Server:
@@ -109,6 +111,9 @@ class Servers:
                 continue
             host, port = origin.host, origin.port
             names = {host, f"{host}:{port}", f"[{host}]:{port}"}
+            is_new = origin not in self._by_origin
+            if is_new and len(self._by_origin) >= MOST_SERVERS:  # a referral may name any port
+                continue
             if origin.scheme in SCHEMES and names & {*self._settings.referral_hosts}:
                 servers.append((self._of(url), _dn(urlsplit(url).path)))
         return tuple(servers)
@@ -161,13 +166,15 @@ def _enter(settings: DirectorySettings, target: str, session: Session) -> None:
     try:
         session.bind(settings.bind_dn, settings.bind_password)
     except AuthenticationFailed:
-        code = 49
+        code: int | None = 49
+    except DirectoryUnavailable:
+        raise
     except DirectoryError as error:
-        if error.code is None or error.code in {51, 52}:
-            raise
         code = error.code
     else:
         return
+    if code is None:
+        raise ConfigError("bind_dn and bind_password cannot be sent: one is no valid Unicode")
     why = {34: ": bind_dn is no DN there", 49: ": no such account, or another password"}
     raise ConfigError(
         f"{target} does not accept bind_dn with bind_password (code {code}){why.get(code, '')}"

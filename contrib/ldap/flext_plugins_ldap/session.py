@@ -9,7 +9,7 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .entry import Entry, as_list, decode, values_of
+from .entry import Entry, as_list, decode, is_text, values_of
 from .errors import (
     DirectoryError,
     DirectoryUnavailable,
@@ -22,14 +22,15 @@ from .library import (
     LDAPCommunicationError,
     LDAPException,
     LDAPInvalidDnError,
-    LDAPInvalidFilterError,
     ldap3,
 )
 from .policy import POLICY, verdict
+from .syntax import is_filter
 from .wire import Candidates, TimedSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
     from pydantic import SecretStr
 
@@ -37,14 +38,27 @@ if TYPE_CHECKING:
     from .schema import Schema
     from .wire import Address
 
+    RawAttributes: TypeAlias = Mapping[str, Sequence[bytes]]
+    """Values by attribute, as they came."""
+
 PAGES = "1.2.840.113556.1.4.319"
 WITHOUT_A_FILE: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
 """A selector without a file descriptor of its own; Windows has only the second."""
 BUSY = frozenset({51, 52})
 """Result codes of a server that cannot do it now: busy, unavailable."""
 SIZE_LIMIT_EXCEEDED, EXISTS = 4, 68
+UNSEEN = frozenset({32, 50})
+"""Result codes of a server that does not show an entry to us."""
+PRESENT = "(objectClass=*)"
+"""The filter that every entry matches."""
+_RANGE = re.compile(r";range=(\d+)-(\d+|\*)(?=;|$)", re.IGNORECASE)
+"""The option by which Active Directory says which values of many it gives: `;range=0-1499`."""
 _TLS = re.compile(r"\[SSL: [^\]]*\][^(\"]*[^(\"\s]")
 """Finds OpenSSL's words among those of Python and ldap3."""
+FORMS = (
+    "expected (NAME=VALUE), where * alone stands for any value, or (&...), (|...), (!...) of such"
+)
+SENDABLE = "names and values have to be text that is valid Unicode, values may be bytes"
 HINTS = {
     4: "ask for less, or for pages that are smaller",
     17: "check the names of the attributes",
@@ -78,12 +92,19 @@ class Session:
 
     def __init__(self, address: Address, until: float, schema: Schema) -> None:
         self.until = until
+        self.has_sent = False
+        """Whether the latest request has come as far as the socket."""
         self._schema = schema
         self.idle_since = 0.0
         self._target = address.target
         server = Candidates(address, self)
         self._connection: Any = ldap3.Connection(
-            server, client_strategy=ldap3.SYNC, auto_referrals=False, raise_exceptions=False
+            server,
+            client_strategy=ldap3.SYNC,
+            auto_referrals=False,
+            auto_range=False,  # it does not look at the results of what it asks
+            raise_exceptions=False,
+            return_empty_attributes=False,
         )
         try:
             self._connection.open(read_server_info=False)
@@ -140,6 +161,8 @@ class Session:
         """
         connection = self._connection
         connection.user, connection.authentication = dn, ldap3.SIMPLE
+        if not is_text(password.get_secret_value()):
+            raise DirectoryError(f"bind: the password cannot be sent; {SENDABLE}")
         # As bytes: ldap3 prepares text, which can leave nothing of it, and that would be anybody.
         connection.password = password.get_secret_value().encode()
         try:
@@ -164,8 +187,8 @@ class Session:
     ) -> Page:
         """Search with the filter `wanted`: a page of `size` entries, or `most` of them."""
         if not cookie:
-            self._schema.check(self, wanted, attributes)
-        with self._speaking("search"):
+            self._schema.learn(self)
+        with self._speaking("search", wanted):
             self._connection.search(
                 base,
                 wanted,
@@ -175,24 +198,82 @@ class Session:
                 paged_cookie=cookie or None,
                 size_limit=most,
             )
-        result = self._connection.result
-        if not (most and result["result"] == SIZE_LIMIT_EXCEEDED):
+        result, every = self._connection.result, self._entries()
+        if not (result["result"] == SIZE_LIMIT_EXCEEDED and 0 < most <= len(every)):
             self._check("search")
-        entries = [
-            Entry(each["dn"], decode(each["raw_attributes"]))
-            for each in self._connection.response
-            if each["type"] == "searchResEntry"  # the others refer to other servers
-        ]
-        self._connection.response = None
+        asked = {part.name for each in attributes if (part := _part(each)) is not None}
+        entries = [Entry(dn, decode(self._whole(dn, raw, asked))) for dn, raw in every]
+        if not cookie:
+            self._schema.check(wanted, attributes, entries)
         control = (result.get("controls") or {}).get(PAGES)
         return Page(entries, control["value"]["cookie"] if control else b"")
 
     def read(self, dn: str, attribute: str) -> tuple[str | bytes, ...]:
-        """Read the values of one attribute of an entry; none if it cannot be seen."""
-        with self._speaking("read"):
-            self._connection.search(dn, "(objectClass=*)", ldap3.BASE, attributes=[attribute])
-        entries = [each for each in self._connection.response if each["type"] == "searchResEntry"]
-        return values_of(decode(entries[0]["raw_attributes"]), attribute) if entries else ()
+        """Read the values of one attribute of an entry; none if we may not see it."""
+        entries = self._read("read", dn, attribute, unseen=UNSEEN)
+        return values_of(decode(entries[0][1]), attribute) if entries else ()
+
+    def _read(
+        self, what: str, dn: str, attribute: str, unseen: Collection[int] = ()
+    ) -> list[tuple[str, RawAttributes]]:
+        """Search one entry for one attribute; results among `unseen` are no error."""
+        with self._speaking(what):
+            self._connection.search(dn, PRESENT, ldap3.BASE, attributes=[attribute])
+        if self._connection.result["result"] not in unseen:
+            self._check(what)
+        return self._entries()
+
+    def _entries(self) -> list[tuple[str, RawAttributes]]:
+        """Take the entries of the latest answer, without what refers to other servers."""
+        response, self._connection.response = self._connection.response, None
+        return [
+            (each["dn"], {name: got or () for name, got in each["raw_attributes"].items()})
+            for each in response
+            if each["type"] == "searchResEntry"
+        ]
+
+    def _whole(self, dn: str, raw: RawAttributes, asked: Collection[str]) -> RawAttributes:
+        """The values of an entry, also those that the server gives in further ranges only.
+
+        Args:
+            dn: the entry.
+            raw: its values as they came.
+            asked: attributes of which the caller asked for a range, which stay as they came.
+
+        Raises:
+            DirectoryError: a range did not come: no list is cut.
+        """
+        whole: dict[str, Sequence[bytes]] = {
+            name: values for name, values in raw.items() if _part(name) is None
+        }
+        for described, values in raw.items():
+            part = _part(described)
+            if part is None:
+                continue
+            if part.name in asked:
+                whole[described] = values
+                continue
+            name, every, last = _RANGE.sub("", described), [*values], part.last
+            while last is not None:
+                further, last = self._further(dn, name, last + 1)
+                every += further
+            whole[name] = every
+        return whole
+
+    def _further(self, dn: str, name: str, first: int) -> tuple[Sequence[bytes], int | None]:
+        """The values of an attribute from one on, and the number of the last, if more follow."""
+        wanted = f"{name};range={first}-*"
+        given = [each for _, raw in self._read("search", dn, wanted) for each in raw.items()]
+        parts = [(values, part) for each, values in given if (part := _part(each)) is not None]
+        next_ = [
+            (values, part.last)
+            for values, part in parts
+            if (part.name, part.first) == (name.lower(), first)
+            and (part.last is None or part.last >= first)
+        ]
+        if not next_:
+            raise DirectoryError(f"search: {name} has more values, and the server gave none")
+        return max(next_, key=lambda each: len(each[0]))  # an empty one may stand beside it
 
     def type_of(self, attribute: str) -> str:
         """The server's one name for an attribute without its options, in lower case."""
@@ -225,25 +306,22 @@ class Session:
         self._check("delete")
 
     @contextmanager
-    def _speaking(self, what: str) -> Iterator[None]:
-        self._connection.request = None
+    def _speaking(self, what: str, wanted: str = PRESENT) -> Iterator[None]:
+        """Raise our errors in the place of ldap3's; `wanted` is the filter, if there is one."""
+        self.has_sent = False
         try:
             yield
-        except LDAPInvalidFilterError:
-            raise DirectoryError(f"{what}: the filter is empty or malformed") from None
         except LDAPInvalidDnError:
             raise DirectoryError(f"{what}: {HINTS[34]}", 34) from None
-        except TimeoutError:
-            raise Late(f"{self._target} did not answer in time") from None
-        except (LDAPCommunicationError, OSError) as error:
-            raise DirectoryUnavailable(f"{self._target}: {what}: {_reason(error)}") from None
-        except LDAPException as error:  # it was not sent
-            kind = type(error).__name__.removeprefix("LDAP").removesuffix("Error")
-            raise DirectoryError(f"{what}: ldap3 cannot send that ({kind})") from None
         except Exception as error:
-            if self._connection.request is None:
-                kind = type(error).__name__
-                raise DirectoryError(f"{what}: the values cannot be sent ({kind})") from None
+            is_of_wire = isinstance(error, (LDAPCommunicationError, OSError))
+            # An OSError may be the caller's own, out of the values that he gave.
+            if not self.has_sent and not isinstance(error, LDAPCommunicationError):
+                raise _unsendable(error, what, wanted) from None
+            if isinstance(error, TimeoutError):
+                raise Late(f"{self._target} did not answer in time") from None
+            if is_of_wire:
+                raise DirectoryUnavailable(f"{self._target}: {what}: {_reason(error)}") from None
             raise Garbled(f"{self._target}: {what}: the answer is not LDAP") from None
 
     def _check(self, what: str) -> None:
@@ -260,6 +338,34 @@ class Session:
         message = " ".join(str(result["message"] or "").split())
         problem += f": {message}" if message else ""
         raise DirectoryError(problem + (f"; {HINTS[code]}" if code in HINTS else ""), code)
+
+
+class _Part(NamedTuple):
+    """A part of an attribute's values."""
+
+    name: str
+    """The attribute's, in lower case, without the range."""
+    first: int
+    """The number of the first value, from 0."""
+    last: int | None
+    """That of the last one; `None` if no more follow."""
+
+
+def _part(name: str) -> _Part | None:
+    """The part that `name` is of, such as `member;range=0-1499`; `None` if it is all."""
+    match = _RANGE.search(name)
+    if match is None:
+        return None
+    last = None if match[2] == "*" else int(match[2])
+    return _Part(_RANGE.sub("", name).lower(), int(match[1]), last)
+
+
+def _unsendable(error: Exception, what: str, wanted: str) -> DirectoryError:
+    """The error for a request that was never sent, since ldap3 could not encode it."""
+    if is_text(wanted) and not is_filter(wanted):
+        return DirectoryError(f"{what}: the filter is empty or malformed; {FORMS}")
+    kind = type(error).__name__.removeprefix("LDAP")
+    return DirectoryError(f"{what}: the values cannot be sent ({kind}); {SENDABLE}")
 
 
 def _reason(error: BaseException) -> str:

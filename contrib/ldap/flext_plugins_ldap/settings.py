@@ -23,7 +23,9 @@ from flext_plugins.http import Origin
 from .identity import IdentitySettings
 from .syntax import is_dn, is_filter
 
-_NAMES = re.compile(r"\(\s*([A-Za-z0-9.-]+)\s*=\s*([^()*]*\{username\}[^()*]*)\)")
+_NAMES = re.compile(
+    r"\(\s*([A-Za-z0-9.;-]+)\s*(?::[A-Za-z0-9.:-]+\s*)?[:~]?=\s*([^()*]*\{username\}[^()*]*)\)"
+)
 SCHEMES = frozenset({"ldap", "ldaps"})
 
 
@@ -71,7 +73,7 @@ def _dn(value: str) -> str:
 
 Dn: TypeAlias = Annotated[str, AfterValidator(_dn)]
 Url: TypeAlias = Annotated[str, AfterValidator(_url)]
-_SEVERAL = BeforeValidator(_several)
+_SEVERAL = BeforeValidator(_several, json_schema_input_type=str | list[str])
 
 
 class DirectorySettings(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .library import LDAPInvalidDnError, LDAPInvalidFilterError, parse_dn, parse_filter
+from .library import LDAPInvalidDnError, encode, ldap3, parse_dn, search_operation
 
 
 def is_dn(text: str) -> bool:
@@ -14,11 +14,12 @@ def is_dn(text: str) -> bool:
 
 
 def is_filter(text: str) -> bool:
-    """Whether `text` has the form of a filter."""
+    """Whether `text` has the form of a filter: ldap3 parses some that it cannot encode."""
     try:
-        parse_filter(  # type: ignore[no-untyped-call]
-            text, None, auto_escape=True, auto_encode=True, validator=None, check_names=False
+        search = search_operation(
+            "", text, ldap3.SUBTREE, ldap3.DEREF_ALWAYS, ["1.1"], 0, 0, False, True, True
         )
-    except LDAPInvalidFilterError:
+        encode(search)
+    except Exception:
         return False
     return True

@@ -39,6 +39,7 @@ class TimedSocket:
         return data
 
     def sendall(self, data: bytes) -> None:
+        self._session.has_sent = True
         try:
             self.plain.settimeout(self._session.remaining())
             self.plain.sendall(data)

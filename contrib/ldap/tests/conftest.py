@@ -18,6 +18,8 @@ from flext_plugins import Host
 from flext_plugins.testing import World
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "tests"))
+sys.path.insert(0, str(Path(__file__).parent))
+from scripted import Answer, ScriptedDirectory
 from slapd import Slapd  # type: ignore[import-not-found]
 
 
@@ -139,6 +141,18 @@ def peer() -> Iterator[Callable[..., Peer]]:
     yield run
     for each in made:
         each.close()
+
+
+@pytest.fixture
+def scripted(peer: Callable[..., Peer]) -> Callable[[Answer], ScriptedDirectory]:
+    """Makes a directory that answers searches as it is told."""
+
+    def run(answer: Answer) -> ScriptedDirectory:
+        made = ScriptedDirectory(answer)
+        made.url = peer(lambda _, accepted: made.serve(accepted)).url
+        return made
+
+    return run
 
 
 @pytest.fixture

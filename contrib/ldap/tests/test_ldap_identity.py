@@ -273,6 +273,13 @@ def test_a_user_that_the_directory_does_not_know_is_refused(
     assert flext_service.received == []
 
 
+def test_a_user_whose_name_is_longer_than_a_header_may_be_is_refused_and_not_looked_up(
+    flext_world: World, serve: Serve, slapd: Any
+) -> None:
+    with options(user="x" * 1_000_000), pytest.raises(Refused, match="no header could hold"):
+        flext_world.get(serve(slapd))
+
+
 def test_a_user_whom_no_directory_can_be_asked_about_is_refused(
     flext_world: World, flext_service: LoopbackService, serve: Serve, slapd: Any
 ) -> None:
