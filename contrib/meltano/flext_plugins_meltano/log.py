@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from flext_plugins.redaction import MASK, is_secret
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _COMPLAINT = re.compile(r"(?:^|[\s|\"])(?:ERROR|CRITICAL|FATAL)(?=[\s|\":]|$)")
-MOST_COMPLAINTS = 100
+MOST_COMPLAINTS, MOST_NAMES = 100, 1000
+"""So many complaints, and names of streams, blocks and tests, are kept of a run."""
 LONGEST = 500
 
 
@@ -65,8 +67,9 @@ class Log:
         with suppress(OSError, ValueError, RecursionError):
             results = _table(json.loads(file.read_text(encoding="utf-8"))).get("results")
         for each in results if isinstance(results, list) else ():
-            if _table(each).get("status") in {"error", "fail"}:
-                self.failures.append(str(_table(each).get("unique_id")))
+            is_failure = _table(each).get("status") in {"error", "fail"}
+            if is_failure and len(self.failures) < MOST_NAMES:
+                self.failures.append(str(_table(each).get("unique_id"))[:LONGEST])
 
     def _entry(self, entry: dict[str, Any]) -> None:
         metric, info = _table(entry.get("metric_info")), _table(entry.get("info"))
@@ -76,9 +79,8 @@ class Log:
         level = str(entry.get("level") or info.get("level") or "").lower()
         if entry.get("event") == "Block run completed":
             codes = _table(entry.get("exit_codes"))
-            self.exit_codes |= {
-                str(name): code for name, code in codes.items() if isinstance(code, int)
-            }
+            told = {str(name): code for name, code in codes.items() if isinstance(code, int)}
+            self.exit_codes = dict(islice((self.exit_codes | told).items(), MOST_NAMES))
             if entry.get("success") is False:
                 self.error = self._shown(str(entry.get("err") or "a block failed"))
         elif level in {"error", "critical"} or (
@@ -90,7 +92,9 @@ class Log:
     def _count(self, metric: dict[str, Any]) -> None:
         value = metric.get("value")
         if metric.get("metric") == "record_count" and isinstance(value, int):
-            stream = str(_table(metric.get("tags")).get("stream", "records"))
+            stream = str(_table(metric.get("tags")).get("stream", "records"))[:LONGEST]
+            if stream not in self.records and len(self.records) >= MOST_NAMES:
+                stream = "records"
             self.records[stream] = self.records.get(stream, 0) + value
 
     def _complain(self, text: str) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flext_plugins import events
+from flext_plugins.http import is_header_value
 
 from .errors import RunCancelled, RunFailed, StillRunning
 from .job import Blocks, Dbt, Job, Singer, texts
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .status import ExecutionStatus
 
     OnProgress: TypeAlias = Callable[[ExecutionStatus], object]
+
+LONGEST_KEY = 255
 
 
 class Runner(Protocol):
@@ -163,6 +166,7 @@ class AsyncPipelines:
                 that a repeated request starts no second run.
 
         Raises:
+            ValueError: `key` is not 1 to 255 characters that a header can carry.
             PipelineError: it was refused: a name is unknown.
             PipelinesUnavailable: the service did not answer.
         """
@@ -198,5 +202,9 @@ class AsyncPipelines:
         return AsyncExecution(run, run, self._settings.run_timeout, self._runner, self._connection)
 
     async def _submit(self, job: Job, key: str | None, waits: float) -> AsyncExecution:
+        if key and not (len(key) <= LONGEST_KEY and is_header_value(key)):
+            raise ValueError(
+                f"key takes 1 to {LONGEST_KEY} characters of visible ASCII, and spaces in between"
+            )
         run = await self._runner.submit(job, key)
         return AsyncExecution(run, job.name, waits, self._runner, self._connection)

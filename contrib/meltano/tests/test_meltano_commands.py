@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_meltano_local import alive, wait_for
+from test_meltano_local import ended, wait_for
 from test_meltano_service import FlextService
 
 from flext_plugins.cli import main
@@ -243,7 +243,7 @@ def test_a_run_on_this_machine_that_takes_too_long_is_ended(run: Run, folder: Pa
     said = run("run", "shop", "tap-shop", "target-lake", *work, "--timeout", "0.5", expect=1)
     assert "error: it was ended" in said.err.splitlines()
     assert said.err.splitlines()[-1] == "still running after 0.5 s"
-    assert not alive(int((folder / "child.pid").read_text()))
+    assert ended(int((folder / "child.pid").read_text()))
 
 
 def test_a_service_that_goes_away_is_told_with_how_to_look_again(
@@ -336,8 +336,8 @@ def test_a_signal_ends_a_run_on_this_machine_and_all_of_it(
     assert "interrupted: waiting for its programs to end" in lines
     assert lines[-1] == "interrupted"
     assert b"Traceback" not in stderr
-    assert not alive(int((folder / "child.pid").read_text()))
-    assert not alive(int((folder / "ready").read_text()))
+    assert ended(int((folder / "child.pid").read_text()))
+    assert ended(int((folder / "ready").read_text()))
     assert shop.left == []
 
 
@@ -353,7 +353,7 @@ def test_another_ctrl_c_ends_programs_at_once_that_do_not_listen(folder: Path, s
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=SECONDS)
     assert process.returncode == 130
-    assert not alive(int((folder / "ready").read_text()))
+    assert ended(int((folder / "ready").read_text()))
     assert shop.left == []
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from flext_plugins_meltano import RunCancelled, RunFailed
-from test_meltano_local import SECRET, alive
+from test_meltano_local import SECRET, ended
 
 pytestmark = [
     pytest.mark.slow,
@@ -127,7 +127,7 @@ def test_meltano_moves_what_is_new_and_survives_its_own_end(orders: Any, lend: A
     os.kill(os.getpgid(tap), signal.SIGKILL)  # Meltano alone: its process leads the group
     with pytest.raises(RunFailed, match="-9"):
         cut_off.wait()
-    assert not alive(tap)
+    assert ended(tap)
     assert orders.left == []
 
     assert run(rows=6).wait().state == "succeeded"  # Meltano itself would refuse it for 5 minutes
@@ -138,7 +138,7 @@ def test_meltano_moves_what_is_new_and_survives_its_own_end(orders: Any, lend: A
     cancelled.cancel()
     with pytest.raises(RunCancelled):
         cancelled.wait()
-    assert not alive(int((orders.folder / "ready").read_text()))
+    assert ended(int((orders.folder / "ready").read_text()))
     assert orders.left == []
 
 

@@ -247,3 +247,13 @@ def test_waiting_ends_when_it_has_lasted_long_enough(world: World, flext: FlextS
     remote = Remote(world, flext.service.url)
     with pytest.raises(StillRunning, match=r"0\.2 s"):
         remote.wait(remote.submit("execute", "tap", "target"), 0.2)
+
+
+@pytest.mark.parametrize("key", ["a\r\nX-Forged: 1", "\udcff", "a\0b", "kunde ä", " a", "a" * 256])
+def test_a_key_that_no_header_can_carry_is_told_and_nothing_is_sent(
+    world: World, flext: FlextService, key: str
+) -> None:
+    remote = Remote(world, flext.service.url)
+    with pytest.raises(ValueError, match="key takes 1 to 255 characters of visible ASCII"):
+        remote.submit("execute", "tap", "target", key=key)
+    assert flext.service.received == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -155,7 +154,5 @@ def _writing(file: Path, source: Path, mode: str) -> Iterator[TextIO]:
 def _database(
     service: str, name: str | None, config: Path | None, env: str | None
 ) -> Iterator[OracleDatabase]:
-    # That it does not answer at the start is an error here, and told as such.
-    logging.getLogger("flext_plugins").addHandler(logging.NullHandler())
     with Host.from_file(config, env) as host:
         yield host.resource(service, OracleDatabase, name)

@@ -172,6 +172,10 @@ def interrupt(error: BaseException, handled: BaseException | None) -> BaseExcept
     return None
 
 
+def _unsendable(what: str, error: Exception) -> str:
+    return f"{what}: the values cannot be sent ({type(error).__name__})"
+
+
 class Session:
     """One connection to the database; used by one thread at a time."""
 
@@ -212,10 +216,12 @@ class Session:
         except DBAPIError as error:
             raise interrupt(error, handled) or self._problem(error.orig or error, what) from None
         except (SQLAlchemyError, oracledb.Error, OSError) as error:
+            if isinstance(error, OSError) and self.is_healthy:  # not the driver's: a value's own
+                self.wire.hang_up()  # a part may be on its way
+                raise DatabaseError(_unsendable(what, error)) from None
             raise interrupt(error, handled) or self._problem(error, what) from None
         except (TypeError, ValueError, OverflowError) as error:  # the driver's, about a value
-            problem = f"{what}: the values cannot be sent ({type(error).__name__})"
-            raise DatabaseError(problem) from None
+            raise DatabaseError(_unsendable(what, error)) from None
 
     def _problem(self, error: BaseException, what: str) -> DatabaseError:
         return of_statement(

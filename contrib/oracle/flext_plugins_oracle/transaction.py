@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -16,7 +17,7 @@ from .rows import fitted, grouped, kinds_of, sizes_of
 from .statement import inserting, merging
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 
     import pyarrow as pa  # type: ignore[import-untyped]
     from sqlalchemy import Executable, Row
@@ -59,10 +60,11 @@ class Statements:
             ConstraintViolated: a row breaks a rule of its table.
             OutcomeUnknown: the answer to the commit was lost.
         """
+        bound = self._bound(values)
         operation = self._operations.operation(
             "execute", idempotent=idempotent, statement=statement
         )
-        return await self._change(operation, lambda session: session.change(statement, values))
+        return await self._change(operation, lambda session: session.change(statement, bound))
 
     async def insert_record(self, table: str, record: Record) -> None:
         """Insert a record, a mapping of columns to values."""
@@ -150,7 +152,8 @@ class Statements:
         batch_size: int = BATCH_SIZE,
     ) -> AsyncGenerator[Sequence[Row[Any]], None]:
         """Fetch like `fetch`, but yield a batch at a time."""
-        return self._read(statement, Query(statement, values, self._size(batch_size)))
+        query = Query(statement, self._bound(values), self._size(batch_size))
+        return self._read(statement, query)
 
     async def fetch_arrow(
         self,
@@ -163,11 +166,25 @@ class Statements:
 
         The extra `arrow` brings what it needs.
         """
-        query = ArrowQuery(statement, values, self._size(batch_size))
+        query = ArrowQuery(statement, self._bound(values), self._size(batch_size))
         async with aclosing(self._read(statement, query)) as tables:
             async for table in tables:
                 if table is not None:
                     yield table
+
+    def _bound(self, values: object) -> dict[str, Any] | None:
+        """The values for placeholders, which may be bound more than once.
+
+        Raises:
+            DatabaseError: they are no mapping, or a name is no text.
+        """
+        if values is None:
+            return None
+        bound: dict[Any, Any] = dict(values) if isinstance(values, Mapping) else {None: None}
+        if not all(isinstance(name, str) and name for name in bound):
+            problem = "values are a mapping of the placeholders' names to what is bound"
+            raise self._connection.add_context(DatabaseError(problem))
+        return bound
 
     def _size(self, size: object) -> int:
         """The size of a batch.

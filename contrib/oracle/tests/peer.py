@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Peer:
         self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
         for each in self._accepted:
-            if is_established(each):
+            with suppress(OSError):  # closed by its own thread
                 each.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
