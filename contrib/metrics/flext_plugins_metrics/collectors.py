@@ -1,4 +1,4 @@
-"""The metrics of a registry, made once for all services and hosts that use it."""
+"""The metrics of a Prometheus registry, made once for all services and hosts that use it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
 from flext_plugins import ConfigError
 
 from .names import NAMES, Name
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from flext_plugins import Service
 
-OTHER = "_OTHER"
-"""Stands for all values beyond those that a label may have."""
-MOST = 100
+    from .names import Kind
+
+KINDS: dict[Kind, type[Counter | Gauge | Histogram]] = {
+    "counter": Counter,
+    "histogram": Histogram,
+    "up-down counter": Gauge,
+}
 
 
 class Collectors:
@@ -34,21 +40,21 @@ class Collectors:
                 for metric in self._by_name.values():
                     registry.unregister(metric)
                 raise ConfigError(
-                    f"the Prometheus registry already has a metric {each.name!r}; give the host "
-                    "another: host.provide(CollectorRegistry, CollectorRegistry())"
+                    f"the Prometheus registry already has a metric {each.prometheus!r}; give the "
+                    "host another: host.provide(CollectorRegistry, CollectorRegistry())"
                 ) from error
 
-    def counter(self, name: Name, *labels: str) -> Counter:
+    def counter(self, name: Name, *values: str) -> Counter:
         """The counter of that name for these label values."""
-        return cast("Counter", self._by_name[name.name].labels(*labels))
+        return cast("Counter", self._by_name[name.name].labels(*values))
 
-    def gauge(self, name: Name, *labels: str) -> Gauge:
+    def gauge(self, name: Name, *values: str) -> Gauge:
         """The gauge of that name for these label values."""
-        return cast("Gauge", self._by_name[name.name].labels(*labels))
+        return cast("Gauge", self._by_name[name.name].labels(*values))
 
-    def histogram(self, name: Name, *labels: str) -> Histogram:
+    def histogram(self, name: Name, *values: str) -> Histogram:
         """The histogram of that name for these label values."""
-        return cast("Histogram", self._by_name[name.name].labels(*labels))
+        return cast("Histogram", self._by_name[name.name].labels(*values))
 
 
 def _collector(name: Name, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
@@ -57,41 +63,23 @@ def _collector(name: Name, registry: CollectorRegistry) -> Counter | Gauge | His
         options["buckets"] = name.buckets
     if name.processes:
         options["multiprocess_mode"] = name.processes
-    return name.kind(name.name, name.help, name.labels, **options)
+    return KINDS[name.kind](name.prometheus, name.help, name.labels, **options)
 
 
 _lock = threading.RLock()
 _by_registry: WeakKeyDictionary[CollectorRegistry, Collectors] = WeakKeyDictionary()
 
 
-def collectors(registry: CollectorRegistry) -> Collectors:
-    """The collectors of `registry`, made if it has none.
+def collectors(service: Service) -> Collectors:
+    """The collectors of the registry that the application provided, or of prometheus-client's own.
 
     Raises:
         ConfigError: the registry has a metric of such a name that is not ours.
     """
+    registry = service.resource(CollectorRegistry, None)
+    if registry is None:
+        registry = REGISTRY
     with _lock:
         if (known := _by_registry.get(registry)) is None:
             known = _by_registry[registry] = Collectors(registry)
         return known
-
-
-class LabelValues:
-    """Keeps a label's values few: the first 100 stay what they are, the others are `_OTHER`."""
-
-    def __init__(self) -> None:
-        self._values: set[str] = set()
-
-    def __call__(self, value: str) -> str:
-        """Return `value`, or `_OTHER` if there are enough already.
-
-        What is no Unicode, such as half a surrogate pair, is escaped: the page is UTF-8.
-        """
-        if value in self._values:
-            return value
-        value = value.encode(errors="backslashreplace").decode()
-        if value not in self._values:
-            if len(self._values) >= MOST:
-                return OTHER
-            self._values.add(value)
-        return value

@@ -1,10 +1,8 @@
-"""The list of all metrics, which the documentation and the dashboard follow."""
+"""The list of all metrics, which both exporters, the documentation and the dashboard follow."""
 
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from prometheus_client import Counter, Gauge, Histogram
-
-Kind: TypeAlias = type[Counter] | type[Gauge] | type[Histogram]
+Kind: TypeAlias = Literal["counter", "histogram", "up-down counter"]
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """OpenTelemetry's boundaries for HTTP."""
@@ -17,151 +15,240 @@ BYTES = (100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8)
 
 SYSTEMS = {"oracle": "oracle.db"}
 """Systems that OpenTelemetry names differently."""
+SUFFIXES = {"s": "_seconds", "By": "_bytes"}
+"""Units as Prometheus spells them; what is counted, in braces, is in no name."""
 
 
 class Name(NamedTuple):
-    """A metric's name, kind, labels and help."""
+    """A metric: the name, kind, unit and attributes of OpenTelemetry's instrument, and its help."""
 
     name: str
     kind: Kind
-    labels: tuple[str, ...]
+    unit: str
+    """UCUM's: `s`, `By`, or in braces what is counted."""
+    attributes: tuple[str, ...]
     help: str
     buckets: tuple[float, ...] = ()
-    """A histogram's upper bounds, in the unit that its name ends with."""
+    """A histogram's upper bounds, in its unit."""
     processes: str = ""
-    """How a gauge combines the values of several processes: prometheus-client's mode."""
+    """How Prometheus combines the values of several processes: prometheus-client's mode."""
+
+    @property
+    def prometheus(self) -> str:
+        """The name in Prometheus, by OpenTelemetry's rules."""
+        end = "_total" if self.kind == "counter" else ""
+        return f"{self.name.replace('.', '_')}{SUFFIXES.get(self.unit, '')}{end}"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the attributes in Prometheus."""
+        return tuple(each.replace(".", "_") for each in self.attributes)
 
 
-_HTTP = ("service", "http_request_method", "server_address")
+_HTTP = ("service", "http.request.method", "server.address", "server.port")
 
 DURATION = Name(
-    "http_client_request_duration_seconds",
-    Histogram,
-    (*_HTTP, "http_response_status_code", "error_type", "url_template"),
+    "http.client.request.duration",
+    "histogram",
+    "s",
+    (*_HTTP, "http.response.status_code", "error.type", "url.template"),
     "Attempts, from sending to the answer's headers or an error.",
     SECONDS,
 )
 ACTIVE = Name(
-    "http_client_active_requests",
-    Gauge,
+    "http.client.active_requests",
+    "up-down counter",
+    "{request}",
     _HTTP,
     "Attempts that wait for the answer's headers.",
     processes="livesum",
 )
 REQUEST_SIZE = Name(
-    "http_client_request_body_size_bytes",
-    Histogram,
-    (*_HTTP, "http_response_status_code"),
+    "http.client.request.body.size",
+    "histogram",
+    "By",
+    (*_HTTP, "http.response.status_code"),
     "Bodies of answered attempts whose Content-Length was known.",
     BYTES,
 )
 RESPONSE_SIZE = Name(
-    "http_client_response_body_size_bytes",
-    Histogram,
-    (*_HTTP, "http_response_status_code"),
+    "http.client.response.body.size",
+    "histogram",
+    "By",
+    (*_HTTP, "http.response.status_code"),
     "Bytes of an answer's body that came, when it was read, closed or broke.",
     BYTES,
 )
 OPERATION = Name(
-    "db_client_operation_duration_seconds",
-    Histogram,
+    "db.client.operation.duration",
+    "histogram",
+    "s",
     (
-        *("service", "db_system_name", "db_operation_name", "db_namespace"),
-        *("server_address", "server_port", "error_type"),
+        *("service", "db.system.name", "db.operation.name", "db.namespace"),
+        *("server.address", "server.port", "error.type"),
     ),
     "Operations that are not HTTP, such as a search in a directory.",
     OPERATION_SECONDS,
 )
-_POOL = ("service", "db_system_name", "db_client_connection_pool_name")
+_POOL = ("service", "db.system.name", "db.client.connection.pool.name")
 CONNECTIONS = Name(
-    "db_client_connection_count",
-    Gauge,
-    (*_POOL, "db_client_connection_state"),
+    "db.client.connection.count",
+    "up-down counter",
+    "{connection}",
+    (*_POOL, "db.client.connection.state"),
     "Connections in plugins' own pools that are `used` or `idle`.",
     processes="livesum",
 )
 CONNECTIONS_MAX = Name(
-    "db_client_connection_max",
-    Gauge,
+    "db.client.connection.max",
+    "up-down counter",
+    "{connection}",
     _POOL,
     "Connections that plugins' own pools may have.",
     processes="livesum",
 )
 CONNECTIONS_PENDING = Name(
-    "db_client_connection_pending_requests",
-    Gauge,
+    "db.client.connection.pending_requests",
+    "up-down counter",
+    "{request}",
     _POOL,
     "Callers that wait for a connection of such a pool.",
     processes="livesum",
 )
 CALLS = Name(
-    "flext_calls_total", Counter, ("service", "outcome"), "Calls by what the application got."
+    "flext.calls",
+    "counter",
+    "{call}",
+    ("service", "outcome"),
+    "Calls by what the application got.",
 )
 CALL_DURATION = Name(
-    "flext_call_duration_seconds",
-    Histogram,
+    "flext.call.duration",
+    "histogram",
+    "s",
     ("service",),
     "What the application waited for its answer or an error, resends and redirects included.",
     CALL_SECONDS,
 )
+ANSWERS = Name(
+    "flext.plugin.answers",
+    "counter",
+    "{answer}",
+    ("service", "plugin"),
+    "Answers that a plugin gave in the service's place, such as the hits of a cache.",
+)
 REFUSALS = Name(
-    "flext_refusals_total",
-    Counter,
+    "flext.refusals",
+    "counter",
+    "{refusal}",
     ("service", "plugin", "reason"),
     "Attempts that a plugin refused to send; the reason is the error's class.",
 )
+DRAINED = Name(
+    "flext.drained_calls",
+    "counter",
+    "{call}",
+    ("service", "outcome"),
+    "Calls that a closing host `refused`, or `cut` while they were under way.",
+)
 RETRIES = Name(
-    "flext_retries_total", Counter, ("service", "reason"), "Resends, by what came before them."
+    "flext.retries",
+    "counter",
+    "{resend}",
+    ("service", "reason"),
+    "Resends, by what came before them.",
 )
 TOKENS = Name(
-    "flext_token_fetches_total",
-    Counter,
+    "flext.token_fetches",
+    "counter",
+    "{fetch}",
     ("service", "outcome"),
     "Tokens fetched for the service, and fetches that failed.",
 )
 BREAKER = Name(
-    "flext_breaker_state",
-    Gauge,
+    "flext.breaker.state",
+    "up-down counter",
+    "{circuit}",
     ("service", "plugin", "origin", "state"),
     "1 for the state that a circuit is in, 0 for those that it was in; from its first change on.",
     processes="livemax",
 )
+HEALTHY = Name(
+    "flext.health",
+    "up-down counter",
+    "{service}",
+    ("service",),
+    "1 if the service was well when `host.health()` asked last, else 0.",
+    processes="livemin",
+)
+HEALTH_DURATION = Name(
+    "flext.health.duration",
+    "histogram",
+    "s",
+    ("service",),
+    "What the service took to answer `host.health()`.",
+    SECONDS,
+)
+_PERMIT = ("service", "plugin")
+PERMIT_WAIT = Name(
+    "flext.permit.wait_time",
+    "histogram",
+    "s",
+    (*_PERMIT, "outcome"),
+    "What callers waited for a permit: of a plugin, or without one to use a connection.",
+    CALL_SECONDS,
+)
+PERMITS_PENDING = Name(
+    "flext.permit.pending_requests",
+    "up-down counter",
+    "{request}",
+    _PERMIT,
+    "Callers that wait for such a permit.",
+    processes="livesum",
+)
 BODY_ERRORS = Name(
-    "flext_body_errors_total",
-    Counter,
-    ("service", "error_type"),
+    "flext.body_errors",
+    "counter",
+    "{body}",
+    ("service", "error.type"),
     "Answers whose body broke while the application read it.",
 )
 PLUGIN_ERRORS = Name(
-    "flext_plugin_errors_total",
-    Counter,
+    "flext.plugin.errors",
+    "counter",
+    "{error}",
     ("service", "plugin", "hook"),
     "Errors of observing plugins, which nobody else noticed.",
 )
 PLUGIN_INFO = Name(
-    "flext_plugin_info",
-    Gauge,
+    "flext.plugin.info",
+    "up-down counter",
+    "{plugin}",
     ("service", "plugin", "distribution", "version"),
     "1 for each plugin of a service that has been connected to.",
     processes="livemax",
 )
 _PROGRESS = ("service", "what", "unit")
 PROGRESS_DONE = Name(
-    "flext_progress_done",
-    Gauge,
+    "flext.progress.done",
+    "up-down counter",
+    "",
     _PROGRESS,
     "How much of long work is done, in its unit.",
     processes="livemax",
 )
 PROGRESS_EXPECTED = Name(
-    "flext_progress_expected",
-    Gauge,
+    "flext.progress.expected",
+    "up-down counter",
+    "",
     _PROGRESS,
     "How much of it there is, where that is known.",
     processes="livemax",
 )
 NAMES = (
-    *(DURATION, ACTIVE, REQUEST_SIZE, RESPONSE_SIZE, OPERATION, CALLS, CALL_DURATION, REFUSALS),
-    *(RETRIES, TOKENS, BREAKER, BODY_ERRORS, PLUGIN_ERRORS, PLUGIN_INFO),
+    *(DURATION, ACTIVE, REQUEST_SIZE, RESPONSE_SIZE, OPERATION, CALLS, CALL_DURATION, ANSWERS),
+    *(REFUSALS, DRAINED, RETRIES, TOKENS, BREAKER, HEALTHY, HEALTH_DURATION),
+    *(PERMIT_WAIT, PERMITS_PENDING),
+    *(BODY_ERRORS, PLUGIN_ERRORS, PLUGIN_INFO),
     *(CONNECTIONS, CONNECTIONS_MAX, CONNECTIONS_PENDING, PROGRESS_DONE, PROGRESS_EXPECTED),
 )

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from contextlib import suppress
+from functools import lru_cache, partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from prometheus_client import REGISTRY, CollectorRegistry
-
-from flext_plugins import Stage, hookimpl
+from flext_plugins import ConfigError, Stage, hookimpl
 from flext_plugins.http import IDEMPOTENT, Origin
 
 from . import names
-from .collectors import OTHER, LabelValues, collectors
+from .collectors import collectors
 from .events import EventCounter, code_of, kind_of
 from .exemplar import Exemplars
+from .instruments import MOST_SERIES, OTHER, FewSeries
+from .settings import MetricsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prometheus_client import Gauge, Histogram
-
     from flext_plugins import Connection, Operation, Proceed, Request, Response, Send, Service
+
+    from .instruments import Gauge, Histogram, Instruments
 
 METHODS = IDEMPOTENT | {"CONNECT", "PATCH", "POST", "QUERY"}
 """RFC 9110's, PATCH and QUERY; OpenTelemetry calls any other `_OTHER`."""
-OPERATION_KEY = ("system", "operation", "namespace", "target", "error")
-"""What tells an operation's series apart."""
 
 
 class _Instruments(NamedTuple):
@@ -36,30 +34,32 @@ class _Instruments(NamedTuple):
 
     duration: Histogram
     exemplars: Exemplars
-    request_size: Histogram | None
+    request_sizes: Callable[[], Histogram] | None
+    """A series begins with its first value, as OpenTelemetry has it."""
     response_ended: Callable[[BaseException | None, int], None] | None
 
 
 class Metrics:
-    """Measures a service's traffic for Prometheus.
+    """Measures a service's traffic, for Prometheus or OpenTelemetry.
 
-    The metrics are in the registry that the application gave to `host.provide`, or else in
-    prometheus-client's default one.
+    The metrics are in the `CollectorRegistry`, or go to the `MeterProvider`, that the application
+    gave to `host.provide`, or else prometheus-client's default one or the global one.
     """
 
+    Settings = MetricsSettings
     stage = Stage.ATTEMPT
     observer = True
 
-    def __init__(self, service: Service) -> None:
-        registry = service.resource(CollectorRegistry, None)
-        self._metrics = collectors(REGISTRY if registry is None else registry)
+    def __init__(self, settings: MetricsSettings, service: Service) -> None:
+        self._metrics = FewSeries(_instruments(settings, service))
         self._service = service.name
-        self._address = Origin.of(service.base_url).host if service.base_url else service.name
+        self._server = service.name, ""
+        if service.base_url:
+            origin = Origin.of(service.base_url)
+            self._server = origin.host, str(origin.port or "")
         self._count_event = EventCounter(self._metrics, service.name)
         self._active: dict[str, Gauge] = {}
         self._instruments: dict[tuple[str, int, str, str], _Instruments] = {}
-        self._operations: dict[tuple[str, ...], Histogram] = {}
-        self._label_values: defaultdict[str, LabelValues] = defaultdict(LabelValues)
 
     @hookimpl
     def flext_connect(self, connection: Connection) -> None:
@@ -111,10 +111,10 @@ class Metrics:
         response: Response,
         connection: Connection,
     ) -> None:
-        if instruments.request_size is not None and "Content-Length" in request.headers:
-            length = request.headers["Content-Length"]
-            if length.isdigit():
-                instruments.request_size.observe(int(length))
+        if instruments.request_sizes is not None and "Content-Length" in request.headers:
+            size = connection.size(request)
+            if size is not None:
+                instruments.request_sizes().observe(size)
         if instruments.response_ended is not None:
             connection.watch(response, instruments.response_ended)
 
@@ -140,47 +140,56 @@ class Metrics:
                 self._operation_of(operation, kind).observe(passed)
 
     def _active_of(self, method: str) -> Gauge:
-        gauge = self._metrics.gauge(names.ACTIVE, self._service, method, self._address)
+        gauge = self._metrics.gauge(names.ACTIVE, self._service, method, *self._server)
         return self._active.setdefault(method, gauge)
 
     def _of(self, method: str, status: int, kind: str, route: str | None) -> _Instruments:
-        template = self._label_values["route"](route) if route else ""
-        key = method, status, kind, template
+        key = method, status, kind, route or ""
         if (instruments := self._instruments.get(key)) is not None:
             return instruments
-        http = (self._service, method, self._address, str(status) if status else "")
+        http = (self._service, method, *self._server, str(status) if status else "")
         of = self._metrics.histogram
         instruments = _Instruments(
-            of(names.DURATION, *http, kind, template),
+            of(names.DURATION, *http, kind, route or ""),
             Exemplars(names.SECONDS),
-            of(names.REQUEST_SIZE, *http) if status else None,
+            partial(of, names.REQUEST_SIZE, *http) if status else None,
             _observer(of(names.RESPONSE_SIZE, *http)) if status else None,
         )
-        return self._instruments.setdefault(key, instruments)
+        if len(self._instruments) < MOST_SERIES:
+            self._instruments[key] = instruments
+        return instruments
 
     def _operation_of(self, operation: Operation, kind: str) -> Histogram:
         namespace = operation.attributes.get("namespace")
         if not isinstance(namespace, str):
             namespace = ""
-        key = operation.system, operation.name, namespace, operation.target, kind
-        if (histogram := self._operations.get(key)) is not None:
-            return histogram
-        few = [
-            self._label_values[what](value) for what, value in zip(OPERATION_KEY, key, strict=True)
-        ]
-        system, name, namespace, target, kind = few
-        labels = names.SYSTEMS.get(system, system), name, namespace, *_server_of(target), kind
-        histogram = self._metrics.histogram(names.OPERATION, self._service, *labels)
-        if OTHER in few:
-            return histogram
-        return self._operations.setdefault(key, histogram)
+        system = names.SYSTEMS.get(operation.system, operation.system)
+        labels = system, operation.name, namespace, *_server_of(operation.target), kind
+        return self._metrics.histogram(names.OPERATION, self._service, *labels)
 
 
+def _instruments(settings: MetricsSettings, service: Service) -> Instruments:
+    """The instruments of the exporter in the settings.
+
+    Raises:
+        ConfigError: it is not installed, or the registry has a metric of such a name.
+    """
+    if settings.exporter == "prometheus":
+        return collectors(service)
+    try:
+        from .otel import instruments  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        missing = f"{error.name} is not installed: the extra `otel` of flext-plugins-metrics"
+        raise ConfigError(f"exporter = 'otel': {missing}") from None
+    return instruments(service)
+
+
+@lru_cache(256)
 def _server_of(target: str) -> tuple[str, str]:
     """The address and port of an operation's target; all of it is the address if it has none."""
     with suppress(ValueError):
         url = urlsplit(target if "://" in target else f"//{target}")
-        if url.hostname and target != OTHER:
+        if url.hostname:
             return url.hostname, str(url.port or "")
     return target, ""
 

@@ -38,7 +38,11 @@ class Registry(CollectorRegistry):
         for metric in self.collect():
             for sample in metric.samples:
                 if sample.name == name and labels.items() <= sample.labels.items():
-                    rest = sample.labels.keys() - labels.keys() - {"service", "server_address"}
+                    rest = (
+                        sample.labels.keys()
+                        - labels.keys()
+                        - {"service", "server_address", "server_port"}
+                    )
                     found[tuple(sample.labels[each] for each in sorted(rest))] = sample.value
         return found
 

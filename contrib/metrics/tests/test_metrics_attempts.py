@@ -5,9 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
-from flext_plugins_metrics.collectors import MOST
+from flext_plugins_metrics import names
+from flext_plugins_metrics.collectors import Collectors
 from flext_plugins_metrics.exemplar import Exemplars
-from prometheus_client import generate_latest
+from flext_plugins_metrics.instruments import MOST, MOST_SERIES, FewSeries
+from prometheus_client import CollectorRegistry, generate_latest
 
 from flext_plugins import DeadlineExceeded, Operation, Refused, Stage, hookimpl, options
 from flext_plugins.testing import Answer, LoopbackService, World
@@ -93,6 +95,7 @@ def test_an_attempt_is_measured_with_its_method_and_status(
             "service": "service",
             "http_request_method": "GET",
             "server_address": "127.0.0.1",
+            "server_port": flext_service.url.rpartition(":")[2],
             "http_response_status_code": "200",
             "error_type": "",
             "url_template": "",
@@ -337,3 +340,32 @@ def test_however_many_targets_there_are_the_series_stay_few(
         if sample.name == OPERATIONS
     }
     assert (len(found), found["_OTHER"]) == (MOST + 1, 7)
+
+
+def test_whatever_a_service_answers_the_series_stay_few(
+    flext_world: World, flext_service: LoopbackService, serve: Any, registry: Any
+) -> None:
+    statuses = iter(range(200, 200 + MOST + 7))
+    flext_service.answer = lambda _: Answer(next(statuses))
+    host = serve()
+    for _ in range(MOST + 7):
+        flext_world.get(host)
+    assert len(registry.all(COUNT)) <= MOST + 8
+    assert registry.total(COUNT) == MOST + 7
+
+
+def test_however_the_values_of_labels_combine_the_series_of_a_metric_stay_few() -> None:
+    registry = CollectorRegistry()
+    series = FewSeries(Collectors(registry))
+    for number in range(50 * 50):
+        one, other = divmod(number, 50)
+        series.counter(names.REFUSALS, "api", f"plugin {one}", f"reason {other}").inc()
+    found = [
+        sample
+        for metric in registry.collect()
+        for sample in metric.samples
+        if sample.name == "flext_refusals_total"
+    ]
+    assert len(found) == MOST_SERIES + 1
+    assert sum(each.value for each in found) == 50 * 50
+    assert found[-1].labels == {"service": "api", "plugin": "_OTHER", "reason": "_OTHER"}

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flext_plugins_metrics.collectors import MOST
+from flext_plugins_metrics.instruments import MOST
 from prometheus_client import generate_latest
 
 from flext_plugins import Failure, FlextError, Operation, hookimpl

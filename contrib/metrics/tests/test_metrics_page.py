@@ -12,7 +12,8 @@ import httpx
 import pytest
 from flext_plugins_devstack import Devstack
 from flext_plugins_devstack.server import Server
-from flext_plugins_metrics import NAMES, app
+from flext_plugins_metrics import NAMES, app, names
+from flext_plugins_metrics.collectors import KINDS
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
@@ -22,6 +23,9 @@ from flext_plugins.testing import LoopbackService
 from flext_plugins.testing._world import driven
 
 OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+SILENT = {names.BODY_ERRORS, names.PLUGIN_ERRORS, names.ANSWERS, names.DRAINED}
+SILENT |= {names.PERMIT_WAIT, names.PERMITS_PENDING, names.HEALTHY, names.HEALTH_DURATION}
+"""Of what does not happen in the traffic here."""
 PROGRAM = """
 import os
 from flext_plugins import Host
@@ -118,13 +122,13 @@ def test_promtool_finds_nothing_to_complain_about(traffic: str, promtool: str) -
 def test_every_metric_is_on_the_page_with_its_labels(traffic: str) -> None:
     text = httpx.get(traffic).text
     for each in NAMES:
-        assert f"# TYPE {each.name} {each.kind.__name__.lower()}" in text
-        assert f"# HELP {each.name} {each.help}" in text
-        shown = re.search(rf"^{each.name}\w*\{{([^}}]*)\}}", text, re.MULTILINE)
+        assert f"# TYPE {each.prometheus} {KINDS[each.kind].__name__.lower()}" in text
+        assert f"# HELP {each.prometheus} {each.help}" in text
+        shown = re.search(rf"^{each.prometheus}\w*\{{([^}}]*)\}}", text, re.MULTILINE)
         if shown:
-            assert {*re.findall(r'(\w+)="', shown[1])} - {"le"} == {*each.labels}, each.name
+            assert {*re.findall(r'(\w+)="', shown[1])} - {"le"} == {*each.labels}, each.prometheus
         else:
-            assert each.name in {"flext_body_errors_total", "flext_plugin_errors_total"}
+            assert each in SILENT, each.prometheus
 
 
 def test_exemplars_are_there_for_who_asks_for_openmetrics(traffic: str) -> None:

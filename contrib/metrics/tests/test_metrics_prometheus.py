@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import pairwise
@@ -17,7 +18,7 @@ from flext_plugins_devstack.server import Server
 from flext_plugins_metrics import DASHBOARD, RULES, app
 from prometheus_client import CollectorRegistry
 
-from flext_plugins import FlextError, Host, Operation, Refused, events, hookimpl
+from flext_plugins import FlextError, Host, Operation, Refused, Stage, events, hookimpl
 
 pytestmark = pytest.mark.once
 
@@ -49,6 +50,7 @@ class Searches:
                 await connection.perform(Operation("ldap", "add", "directory:389"), self.add)
             connection.emit(events.PoolChanged("ldap", "directory:389", 2, 1, 4, 3))
             connection.emit(events.Progress("import", 20, 200, "records"))
+            connection.emit(events.HealthChecked(False, "answered 503", 0.02))
 
     def add(self) -> None:
         raise EntryExists("it is there")
@@ -65,6 +67,16 @@ class Stumbles:
             raise ValueError
 
 
+class Cache:
+    """Answers in the service's place."""
+
+    stage = Stage.CALL
+
+    @hookimpl
+    def flext_request(self, request: Any, connection: Any) -> Any:
+        return connection.respond(200) if request.url.path == "/cached" else None
+
+
 class Scene:
     """A devstack, hosts that are measured into one registry, and the Prometheus that reads it."""
 
@@ -74,11 +86,13 @@ class Scene:
         stack.flexcore.fault(Fault(status=503, times=None, path="/fails"))
         stack.flexcore.fault(Fault(cut_body=4, times=None, path="/cut"))
         stack.flexcore.fault(Fault(delay=1.2, times=None, path="/slow"))
+        stack.flexcore.fault(Fault(delay=0.4, times=None, path="/queued"))
 
     def host(self, **services: dict[str, Any]) -> Host:
         """A host with these services at FlexCore, each with these plugins."""
+        limits = {"queued": {"max_connections": 1}}
         made = {
-            name: {"base_url": self.stack.flexcore.url, "plugins": plugins}
+            name: {"base_url": self.stack.flexcore.url, "plugins": plugins, **limits.get(name, {})}
             for name, plugins in services.items()
         }
         auth = {"base_url": self.stack.auth.url, "plugins": {"metrics": False}}
@@ -86,6 +100,7 @@ class Scene:
         host = Host(config)
         host.register(Searches, "searches")
         host.register(Stumbles, "stumbles")
+        host.register(Cache, "cache")
         host.provide(CollectorRegistry, self.registry)
         return host
 
@@ -125,7 +140,12 @@ class Traffic:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        plugins = {"searches": {}, "stumbles": {}, "retry": {"backoff": 0.001, "budget": 9}}
+        plugins = {
+            "searches": {},
+            "stumbles": {},
+            "cache": {},
+            "retry": {"backoff": 0.001, "budget": 9},
+        }
         self.host = scene.exits.enter_context(
             scene.host(plain=plugins, guarded={"circuit-breaker": {"failure_threshold": 1}})
         )
@@ -145,11 +165,37 @@ class Traffic:
             with pytest.raises(httpx.RemoteProtocolError):
                 plain.get("/cut")
             self.received += 4
+            plain.get("/cached")
             with pytest.raises(CircuitOpen):
                 self.guarded.get("/")
         for _ in range(times // 4):
             with self.scene.host(locked={"auth": RIGHT}) as host:
                 host.connect("locked").get("/api/v1/flexcore/plugins").raise_for_status()
+        self.queue()
+        self.close()
+
+    def queue(self) -> None:
+        """Two calls, for which there is one connection."""
+        with self.scene.host(queued={}) as host, host.connect("queued") as client:
+            other = threading.Thread(target=client.get, args=("/queued",))
+            other.start()
+            client.get("/queued")
+            other.join()
+
+    def close(self) -> None:
+        """Close a host in the middle of a call."""
+        host = self.scene.host(closing={})
+
+        def call() -> None:
+            with suppress(Refused):
+                host.connect("closing").get("/queued")
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        while not any(each.under_way for each in host.status().services["closing"].connections):
+            time.sleep(0.01)
+        host.close()
+        thread.join()
 
 
 def quantile(share: float, before: dict[float, float], after: dict[float, float]) -> float:
@@ -175,10 +221,14 @@ N = BURST
 RATES: dict[str, dict[tuple[str, ...], float]] = {
     "Calls": {
         ("answered", "locked"): N // 4,
-        ("answered", "plain"): 4 * N,
+        ("answered", "plain"): 5 * N,
+        ("answered", "queued"): 2,
         ("failed", "plain"): N,
         ("refused", "guarded"): N,
+        ("refused", "closing"): 1,
     },
+    "Answers of plugins": {("cache", "plain"): N},
+    "Calls that closing ends": {("cut", "closing"): 1},
     "Refusals": {("circuit-breaker", "CircuitOpen", "guarded"): N},
     "Resends": {("503", "plain"): 2 * N},
     "Tokens fetched": {("fetched", "locked"): N // 4},
@@ -191,6 +241,8 @@ RATES: dict[str, dict[tuple[str, ...], float]] = {
         ("404", "POST", "404", "plain"): N,
         ("404", "GET", "404", "plain"): 3 * N,
         ("503", "GET", "503", "plain"): 3 * N,
+        ("404", "GET", "404", "queued"): 2,
+        ("GET", "Refused", "closing"): 1,
     },
 }
 
@@ -272,7 +324,9 @@ def test_what_is_now(seen: Any) -> None:
     ask, traffic, *_ = seen
     origin = traffic.scene.stack.flexcore.url
     assert asked(ask, "Circuits") == [{(origin, "circuit-breaker", "guarded", "open"): 1}]
-    assert asked(ask, "Plugins") == [{("plain",): 4, ("guarded",): 2, ("locked",): 2}]
+    assert asked(ask, "Plugins") == [
+        {("plain",): 5, ("guarded",): 2, ("locked",): 2, ("queued",): 1, ("closing",): 1}
+    ]
     of = ("directory:389",)
     used, idle = (*of, "used", "plain"), (*of, "idle", "plain")
     assert asked(ask, "Pools") == [
@@ -280,10 +334,14 @@ def test_what_is_now(seen: Any) -> None:
         {(*of, "plain"): 4},
         {(*of, "plain"): 3},
     ]
+    (panel,) = [each for each in PANELS if each["title"] == "Services that are well"]
+    assert ask(panel["targets"][0]["expr"]) == {("plain",): 0}
     import_ = ("plain", "records", "import")
     assert asked(ask, "Progress") == [{import_: 20}, {import_: 200}]
     (panel,) = [each for each in PANELS if each["title"] == "Attempts under way"]
-    assert ask(panel["targets"][0]["expr"]) == {("plain",): 0, ("guarded",): 0, ("locked",): 0}
+    assert ask(panel["targets"][0]["expr"]) == {
+        (name,): 0 for name in ("plain", "guarded", "locked", "queued", "closing")
+    }
 
 
 def test_an_attempt_leads_to_its_trace(scene: Scene, seen: Any) -> None:
@@ -344,7 +402,7 @@ def test_the_guides_queries_still_have_their_names(scene: Scene, seen: Any) -> N
         labels["plugin_name"]: value
         for labels, value in scene.prometheus.query("flexcore_plugin_executions_total")
     }
-    calls = 5 * (BURST + 4)
+    calls = 6 * (BURST + 4)
     assert executions["searches"] == executions["retry"] == calls
     assert executions["auth"] == (BURST + 4) // 4
 

@@ -28,7 +28,7 @@ def test_the_service_is_the_first_label_of_all() -> None:
 
 def test_dashboard_and_rules_ask_for_metrics_of_the_list() -> None:
     """And the dashboard for all of them."""
-    known = {each.name for each in NAMES}
+    known = {each.prometheus for each in NAMES}
     labels = {label for each in NAMES for label in each.labels}
     for file in (DASHBOARD, RULES):
         text = file.read_text(encoding="utf-8")
