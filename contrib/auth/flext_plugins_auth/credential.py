@@ -50,8 +50,18 @@ def static_credential(settings: AuthSettings, known: Credential | None = None) -
     if known is not None and known.value == prefix + credential.value:
         return known
     if not is_header_value(credential.value):
-        raise ConfigError(f"{name}: is empty, or has characters that a header cannot carry")
+        raise ConfigError(f"{name}: {_unsendable(secret, credential.value)}")
     return Credential(prefix + credential.value)
+
+
+def _unsendable(secret: Secret | None, value: str) -> str:
+    """Say what is wrong with a value, and where it comes from."""
+    where = f"{secret.reference}: " if secret is not None and secret.reference else ""
+    if not value:
+        return f"{where}is empty"
+    if "\n" in value or "\r" in value:
+        return f"{where}has a line break, which a header cannot carry"
+    return f"{where}has characters that a header cannot carry"
 
 
 def reveal(secret: Secret | str | None) -> str:

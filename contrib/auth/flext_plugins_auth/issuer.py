@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from flext_plugins import ConfigError, DeadlineExceeded, PluginError, Refused
+from flext_plugins import AnswerTooLong, ConfigError, DeadlineExceeded, PluginError, Refused
 from flext_plugins.http import retry_after
 
 from .answer import read_answer
@@ -70,6 +70,8 @@ async def _post(
     except Refused as error:
         message = f"{grant.place} was refused: {error}"
         raise Refused(message, retry_after=error.retry_after) from error
+    except AnswerTooLong as error:
+        raise Refused(f"{grant.place} failed: {error.args[0]}") from error
     except Exception as error:
         if connection.call is not None:
             connection.call.check(grant.place)

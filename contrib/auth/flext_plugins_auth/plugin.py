@@ -60,6 +60,7 @@ class Auth:
         self._header = settings.header or "Authorization"
         self._tokens: ServiceTokens | None = None
         self._credential: Credential | None = None
+        _check_headers(self._header, settings, service)
         if settings.scheme in GRANTS:
             self._tokens = ServiceTokens(settings, service)
         elif settings.scheme == "mtls":
@@ -174,7 +175,9 @@ class ServiceTokens:
             token = await fetch_token(self._grant, cache, connection)
         except Exception as error:
             duration = time.perf_counter() - started
-            connection.emit(events.TokenFetched(issuer, "failed", duration))
+            refused = isinstance(error, Refused) and error.args
+            reason = str(error.args[0]) if refused else type(error).__name__
+            connection.emit(events.TokenFetched(issuer, "failed", duration, reason))
             if isinstance(error, Refused):
                 memory.note_failure(str(error.args[0]), error.retry_after)
                 error.retry_after = error.retry_after or memory.remaining
@@ -209,6 +212,20 @@ def _half_the_time(call: Call | None) -> AbstractContextManager[None]:
     """Give a renewal half of the time; the request, which has a valid token, gets the rest."""
     left = call.remaining() if call else None
     return nullcontext() if left is None or left <= 0 else options(deadline=left / 2)
+
+
+def _check_headers(header: str, settings: AuthSettings, service: Service) -> None:
+    """See that the service's own headers leave something to do.
+
+    Raises:
+        ConfigError: they have the credential already.
+    """
+    own = {each.lower() for each in service.headers}
+    if settings.scheme != "mtls" and not settings.replace and header.lower() in own:
+        raise ConfigError(
+            f"the service has a header {header} of its own, from its headers or the user info in "
+            "base_url, so that this plugin would never act; take that away, or say replace = true"
+        )
 
 
 def _check_certificate(service: Service) -> None:

@@ -89,7 +89,9 @@ class AuthSettings(BaseModel):
     client_auth: Literal["basic", "body", "mtls"] | None = None
     """How the client proves to the token service who it is: by basic authentication, by fields of
     the form, or by the token service's certificate."""
-    scope: Annotated[str | None, BeforeValidator(_words)] = None
+    scope: Annotated[
+        str | None, BeforeValidator(_words, json_schema_input_type=str | list[str] | None)
+    ] = None
     """What the token is to allow: words with blanks between, or a list."""
     audience: str | None = None
     """The service that the token is for, where the token service asks."""

@@ -1,5 +1,6 @@
 """What is read out of a token service's answer: the same for every scheme that fetches a token."""
 
+import gzip
 import json
 import math
 import time
@@ -462,3 +463,22 @@ def test_a_refusal_has_the_words_of_the_token_service_alone(
     ):
         host.connect("api").get("/")
     assert str(caught.value) == f"api: auth: the token service 'tokens' refused: {error}"
+
+
+@both
+def test_an_answer_that_is_too_long_is_a_failure_that_is_remembered(
+    flext_world: World,
+    flext_service: LoopbackService,
+    flext_elsewhere: LoopbackService,
+    auth: dict[str, Any],
+) -> None:
+    bomb = Answer(
+        headers={"Content-Encoding": "gzip"}, body=gzip.compress(says(more="x" * (1 << 25)))
+    )
+    flext_elsewhere.answer = bomb
+    host = flext_world.host(services(flext_service, flext_elsewhere, auth))
+
+    for _ in range(2):
+        with pytest.raises(Refused, match="'tokens' failed: .* 1048576 bytes.*max_plugin_read"):
+            flext_world.get(host, service="api")
+    assert (len(flext_elsewhere.received), flext_service.received) == (1, [])

@@ -159,7 +159,7 @@ async def test_a_secret_that_became_unsendable_is_not_sent_and_not_shown(
         flext_world.host({"services": services(stack, auth)}), "flexcore"
     )
     secret.write_text("canary\r\nX-Injected: yes")
-    with pytest.raises(ConfigError, match="token: is empty, or has characters") as caught:
+    with pytest.raises(ConfigError, match="token: file:.*: has a line break") as caught:
         await client.get("/health")
     assert "canary" not in str(caught.value)
     assert stack.flexcore.received == []
@@ -209,8 +209,8 @@ def test_a_value_that_no_header_can_carry_is_told_by_a_check(
         ({"scheme": "login", "username": "canary"}, "scheme 'login' needs service, needs password"),
         ({"scheme": "api-key", "key": "canary", "header": "X: y"}, "header: .*match"),
         ({"scheme": "bearer", "tokn": "canary"}, "unknown key; did you mean 'token'?"),
-        ({"scheme": "bearer", "token": "canary\n"}, "token: is empty, or has characters"),
-        ({"scheme": "bearer", "token": ""}, "token: is empty, or has characters"),
+        ({"scheme": "bearer", "token": "canary\n"}, "token: has a line break, which a header"),
+        ({"scheme": "bearer", "token": ""}, "token: is empty"),
         ({"scheme": "basic", "username": "cana:ry", "password": "x"}, "username: .* colon"),
         ({"scheme": "bearer", "token": "env:CANARY_UNSET"}, "this variable is not set"),
     ],
@@ -340,3 +340,27 @@ async def test_a_netrc_is_no_credential_of_the_callers(
     machines = "Basic " + b64encode(b"somebody:else").decode()
     issuers = [*stack.auth.received, *stack.tokens.received]
     assert machines not in [each.headers.get("authorization") for each in issuers]
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {"base_url": "https://ana:secret@api.example"},
+        {"base_url": "https://api.example", "headers": {"authorization": "Bearer x"}},
+    ],
+)
+def test_a_credential_of_the_services_own_leaves_nothing_to_do_which_is_told(
+    service: dict[str, Any],
+) -> None:
+    auth = {"scheme": "bearer", "token": "mine"}
+    with Host({"services": {"api": {**service, "plugins": {"auth": auth}}}}) as host:
+        with pytest.raises(
+            ConfigError, match="auth: the service has a header Authorization of its"
+        ):
+            host.check()
+    replacing = {**service, "plugins": {"auth": auth | {"replace": True}}}
+    with Host({"services": {"api": replacing}}) as host:
+        host.check()
+    other = {"scheme": "api-key", "header": "X-Key", "key": "mine"}
+    with Host({"services": {"api": {**service, "plugins": {"auth": other}}}}) as host:
+        host.check()

@@ -155,6 +155,12 @@ class Breaker:
         return self._phase.reason
 
     @property
+    def retry_after(self) -> float | None:
+        """The seconds until it may be probed, where it is open; 0 if the next call probes it."""
+        phase = self._phase
+        return max(0.0, phase.until - self._clock()) if phase.state is State.OPEN else None
+
+    @property
     def last_failure(self) -> str:
         """The reason for which the latest failure was one, whenever; empty if there was none."""
         return self._last_failure
@@ -260,18 +266,18 @@ class Breaker:
             return f"slow calls: {slow} of {calls}"
         return ""
 
-    def trip(self) -> Change | None:
+    def trip(self, where: str = "") -> Change | None:
         """Refuse every call until `reset`; returns the change of state that this caused."""
         with self._lock:
             if self._phase.state is State.FORCED_OPEN:
                 return None
-            return self._become(State.FORCED_OPEN, "tripped by hand", self._clock())
+            return self._become(State.FORCED_OPEN, f"tripped by hand{where}", self._clock())
 
-    def reset(self) -> Change | None:
+    def reset(self, where: str = "") -> Change | None:
         """Begin anew, with nothing counted; returns the change of state that this caused."""
         with self._lock:
             self._refusals, self._last_failure = 0, ""
-            change = self._become(self._at_rest, "reset by hand", self._clock())
+            change = self._become(self._at_rest, f"reset by hand{where}", self._clock())
             return None if change.old is change.new else change
 
     def _become(self, state: State, reason: str, now: float) -> Change:

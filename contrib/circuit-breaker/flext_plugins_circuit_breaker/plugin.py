@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from flext_plugins import Stage, Status, events, hookimpl
+from flext_plugins import ConfigError, Stage, Status, events, hookimpl
 from flext_plugins.http import Origin
 
 from .breaker import Breaker, Change, Counts, Permit, State
 from .settings import CircuitBreakerSettings
+from .switch import Switch
 from .verdict import NEUTRAL, SUCCESS, Judge, Verdict
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ class CircuitBreaker(Circuit):
     stage = Stage.GUARD
 
     def __init__(self, settings: CircuitBreakerSettings, service: Service) -> None:
+        _check_deadline(service)
         self._patience = sum(seconds or 0 for seconds in service.timeout)
         target = str(Origin.of(service.base_url)) if service.base_url else service.name
         super().__init__(Breaker(target, settings, self._patience), self._tell)
@@ -87,6 +90,8 @@ class CircuitBreaker(Circuit):
         self._operations: dict[tuple[str, str], Breaker] = {}
         self._lock = threading.RLock()
         self._connection: Connection | None = None
+        self._switch = Switch(settings.shared, service.name) if settings.shared else None
+        self._is_tripped, self._hand = False, threading.Lock()
 
     @hookimpl
     def flext_connect(self, connection: Connection) -> None:
@@ -97,25 +102,51 @@ class CircuitBreaker(Circuit):
     @hookimpl
     def flext_status(self) -> Status:
         """Report each circuit; the actions are for all of them."""
+        self._heed()
         facts = [
             {
                 "target": each.target,
                 "state": each.state.value,
                 "since": datetime.fromtimestamp(each.since, UTC).isoformat(timespec="seconds"),
                 "reason": each.reason,
+                "last_failure": each.last_failure,
+                "retry_after": each.retry_after,
             }
             for each in self._breakers()
         ]
 
-        def trip() -> None:
-            for each in self._breakers():
-                self._tell(each, each.trip())
+        return Status(
+            {"circuits": facts, "shared": self._switch is not None},
+            {"trip": partial(self._by_hand, "trip"), "reset": partial(self._by_hand, "reset")},
+        )
 
-        def reset() -> None:
-            for each in self._breakers():
-                self._tell(each, each.reset())
+    def _by_hand(self, action: Literal["trip", "reset"]) -> None:
+        """Trip or reset every circuit, in every process if they share this."""
+        with self._hand:
+            if self._switch is not None:
+                self._switch.post(action)
+            changes = self._set(action, "")
+        self._tell_all(changes)
 
-        return Status({"circuits": facts}, {"trip": trip, "reset": reset})
+    def _heed(self) -> None:
+        """Do what was done by hand in another process."""
+        if self._switch is None or not self._switch.has_news():
+            return
+        with self._hand:  # what is read and what is done of it are one step: the last one wins
+            news = self._switch.news()
+            changes = self._set(news.action, f" in process {news.process}") if news else []
+        self._tell_all(changes)
+
+    def _set(self, action: str, where: str) -> list[tuple[Breaker, Change | None]]:
+        self._is_tripped = action == "trip"
+        return [
+            (each, each.trip(where) if self._is_tripped else each.reset(where))
+            for each in self._breakers()
+        ]
+
+    def _tell_all(self, changes: list[tuple[Breaker, Change | None]]) -> None:
+        for breaker, change in changes:
+            self._tell(breaker, change)
 
     def _breakers(self) -> list[Breaker]:
         with self._lock:
@@ -181,6 +212,7 @@ class CircuitBreaker(Circuit):
         connection: Connection,
     ) -> tuple[Permit | None, M]:
         """Call `go`; its result, and the permit to settle if the result came from the target."""
+        self._heed()
         permit, change = breaker.admit()
         if change is not None:
             self._tell(breaker, change, connection)
@@ -210,7 +242,10 @@ class CircuitBreaker(Circuit):
             if len(known) >= MOST_TARGETS and key not in known:
                 closed = (each for each in known if known[each].state is State.CLOSED)
                 del known[next(closed, next(iter(known)))]
-            return known.setdefault(key, Breaker(target, self._settings, self._patience))
+            breaker = known.setdefault(key, Breaker(target, self._settings, self._patience))
+        if self._is_tripped:
+            breaker.trip()
+        return breaker
 
     def _tell(
         self, breaker: Breaker, change: Change | None, connection: Connection | None = None
@@ -219,3 +254,18 @@ class CircuitBreaker(Circuit):
         if change is not None and connection is not None:
             old, new = change.old.value, change.new.value
             connection.emit(events.StateChanged(NAME, breaker.target, old, new, change.reason))
+
+
+def _check_deadline(service: Service) -> None:
+    """See that a service that hangs can open the circuit.
+
+    Raises:
+        ConfigError: every call would end with its deadline before, which is nobody's failure.
+    """
+    deadline, read = service.deadline, service.timeout.read
+    if service.base_url and deadline is not None and (read is None or read >= deadline):
+        waits = "never ends" if read is None else f"is {read:g}"
+        raise ConfigError(
+            f"timeout.read {waits}, and deadline is {deadline:g}: a service that hangs opens no "
+            "circuit so, for a deadline is nobody's failure; say a timeout below the deadline"
+        )

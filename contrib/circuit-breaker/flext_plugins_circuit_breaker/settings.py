@@ -1,6 +1,7 @@
 """The settings in `[services.NAME.plugins.circuit-breaker]`."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
@@ -14,7 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-_WINDOW = re.compile(r"(\d+)|(\d+(?:\.\d+)?)\s*s", re.ASCII)
+_WINDOW = re.compile(r"(\d{1,9})|(\d{1,9}(?:\.\d{1,6})?)\s*s", re.ASCII)
 
 
 def _window(value: object) -> int | str:
@@ -62,6 +63,9 @@ class CircuitBreakerSettings(BaseModel):
     """Refuse everything until `reset()`."""
     disabled: bool = False
     """Count calls, and refuse none."""
+    shared: Path | None = None
+    """A folder in which the processes of this machine tell each other, and those that start later,
+    what is done by hand to the circuits; by default it is done in one process only."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -1,13 +1,18 @@
 """What the application gets of a circuit, and does with it."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flext_plugins_circuit_breaker import CircuitBreaker, CircuitOpen, Counts, State
+from flext_plugins_circuit_breaker.switch import Switch
 
-from flext_plugins import Host, Operation, events, hookimpl
+from flext_plugins import ConfigError, Host, Operation, events, hookimpl
 from flext_plugins.testing import Answer, LoopbackService, World
 
 
@@ -207,6 +212,174 @@ def test_from_outside_all_circuits_are_tripped_and_reset(
     assert [each["state"] for each in circuits(flext_world, host)] == ["closed"] * 2
     assert [each["reason"] for each in circuits(flext_world, host)] == ["reset by hand"] * 2
     assert [each.new for each in Heard.told] == ["forced-open"] * 2 + ["closed"] * 2
+
+
+@pytest.mark.once
+def test_processes_that_share_a_folder_do_what_one_does(
+    flext_world: World, flext_service: LoopbackService, tmp_path: Path
+) -> None:
+    """Two hosts know as little of each other as two processes."""
+    here, there = (
+        served(flext_world, flext_service.url, shared=str(tmp_path / "circuits")) for _ in range(2)
+    )
+    for host in (here, there):
+        flext_world.get(host, headers={"X-Ask": "directory:389"})
+    flext_world.status(here)["circuit-breaker"].actions["trip"]()
+    assert (tmp_path / "circuits").stat().st_mode & 0o077 == 0
+    later = served(flext_world, flext_service.url, shared=str(tmp_path / "circuits"))
+    for host in (here, there, later):
+        with pytest.raises(CircuitOpen, match="tripped by hand"):
+            flext_world.get(host)
+    assert [each["state"] for each in circuits(flext_world, there)] == ["forced-open"] * 2
+    assert circuits(flext_world, there)[0]["reason"] == f"tripped by hand in process {os.getpid()}"
+    flext_world.status(there)["circuit-breaker"].actions["reset"]()
+    for host in (here, there, later):
+        assert flext_world.get(host).status_code == 200
+    assert flext_world.status(here)["circuit-breaker"].facts["shared"] is True
+
+
+def test_a_target_that_is_asked_for_the_first_time_is_tripped_with_the_others(
+    flext_world: World, flext_service: LoopbackService, tmp_path: Path
+) -> None:
+    host = served(flext_world, flext_service.url, shared=str(tmp_path))
+    flext_world.get(host)
+    flext_world.status(host)["circuit-breaker"].actions["trip"]()
+    circuit = flext_world.resource(host, CircuitBreaker).circuit("ldap", "new:389")
+    assert circuit.state is State.FORCED_OPEN
+
+
+@pytest.mark.parametrize("text", ["", "trip", "trip me", "burn 17", "\x00\xff"])
+def test_what_somebody_else_wrote_there_changes_nothing(
+    flext_world: World, flext_service: LoopbackService, tmp_path: Path, text: str
+) -> None:
+    host = served(flext_world, flext_service.url, shared=str(tmp_path))
+    flext_world.get(host)
+    (tmp_path / "service.circuit").write_text(text, "latin-1")
+    assert flext_world.get(host).status_code == 200
+    (tmp_path / "service.circuit").unlink()
+    assert flext_world.get(host).status_code == 200
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("setting", ["forced_open", "disabled"])
+def test_only_a_trip_outlasts_the_processes(
+    flext_world: World, flext_service: LoopbackService, tmp_path: Path, setting: str
+) -> None:
+    """What was reset once does not close what the settings open."""
+    shared = {"shared": str(tmp_path)}
+    before = served(flext_world, flext_service.url, **shared)
+    flext_world.get(before)
+    flext_world.status(before)["circuit-breaker"].actions["trip"]()
+    if setting == "forced_open":
+        flext_world.status(before)["circuit-breaker"].actions["reset"]()
+    after = served(flext_world, flext_service.url, **shared, **{setting: True})
+    with pytest.raises(CircuitOpen):
+        flext_world.get(after)
+
+
+@pytest.mark.once
+def test_the_first_thing_ever_done_by_hand_may_be_a_reset(
+    flext_world: World, flext_service: LoopbackService, tmp_path: Path
+) -> None:
+    options = {"shared": str(tmp_path), "failure_threshold": 1}
+    hosts = [served(flext_world, flext_service.url, **options) for _ in range(3)]
+    flext_service.answer = Answer(503)
+    for host in hosts[:2]:
+        flext_world.get(host)
+        assert circuits(flext_world, host)[0]["retry_after"] > 50
+    flext_service.answer = Answer()
+    flext_world.status(hosts[0])["circuit-breaker"].actions["reset"]()
+    for host in hosts:
+        assert flext_world.get(host).status_code == 200
+        assert circuits(flext_world, host)[0]["retry_after"] is None
+
+
+@pytest.mark.once
+def test_a_folder_that_is_gone_is_made_again(
+    flext_world: World, flext_service: LoopbackService, tmp_path: Path
+) -> None:
+    host = served(flext_world, flext_service.url, shared=str(tmp_path / "a" / "b"))
+    flext_world.get(host)
+    (tmp_path / "a" / "b").rmdir()
+    flext_world.status(host)["circuit-breaker"].actions["trip"]()
+    assert [each.name for each in (tmp_path / "a" / "b").iterdir()] == ["service.circuit"]
+
+
+@pytest.mark.once
+def test_a_service_with_a_long_name_has_a_file_of_its_own(tmp_path: Path) -> None:
+    long = "x" * 5000
+    first, second = (Switch(tmp_path, f"{long}{end}") for end in "ab")
+    first.post("trip")
+    assert Switch(tmp_path, f"{long}a").news() == ("trip", os.getpid())
+    assert not second.has_news()
+
+
+RACER = """
+import sys
+from pathlib import Path
+from threading import Barrier, Thread
+from flext_plugins import Host
+from flext_plugins_circuit_breaker import CircuitBreaker
+
+folder, name = sys.argv[1:]
+plugins = {"circuit-breaker": {"shared": folder}}
+host = Host({"services": {"s": {"base_url": "http://127.0.0.1:1", "plugins": plugins}}})
+circuit = host.resource("s", CircuitBreaker)
+host._runtime.channels.open()
+for line in sys.stdin:
+    status = host._runtime.channels.open()[0].status()["circuit-breaker"]
+    if line.strip() != "look":
+        threads = [Thread(target=status.actions[each]) for each in line.split()]
+        for each in threads: each.start()
+        for each in threads: each.join()
+    state = host._runtime.channels.open()[0].status()["circuit-breaker"].facts["circuits"][0]["state"]
+    print(state, flush=True)
+"""
+
+
+@pytest.mark.once
+def test_the_last_one_to_do_something_wins_in_all_processes(tmp_path: Path) -> None:
+    """Two processes with two threads each do it at the same time."""
+    command = [sys.executable, "-c", RACER, str(tmp_path)]
+    racers = [
+        subprocess.Popen(
+            [*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        for name in "ab"
+    ]
+
+    def say(text: str) -> list[str]:
+        for each in racers:
+            assert each.stdin
+            each.stdin.write(f"{text}\n")
+        return [each.stdout.readline().strip() for each in racers if each.stdout]
+
+    try:
+        for _ in range(60):
+            say("trip reset trip reset")
+            last = (tmp_path / "s.circuit").read_text().split()[0]
+            assert say("look") == [{"trip": "forced-open", "reset": "closed"}[last]] * 2
+    finally:
+        for each in racers:
+            each.communicate(timeout=20)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("what", ["a file", "a folder for everybody"])
+def test_a_folder_that_is_none_or_anybodys_is_refused(
+    flext_service: LoopbackService, tmp_path: Path, what: str
+) -> None:
+    shared = tmp_path / "shared"
+    if what == "a file":
+        shared.touch()
+    else:
+        shared.mkdir()
+        shared.chmod(0o777)
+    breaker = {"shared": str(shared)}
+    services = {"s": {"base_url": flext_service.url, "plugins": {"circuit-breaker": breaker}}}
+    expected = "is no folder" if what == "a file" else "anybody may write in"
+    with Host({"services": services}) as host, pytest.raises(ConfigError, match=expected):
+        host.check()
 
 
 def circuits(world: World, host: Host) -> Any:

@@ -39,6 +39,7 @@ def test_the_defaults_are_five_failures_in_a_row_sixty_seconds_and_one_probe() -
         "half_open_calls": 1,
         "forced_open": False,
         "disabled": False,
+        "shared": None,
     }
 
 
@@ -63,7 +64,13 @@ def test_a_window_is_calls_or_seconds(window: int | str, meant: int | str) -> No
     assert CircuitBreakerSettings(failure_rate=0.5, window=window).window == meant
 
 
-@pytest.mark.parametrize("window", [0, -1, "0s", "a minute", "60 minutes", 1.5, "-1s", None])
+TOO_MUCH = [10**30, "9" * 5000, "9" * 400 + "s", f"0.{'0' * 320}1s"]
+"""What no memory holds, and seconds that are no number or no time."""
+
+
+@pytest.mark.parametrize(
+    "window", [0, -1, "0s", "a minute", "60 minutes", 1.5, "-1s", None, *TOO_MUCH]
+)
 def test_a_window_that_is_neither_is_told_what_was_expected(window: object) -> None:
     assert said(failure_rate=0.5, window=window) == (
         "services.one.plugins.circuit-breaker.window: "
@@ -169,3 +176,16 @@ def test_it_may_say_it_with_a_date() -> None:
 def test_a_target_that_is_not_busy_says_nothing_of_the_kind() -> None:
     response: Any = httpx.Response(502, headers={"Retry-After": "7"})
     assert Judge(CircuitBreakerSettings()).answer(response).retry_after is None
+
+
+@pytest.mark.parametrize(("timeout", "is_told"), [(3, True), (0.3, True), (0.2, False)])
+def test_a_deadline_that_always_comes_first_is_told_since_a_hang_would_open_nothing(
+    timeout: float, is_told: bool
+) -> None:
+    service = {"base_url": "http://localhost", "deadline": 0.3, "timeout": timeout}
+    host = Host({"services": {"one": {**service, "plugins": {"circuit-breaker": {}}}}})
+    if not is_told:
+        host.check()
+        return
+    with pytest.raises(ConfigError, match=r"timeout.read is .*, and deadline is 0.3: a service"):
+        host.check()

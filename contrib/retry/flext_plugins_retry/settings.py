@@ -2,9 +2,9 @@
 
 from typing import Annotated, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, ConfigDict, Field
 
-Seconds: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
 Status: TypeAlias = Annotated[int, Field(ge=400, le=599)]
 
 
@@ -23,7 +23,7 @@ class RetrySettings(BaseModel):
     """Answers after which a request is sent again."""
     idempotency_key: bool = False
     """Give requests that lack one an `Idempotency-Key`, so that any method may be sent again."""
-    budget: float = Field(default=0.2, ge=0, allow_inf_nan=False)
+    budget: float = Field(default=0.2, ge=0, le=100, allow_inf_nan=False)
     """Resends in ten seconds, as a share of the calls in them."""
-    budget_floor: NonNegativeInt = 10
+    budget_floor: int = Field(default=10, ge=0, le=1_000_000)
     """Resends in ten seconds beside that share, for services with little traffic."""

@@ -41,7 +41,8 @@ def attempts(answer: Any) -> int:
 
 
 def notes(error: BaseException) -> list[str]:
-    return getattr(error, "__notes__", [])
+    told = getattr(error, "__notes__", [])
+    return [each for each in told if each != "in a call of service 'service'"]
 
 
 # statuses

@@ -45,7 +45,7 @@ def test_the_defaults_are_these() -> None:
         *[("statuses", each) for each in (503, [200], [600], ["many"])],
         ("idempotency_key", "sometimes"),
         *[("budget", each) for each in (-0.1, float("inf"), float("nan"))],
-        *[("budget_floor", each) for each in (-1, 1.5)],
+        *[("budget_floor", each) for each in (-1, 1.5, 10**30)],
     ],
 )
 def test_settings_that_make_no_sense_are_refused(key: str, value: object) -> None:

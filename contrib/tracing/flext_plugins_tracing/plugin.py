@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
@@ -11,6 +12,7 @@ from opentelemetry.trace import SpanKind, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from flext_plugins import Stage, events, hookimpl
+from flext_plugins.http import is_header_value
 
 from .exporter import Exports, check_installed
 from .settings import TracingSettings
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from flext_plugins import Connection, Operation, Proceed, Request, Response, Send, Service
 
 VERSION = "1.0.0"
+MOST_BAGGAGE = 8192
+"""Bytes of baggage that are sent on: what W3C has everybody accept."""
 _trace_context, _baggage = TraceContextTextMapPropagator(), W3CBaggagePropagator()
 
 
@@ -111,8 +115,17 @@ class Tracing:
         if "tracestate" in request.headers:  # of a trace that the caller named
             del request.headers["tracestate"]
         _trace_context.inject(request.headers)
-        if self._settings.baggage:
-            _baggage.inject(request.headers)
+        if self._settings.baggage and (baggage := _baggage_now()):
+            request.headers["baggage"] = baggage
+
+
+def _baggage_now() -> str:
+    """The current baggage as a header's value, or nothing if no header can carry it."""
+    carrier: dict[str, str] = {}
+    with suppress(UnicodeError):  # half a surrogate pair
+        _baggage.inject(carrier)
+    value = carrier.get("baggage", "")
+    return value if len(value) <= MOST_BAGGAGE and is_header_value(value) else ""
 
 
 def _provider_of(service: Service) -> TracerProvider | None:

@@ -6,7 +6,7 @@ import os
 import re
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from opentelemetry import context, trace
@@ -19,7 +19,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id
 from flext_plugins import FlextError
 from flext_plugins.http import IDEMPOTENT, Origin
 
-from .redaction import redacted
+from .redaction import redacted, shown_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +46,9 @@ def is_traced(request: Request) -> bool:
         return True
     if "traceparent" not in request.headers:
         return False
-    sent = request.headers["traceparent"]
+    sent: Any = request.headers["traceparent"]  # bytes, of a session of requests
+    if isinstance(sent, bytes):
+        sent = sent.decode("latin-1")
     span = trace.get_current_span()
     is_client = getattr(span, "kind", None) is SpanKind.CLIENT
     return is_client and f"-{format_span_id(span.get_span_context().span_id)}-" in sent
@@ -81,7 +83,7 @@ def of_request(
         attributes["http.request.resend_count"] = call.attempt - 1
     if call.route is None:
         return method, attributes
-    route = attributes["url.template"] = _unicode(call.route)
+    route = attributes["url.template"] = shown_as(call.route)
     return f"{method} {route}", attributes
 
 
@@ -89,13 +91,13 @@ def of_operation(operation: Operation) -> tuple[str, dict[str, AttributeValue]]:
     """The name and first attributes of an operation's span."""
     entity, server = _server_of_operation(operation.target)
     attributes: dict[str, AttributeValue] = {
-        "db.system.name": SYSTEMS.get(operation.system, operation.system),
-        "db.operation.name": operation.name,
+        "db.system.name": shown_as(SYSTEMS.get(operation.system, operation.system)),
+        "db.operation.name": shown_as(operation.name),
         **server,
     }
     if operation.attributes:
         entity = _describe(operation.attributes, attributes) or entity
-    return f"{operation.name} {entity}".rstrip(), attributes
+    return shown_as(f"{operation.name} {entity}".rstrip()), attributes
 
 
 @lru_cache(256)
@@ -105,7 +107,7 @@ def _server_of_operation(target: str) -> tuple[str, Mapping[str, AttributeValue]
     with suppress(ValueError):
         url = urlsplit(target if "://" in target else f"//{target}")
         if url.hostname:
-            server["server.address"] = url.hostname
+            server["server.address"] = shown_as(url.hostname)
         if url.port:
             server["server.port"] = url.port
     return ":".join(map(str, server.values())), server
@@ -116,17 +118,12 @@ def _describe(told: Mapping[str, object], attributes: dict[str, AttributeValue])
     entity = ""
     for key, name in ("namespace", "db.namespace"), ("collection", "db.collection.name"):
         if isinstance(value := told.get(key), str) and value:
-            entity = attributes[name] = _unicode(value)
+            entity = attributes[name] = shown_as(value)
     if isinstance(size := told.get("size"), int) and size > 1:  # one alone is no batch
         attributes["db.operation.batch.size"] = size
     if isinstance(query := told.get("query"), str):
-        attributes["db.query.text"] = redacted(_unicode(query))
+        attributes["db.query.text"] = redacted(" ".join(query.split()))
     return entity
-
-
-def _unicode(text: str) -> str:
-    """`text` without halves of surrogate pairs, over which an exporter would lose the batch."""
-    return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
 class Current:
@@ -178,7 +175,7 @@ def note_status(span: Span, status: int) -> None:
 def _note_error(span: Span, error: Exception, connection: Connection, code: str) -> None:
     """Set the error on `span`, without words that may quote the request."""
     failure = connection.failure(error)
-    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    name = shown_as(f"{type(error).__module__}.{type(error).__qualname__}")
     kinds = {"error.type": failure.value if failure else code or name}
     if code:
         kinds["db.response.status_code"] = code

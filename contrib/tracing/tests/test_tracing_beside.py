@@ -85,6 +85,17 @@ def test_a_caller_that_carries_its_trace_on_by_hand_gets_a_span_all_the_same(
     assert [span.name for span in spans.ended] == ["GET", "the caller's"]
 
 
+def test_the_trace_of_a_span_around_the_request_may_be_bytes(
+    flext_world: World, serve: Serve, spans: Any
+) -> None:
+    headers: dict[str, str] = {}
+    with spans.tracer.start_as_current_span("around", kind=trace.SpanKind.CLIENT):
+        inject(headers)
+        sent: Any = {name: value.encode() for name, value in headers.items()}
+        flext_world.get(serve(), headers=sent)
+    assert [span.name for span in spans.ended] == ["around"]
+
+
 def test_what_an_instrumentation_outside_covers_is_not_traced_again(
     flext_world: World, serve: Serve, spans: Any
 ) -> None:

@@ -263,3 +263,24 @@ def test_an_abandoned_coroutine_ends_its_span_whoever_closes_it(
     assert not closing.run(trace.get_current_span).get_span_context().is_valid
     assert [event.name for event in spans.ended[0].events] == ["cancelled"]
     assert caplog.records == []
+
+
+UNCARRIED = {
+    "half a character": ("customer", "\udcff"),
+    "half a character in its name": ("\udcff", "acme"),
+    "too long": ("customer", "a" * 10_000),
+}
+
+
+@pytest.mark.parametrize("what", UNCARRIED)
+def test_baggage_that_no_header_can_carry_is_left_out(
+    flext_world: World, flext_service: LoopbackService, serve: Serve, what: str
+) -> None:
+    token = context.attach(baggage.set_baggage(*UNCARRIED[what]))
+    try:
+        assert flext_world.get(serve(tracing={"baggage": True})).status_code == 200
+    finally:
+        context.detach(token)
+    [received] = flext_service.received
+    assert "baggage" not in received.headers
+    assert "traceparent" in received.headers
