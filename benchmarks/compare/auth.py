@@ -10,6 +10,7 @@ leaves out.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import time
 from contextlib import contextmanager
@@ -35,12 +36,13 @@ class Tokens:
         refresh: whether they come with a refresh token, each of which is taken once.
         grants: the grant of each fetch so far.
         delay: seconds that a fetch takes.
+        swells: the next answers hold 64 MiB of padding, which gzip makes 64 KiB of.
         revoked: the service answers 401 to these.
     """
 
     def __init__(self, issuer: LoopbackService, service: LoopbackService) -> None:
         self.lifetime: Any = 3600
-        self.delay, self.refresh = 0.0, False
+        self.delay, self.refresh, self.swells = 0.0, False, False
         self.grants: list[str] = []
         self.revoked: set[str] = set()
         self._fetched = 0
@@ -69,7 +71,11 @@ class Tokens:
         told["access_token"] = f"token-{self._fetched}"
         if self.refresh:
             told["refresh_token"] = f"refresh-{self._fetched}"
-        return Answer(200, _JSON, json.dumps(told).encode(), self.delay)
+        body, headers = json.dumps(told).encode(), _JSON
+        if self.swells:
+            body = gzip.compress(body[:-1] + b', "padding": "' + b"0" * (64 << 20) + b'"}')
+            headers = {**_JSON, "Content-Encoding": "gzip"}
+        return Answer(200, headers, body, self.delay)
 
     def _serve(self, received: Received) -> Answer:
         said = received.headers.get("authorization")
@@ -255,6 +261,15 @@ def an_unsendable_key_is_not_held(adapter: Any, mode: str) -> Outcome:
     return outcome(KEY not in held, "holds it")
 
 
+@behaviour(SYNC, ASYNC)
+def a_swollen_answer_is_refused(adapter: Any, mode: str) -> Outcome:
+    """A token service's answer of 64 KiB that would unpack to 64 MiB is refused."""
+    with authorized(adapter, mode, lifetime=1) as (call, tokens):
+        tokens.expire()
+        tokens.swells = True
+        return outcome(not good([call(tokens.service.url)]), "is unpacked")
+
+
 BEHAVIOURS = (
     callers_share_one_fetch,
     a_401_is_healed,
@@ -267,4 +282,5 @@ BEHAVIOURS = (
     a_new_refresh_token_is_kept,
     an_odd_lifetime_is_understood,
     an_unsendable_key_is_not_held,
+    a_swollen_answer_is_refused,
 )

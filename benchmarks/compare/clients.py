@@ -2,7 +2,8 @@
 
 An adapter is `Stack`: `client(kind, url)` gives a sync client (`httpx`, `httpx2` or `requests`)
 with the library in it; `stamping(url)` has `get` and `aget` through one piece of the user's code
-that adds the header `X-Stamp`; `credential(url, token)` gives a sync client that sends the token;
+that adds the header `X-Stamp`; `within(url, seconds)` has those of its `modes`, for calls that may
+take so long, all in all; `credential(url, token)` gives a sync client that sends the token;
 `discovered(url, folder)` one whose stamping code was found in an installed distribution. What a
 library has no way to say it leaves out.
 """
@@ -11,9 +12,12 @@ from __future__ import annotations
 
 import io
 import logging
+import socket
 import sys
 import tempfile
-from contextlib import contextmanager
+import threading
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,6 +167,32 @@ def a_refused_connection_is_the_librarys_error(adapter: Any, _: str) -> Outcome:
         return outcome(False, "none")
 
 
+def _hint(listener: socket.socket, seconds: float) -> None:
+    """Answer a request with 103, and again, but with nothing else."""
+    with suppress(OSError):
+        connection, _ = listener.accept()
+        with connection:
+            for _ in range(int(seconds / 0.02)):
+                connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+                time.sleep(0.02)
+
+
+@behaviour(SYNC, ASYNC)
+def a_call_ends_with_its_time(adapter: Any, mode: str) -> Outcome:
+    """A call that may take a second, all in all, ends then, though `103` comes without end."""
+    made = _offered(adapter, "within")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        service = threading.Thread(target=_hint, args=(listener, 5.0))
+        service.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with Caller(made(url, 1.0), mode) as call:
+            began = time.monotonic()
+            call(url)
+            took = time.monotonic() - began
+        service.join()
+        return outcome(took < 3, "does not")
+
+
 BEHAVIOURS = (
     client_libraries,
     the_client_is_the_librarys_own,
@@ -171,4 +201,5 @@ BEHAVIOURS = (
     the_credential_is_not_in_the_response,
     a_token_in_the_url_is_not_logged,
     a_refused_connection_is_the_librarys_error,
+    a_call_ends_with_its_time,
 )

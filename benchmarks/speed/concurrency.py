@@ -20,6 +20,7 @@ import httpx
 from . import wire
 from .clients import LOOPBACK_SAMPLE, WORLDS, World, check, connected, hosted, mixed, plain, running
 from .measurement import Case, Table
+from .peers.aiohttp import Answer, answered, opened
 from .signals import Signals
 from .stacks import OTEL, our_host
 from .target import Target, ratio
@@ -41,8 +42,14 @@ LIMITS = {
     ASYNC2: {1: (1.40, 1.35), 10: (1.30, 1.10), 100: (0.90, 0.75)},
 }
 """Of a plain client, with four plugins, by the number at once: what is held, and what is wanted."""
+OVER_LIMITS = {
+    ASYNC: {1: (1.00, 0.50), 100: (0.50, 0.35)},
+    ASYNC2: {1: (1.10, 0.50), 100: (0.70, 0.35)},
+}
+"""The same over aiohttp."""
 THREADS = {1: (1.40, 1.20), 8: (1.35, 1.20), 32: (1.40, 1.0)}
 """The same, by the number of threads."""
+OVER_AIOHTTP = "ours over aiohttp"
 MOST, LIMIT_OF_MOST, FLAT = 1000, (0.80, 0.30), 1.15
 FEW = httpx.Limits(max_connections=10)
 """With which a plain client is quickest when a thousand wait: it looks through all connections."""
@@ -76,11 +83,31 @@ def bare(world: World, size: int, stack: ExitStack, url: str, **options: Any) ->
     return batches(runner, size, partial(mixed(client), url))
 
 
-def ours(world: World, sampled: float, size: int, stack: ExitStack, url: str) -> Run:
+def ours(
+    world: World,
+    sampled: float,
+    size: int,
+    stack: ExitStack,
+    url: str,
+    transport: str = "default",
+) -> Run:
     """A client of a host."""
-    runner, host = running(stack), our_host(url, Signals(sampled=sampled))
+    runner = running(stack)
+    host = our_host(url, Signals(sampled=sampled), transport=transport)
     stack.callback(lambda: runner.run(host.aclose()))
     return batches(runner, size, partial(mixed(connected(runner, host, world)), url))
+
+
+def bare_aiohttp(size: int, stack: ExitStack, url: str) -> Run:
+    """Aiohttp's own client."""
+    runner = running(stack)
+    session = opened(0, stack, runner)
+    post = mixed(session)
+
+    async def send() -> Answer:
+        return await answered(post(url))
+
+    return batches(runner, size, send)
 
 
 def theirs(name: str, size: int, stack: ExitStack, url: str) -> Run:
@@ -118,6 +145,11 @@ def _awaited(world: World, peers: Peers) -> tuple[Case, ...]:
             every = partial(ours, world, 1.0, size)
             said = "our four plugins, every trace sampled"
             found.append(Case(f"{name}, ours, all sampled", said, every, name))
+            over = partial(ours, world, SAMPLED, size, transport="aiohttp")
+            said = "our four plugins over aiohttp"
+            found.append(Case(f"{name}, {OVER_AIOHTTP}", said, over, name))
+            alone = partial(bare_aiohttp, size)
+            found.append(Case(f"{name}, aiohttp", "a plain session of aiohttp", alone, name))
             found += [
                 Case(f"{name}, {title}", title, partial(theirs, module, size), name, needs)
                 for title, (module, needs) in peers.items()
@@ -126,15 +158,17 @@ def _awaited(world: World, peers: Peers) -> tuple[Case, ...]:
 
 
 def _targets(world: World) -> tuple[Target, ...]:
+    ways = (" over aiohttp", OVER_AIOHTTP, OVER_LIMITS), ("", "ours", LIMITS)
     return tuple(
         ratio(
-            f"four plugins around {size} at once, to plain {world.name}",
+            f"four plugins{way} around {size} at once, to plain {world.name}",
             limit,
-            f"{world.name}, {size} at once, ours",
+            f"{world.name}, {size} at once, {title}",
             f"{world.name}, {size} at once",
             aim,
         )
-        for size, (limit, aim) in LIMITS[world].items()
+        for way, title, limits in ways
+        for size, (limit, aim) in limits[world].items()
     )
 
 

@@ -73,12 +73,13 @@ def our_host(
     signals: Signals,
     names: tuple[str, ...] = ALL,
     services: tuple[str, ...] = ("flexcore",),
+    transport: str = "default",
 ) -> Host:
     """A host with the services, each with those plugins."""
     plugins: dict[str, Any] = {name: {} for name in names}
     if "auth" in plugins:
         plugins["auth"] = {"scheme": "bearer", "token": TOKEN}
-    service = {"base_url": url, "plugins": plugins}
+    service = {"base_url": url, "transport": transport, "plugins": plugins}
     host = Host({"services": {each: dict(service) for each in services}})
     host.provide(CollectorRegistry, signals.registry)
     host.provide(TracerProvider, signals.tracers)

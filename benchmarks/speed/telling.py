@@ -7,6 +7,7 @@ process of its own since OpenTelemetry's instrumentations read once which conven
 from __future__ import annotations
 
 import json
+import logging
 import os
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,9 @@ def _series(signals: Signals) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Print it all."""
+    logging.getLogger("flext_plugins").addHandler(
+        logging.NullHandler()
+    )  # that a call fails is meant
     os.environ.update(CONVENTIONS)
     stacks = {"ours": ours, "stack A": stack_a}
     print(

@@ -10,6 +10,7 @@ from clientwright import (
     ClientConfig,
     ClientRuntime,
     RetryConfig,
+    TimeoutConfig,
     build,
     build_sync,
 )
@@ -100,11 +101,11 @@ class Retry:
 class Stack:
     """`build_sync`; the user's own code in it is a header provider."""
 
-    modes = ("sync",)
+    modes = ("sync", "async")
     lacks = frozenset({"a_token_in_the_url_is_not_logged"})
 
-    def __init__(self, url: str) -> None:
-        config = ClientConfig("the-service", base_url=url)
+    def __init__(self, url: str, **limits: Any) -> None:
+        config = ClientConfig("the-service", base_url=url, **limits)
         deps = runtime(config, header_providers=(lambda: {"X-Stamp": "1"},))
         self._client = build_sync("httpx", config, deps)
         self._async_client = build("httpx", config, deps)
@@ -113,6 +114,10 @@ class Stack:
     @classmethod
     def stamping(cls, url: str) -> Self:
         return cls(url)
+
+    @classmethod
+    def within(cls, url: str, seconds: float) -> Self:
+        return cls(url, timeout=TimeoutConfig(total=seconds), retry=None)
 
     @staticmethod
     def client(kind: str, _: str) -> Any:

@@ -102,6 +102,10 @@ class Stack(Composed):
         return made
 
     @classmethod
+    def within(cls, url: str, seconds: float) -> Self:
+        return cls([url], {}, deadline=seconds)
+
+    @classmethod
     def discovered(cls, url: str) -> AbstractContextManager[Any]:
         return cls([url], {"stamp": {}})._lent(httpx.Client)
 

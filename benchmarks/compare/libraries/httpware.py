@@ -9,6 +9,7 @@ import httpx2
 from httpware import (
     AsyncClient,
     AsyncKeyedCircuitBreaker,
+    AsyncTimeout,
     Client,
     KeyedCircuitBreaker,
     async_before_request,
@@ -103,21 +104,25 @@ class Retry:
 class Stack:
     """Its clients; the user's own code in them is middleware."""
 
-    modes = ("sync",)
+    modes = ("async",)  # for a time that a call may take
     lacks = frozenset({"a_token_in_the_url_is_not_logged"})
 
-    def __init__(self) -> None:
+    def __init__(self, *asynchronous: Any) -> None:
         def stamp(request: httpx2.Request) -> httpx2.Request:
             request.headers["X-Stamp"] = "1"
             return request
 
         self._client = Client(middleware=[before_request(stamp)])
-        self._async_client = AsyncClient(middleware=[before_request(stamp)])
+        self._async_client = AsyncClient(middleware=[*asynchronous, before_request(stamp)])
         self.get, self.aget = self._client.get, self._async_client.get
 
     @classmethod
     def stamping(cls, _: str) -> Self:
         return cls()
+
+    @classmethod
+    def within(cls, _: str, seconds: float) -> Self:
+        return cls(AsyncTimeout(timeout=seconds))
 
     @staticmethod
     def client(kind: str, _: str) -> Client:

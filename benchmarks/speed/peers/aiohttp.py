@@ -23,9 +23,7 @@ async def _through(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> An
     return await handler(request)
 
 
-def getting(
-    middlewares: int, stack: ExitStack, url: str, runner: asyncio.Runner
-) -> Callable[[], Awaitable[Answer]]:
+def opened(middlewares: int, stack: ExitStack, runner: asyncio.Runner) -> ClientSession:
     """A session with so many client middlewares that do nothing."""
 
     async def made() -> ClientSession:
@@ -33,9 +31,18 @@ def getting(
 
     session = runner.run(made())
     stack.callback(lambda: runner.run(session.close()))
+    return session
 
-    async def get() -> Answer:
-        async with session.get(url) as response:
-            return Answer(response.status, await response.read())
 
-    return get
+async def answered(request: Any) -> Answer:
+    """The answer to a request of a session, read to its end."""
+    async with request as response:
+        return Answer(response.status, await response.read())
+
+
+def getting(
+    middlewares: int, stack: ExitStack, url: str, runner: asyncio.Runner
+) -> Callable[[], Awaitable[Answer]]:
+    """A GET by a session with so many of them."""
+    session = opened(middlewares, stack, runner)
+    return lambda: answered(session.get(url))
