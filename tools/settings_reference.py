@@ -6,13 +6,9 @@ meaning is the docstring below it in its class. Without arguments all pages are 
 
 from __future__ import annotations
 
-import ast
 import json
 import re
-import sys
-from functools import cache
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
@@ -22,7 +18,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from flext_plugins import Secret, ServiceName, ServiceURL
-from flext_plugins._config.models import PluginTable, Timeout
+from flext_plugins._composition.schema import meanings
+from flext_plugins._config.models import HostTable, PluginTable, Timeout
 from flext_plugins._config.secrets import Address, HeaderSecret
 
 if TYPE_CHECKING:
@@ -94,34 +91,10 @@ def _rows(settings: type[BaseModel], prefix: str = "") -> Iterator[list[str]]:
     for name in [each for each in names if each in settings.model_fields]:
         field = settings.model_fields[name]
         kind = _type(field.annotation, tuple(field.metadata))
-        meaning = meanings(settings).get(name, "")
+        meaning = meanings(settings).get(name, "").replace("|", "\\|")
         yield [f"`{prefix}{field.alias or name}`", kind, _default(settings, name, field), meaning]
-        if field.annotation is Timeout:
-            yield from _rows(Timeout, f"{prefix}{name}.")
-
-
-@cache
-def meanings(settings: type[BaseModel]) -> dict[str, str]:
-    """The docstring below each field, those of the bases included."""
-    found: dict[str, str] = {}
-    for base in reversed(settings.__mro__):
-        if issubclass(base, BaseModel) and base.__module__.startswith("flext_plugins"):
-            body = _definition(base).body
-            for field, text in pairwise(body):
-                if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-                    value = ast.literal_eval(text.value)
-                    found[ast.unparse(field.target)] = " ".join(value.split()).replace("|", "\\|")
-    return found
-
-
-def _definition(settings: type[BaseModel]) -> ast.ClassDef:
-    """Where a class is written; what it says of its module is where it is to be imported from."""
-    for module in list(sys.modules.values()):
-        if vars(module).get(settings.__name__) is settings and module.__file__:
-            for each in ast.parse(Path(module.__file__).read_text(encoding="utf-8")).body:
-                if isinstance(each, ast.ClassDef) and each.name == settings.__name__:
-                    return each
-    raise LookupError(settings.__name__)
+        if field.annotation in (HostTable, Timeout):
+            yield from _rows(field.annotation, f"{prefix}{name}.")
 
 
 def _type(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
@@ -152,7 +125,7 @@ def _bounds(metadata: tuple[Any, ...]) -> str:
             }
     said = [f" above {bounds['gt']:g}"] if "gt" in bounds else []
     said += [f" from {bounds['ge']:g}"] if "ge" in bounds else []
-    said += [f" to {bounds['le']:g}"] if "le" in bounds else []
+    said += [f" to {bounds['le']:.10g}"] if "le" in bounds else []
     return "".join(said)
 
 
