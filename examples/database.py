@@ -13,9 +13,9 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pydantic import BaseModel, PositiveFloat
+from pydantic import BaseModel
 
-from flext_plugins import Failure, FlextError, Operation, hookimpl
+from flext_plugins import Failure, FlextError, Operation, Seconds, hookimpl
 
 if TYPE_CHECKING:
     from flext_plugins import Connection
@@ -39,7 +39,7 @@ class SqliteSettings(BaseModel):
     """Settings: the file, and the seconds to wait while others write."""
 
     path: str
-    timeout: PositiveFloat = 5.0
+    timeout: Seconds = 5.0
 
 
 class AsyncDatabase:

@@ -36,7 +36,7 @@ from .hookspecs import Stage, hookimpl
 if TYPE_CHECKING:
     from . import events
     from ._call import Call, options
-    from ._config.models import HostConfig, ServiceConfig
+    from ._config.models import HostConfig, Seconds, ServiceConfig
     from ._config.secrets import Secret, ServiceName, ServiceURL
     from ._connections.connection import Connection
     from ._discovery import InstalledPlugin, installed
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "_call": ("Call", "options"),
     "_discovery": ("InstalledPlugin", "installed"),
-    "_config.models": ("HostConfig", "ServiceConfig"),
+    "_config.models": ("HostConfig", "Seconds", "ServiceConfig"),
     "_config.secrets": ("Secret", "ServiceName", "ServiceURL"),
     "_connections.connection": ("Connection",),
     "_errors": (
@@ -97,6 +97,7 @@ __all__ = [
     "Refused",
     "Request",
     "Response",
+    "Seconds",
     "Secret",
     "Send",
     "Service",

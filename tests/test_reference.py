@@ -240,6 +240,25 @@ def test_every_setting_has_a_meaning(name):
     assert [each for each in model.model_fields if not meanings.get(each)] == []
 
 
+@pytest.mark.parametrize("name", TABLES)
+def test_every_number_has_a_greatest(name):
+    numbers = list(_numbers(settings_reference.model(name).model_json_schema(), name))
+    assert [where for where, schema in numbers if "maximum" not in schema] == []
+
+
+def _numbers(schema, where):
+    """What a schema says of each number that it allows, and where."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("integer", "number"):
+            yield where, schema
+        for key, value in schema.items():
+            if key != "additionalProperties":  # what is handed on as it is
+                yield from _numbers(value, f"{where}.{key}")
+    if isinstance(schema, list):
+        for each in schema:
+            yield from _numbers(each, where)
+
+
 def links():
     """Each link to a place in a page of ours: from which page, to which, at which heading."""
     for page in PAGES:

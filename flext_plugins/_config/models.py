@@ -87,7 +87,8 @@ class Timeout(_Quiet):
     def __get_pydantic_json_schema__(
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, handler(core_schema)]}
+        seconds = {"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST}
+        return {"anyOf": [seconds, handler(core_schema)]}
 
 
 def _phases(value: Any) -> dict[str, Any]:
@@ -153,7 +154,7 @@ class Defaults(_Quiet):
     """Sockets, and exchanges at a time; further ones wait."""
     keepalive_expiry: Seconds = 5.0
     """Seconds that a connection is kept which nobody uses, in httpx and httpx2."""
-    max_plugin_read: Annotated[int, Field(gt=0, le=1 << 40)] = 1024 * 1024
+    max_plugin_read: Annotated[int, Field(gt=0, le=1_000_000_000)] = 1024 * 1024
     """Bytes of an answer, as sent and decoded, that a plugin may read, such as a token service's.
     The application may read any number."""
     deadline: Seconds | None = None

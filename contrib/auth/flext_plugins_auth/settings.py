@@ -97,7 +97,7 @@ class AuthSettings(BaseModel):
     """The service that the token is for, where the token service asks."""
     refresh_token: Secret | None = None
     """Gets the first token, in a user's name instead of the client's own."""
-    leeway: float | None = Field(None, ge=0, allow_inf_nan=False)
+    leeway: float | None = Field(None, ge=0, le=1_000_000_000, allow_inf_nan=False)
     """Seconds before its end that a token is renewed; at most half its lifetime."""
     replace: bool | None = None
     """Whether a credential that the request brings gives way to the service's."""

@@ -9,11 +9,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveFloat,
-    PositiveInt,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+
+from flext_plugins import Seconds
 
 _WINDOW = re.compile(r"(\d{1,9})|(\d{1,9}(?:\.\d{1,6})?)\s*s", re.ASCII)
 
@@ -27,6 +27,7 @@ def _window(value: object) -> int | str:
 
 
 Rate: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+Count: TypeAlias = Annotated[int, Field(gt=0, le=1_000_000_000)]
 Status: TypeAlias = Annotated[int, Field(ge=400, le=599)] | Literal["4xx", "5xx"]
 Kind: TypeAlias = Literal["connect", "timeout", "read", "write", "protocol"]
 
@@ -36,28 +37,28 @@ class CircuitBreakerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    failure_threshold: PositiveInt | None = 5
+    failure_threshold: Count | None = 5
     """Consecutive failures that open the circuit; off by default if `failure_rate` is set."""
     failure_rate: Rate | None = None
     """The share of failures among the calls in `window` that opens the circuit."""
     slow_rate: Rate | None = None
     """The share of slow calls among those in `window` that opens the circuit."""
-    slow_call: PositiveFloat | None = None
+    slow_call: Seconds | None = None
     """Seconds until the headers come, beyond which a call is slow; goes with `slow_rate`."""
-    window: Annotated[int | str, BeforeValidator(_window)] = 100
+    window: Annotated[Count | str, BeforeValidator(_window)] = 100
     """The calls that rates look at: the latest `100`, or those of the last `"60s"`."""
-    minimum_calls: PositiveInt = 20
+    minimum_calls: Count = 20
     """Calls in the window before rates are judged; by default no more than it holds."""
     failure_statuses: tuple[Status, ...] = ("5xx",)
     """Answers that are failures: `"4xx"`, `"5xx"` or single statuses. Others from 400 on do not
     count, those below are successes."""
     failure_kinds: tuple[Kind, ...] = ("connect", "timeout", "read", "write", "protocol")
     """Errors on the wire that are failures. All others do not count."""
-    recovery_timeout: PositiveFloat = 60.0
+    recovery_timeout: Seconds = 60.0
     """Seconds that it stays open before a probe; after each failed probe longer."""
-    max_recovery_timeout: PositiveFloat = 300.0
+    max_recovery_timeout: Seconds = 300.0
     """Bound of those seconds, `Retry-After` included; by default no less than the first."""
-    half_open_calls: PositiveInt = 1
+    half_open_calls: Count = 1
     """Probes at a time, and the number of successful ones that close the circuit."""
     forced_open: bool = False
     """Refuse everything until `reset()`."""

@@ -45,9 +45,9 @@ class IdentitySettings(BaseModel):
     """The header that lists the user's groups."""
     department_attribute: str = Field("departmentNumber", pattern=_ATTRIBUTE)
     """The attribute that holds a user's department."""
-    ttl: float = Field(60.0, ge=0, allow_inf_nan=False)
+    ttl: float = Field(60.0, ge=0, le=1_000_000_000, allow_inf_nan=False)
     """Seconds for which a user's headers are cached, and the directory not asked again."""
-    longest_header: int = Field(4096, ge=1)
+    longest_header: int = Field(4096, ge=1, le=1_000_000)
     """Bytes of a header's value; a call whose user would need more is refused."""
 
     @model_validator(mode="after")

@@ -11,13 +11,12 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveFloat,
     PositiveInt,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from flext_plugins import Secret
+from flext_plugins import Seconds, Secret
 from flext_plugins.http import Origin
 
 from .identity import IdentitySettings
@@ -109,13 +108,13 @@ class DirectorySettings(BaseModel):
     """The attributes to read of a user."""
     referral_hosts: Annotated[tuple[str, ...], _SEVERAL] = ()
     """`HOST` or `HOST:PORT` of servers that a referral may lead to; they get `bind_password`."""
-    pool_size: PositiveInt = 4
+    pool_size: Annotated[PositiveInt, Field(le=65_535)] = 4
     """The most connections to each server, those of users who log in included."""
     page_size: Annotated[PositiveInt, Field(le=10_000)] = 500
     """Entries in a page of a search, and in a batch of an upsert."""
-    connect_timeout: PositiveFloat | None = None
+    connect_timeout: Seconds | None = None
     """Seconds to connect, TLS included; by default the service's `timeout.connect`."""
-    timeout: PositiveFloat | None = None
+    timeout: Seconds | None = None
     """Seconds for an answer; by default the service's `timeout.read`."""
 
     @property

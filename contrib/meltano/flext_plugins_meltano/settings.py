@@ -9,12 +9,11 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveFloat,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from flext_plugins import Secret
+from flext_plugins import Seconds, Secret
 
 from .status import State
 
@@ -56,13 +55,13 @@ class MeltanoSettings(BaseModel):
     variables: dict[str, Secret] = Field(default_factory=dict)
     """Variables for the programs, such as `TAP_SHOP_PASSWORD`; nothing else of this process's
     environment but `PATH`, `HOME` and what names the language and the time zone is handed on."""
-    kill_after: PositiveFloat = 5.0
+    kill_after: Seconds = 5.0
     """Seconds that programs have to end by themselves when they are told to."""
-    run_timeout: PositiveFloat = 300.0
+    run_timeout: Seconds = 300.0
     """Seconds that `wait` waits for a pipeline."""
-    dbt_timeout: PositiveFloat = 600.0
+    dbt_timeout: Seconds = 600.0
     """Seconds that `wait` waits for dbt."""
-    poll: PositiveFloat = 0.25
+    poll: Seconds = 0.25
     """Seconds before `wait` asks the service again; they grow to twenty times that."""
     execute_path: UrlPath = "/api/v1/pipelines/execute"
     """Where a tap and a target are posted."""

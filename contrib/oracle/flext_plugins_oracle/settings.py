@@ -11,16 +11,13 @@ from pydantic import (
     ConfigDict,
     Field,
     InstanceOf,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from flext_plugins import Secret
+from flext_plugins import Seconds, Secret
 
 from .names import NameRefused, identifier, table_name
 
@@ -70,6 +67,8 @@ def _header(value: str) -> str:
     return value
 
 
+MOST = 65_535
+Sessions: TypeAlias = Annotated[int, Field(gt=0, le=MOST)]
 Word: TypeAlias = Annotated[str, AfterValidator(_word)]
 Header: TypeAlias = Annotated[str, AfterValidator(_header)]
 
@@ -112,21 +111,21 @@ class DatabaseSettings(BaseModel):
     """The password of the key in it."""
     server_dn: str | None = None
     """The name that the server's certificate has to bear; by default that of the host."""
-    pool_min: NonNegativeInt = 1
+    pool_min: Annotated[int, Field(ge=0, le=MOST)] = 1
     """So many sessions stay open, however long they are idle; they are opened with the first."""
-    pool_max: PositiveInt = 4
+    pool_max: Sessions = 4
     """The most sessions in use at once, in threads and event loops of this process together."""
-    pool_size: PositiveInt | None = None
+    pool_size: Sessions | None = None
     """Another word for `pool_max`, as the FLEXT guide has it."""
-    pool_increment: PositiveInt = 1
+    pool_increment: Sessions = 1
     """So many are opened at once when there are too few."""
     required: bool = False
     """Whether a database that does not answer at the start, or does not accept the account, is an
     error, and not a warning."""
-    connect_timeout: PositiveFloat | None = None
+    connect_timeout: Seconds | None = None
     """Seconds to open a session, TLS and login included; by default the service's
     `timeout.connect`."""
-    timeout: PositiveFloat | None = None
+    timeout: Seconds | None = None
     """Seconds for a statement; by default the service's `timeout.read`."""
     record_statements: bool = False
     """Whether spans tell the text of statements; never their values."""

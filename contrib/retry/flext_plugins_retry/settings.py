@@ -4,7 +4,8 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Seconds: TypeAlias = Annotated[float, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)]
+from flext_plugins import Seconds
+
 Status: TypeAlias = Annotated[int, Field(ge=400, le=599)]
 
 

@@ -1,6 +1,8 @@
 """The settings."""
 
-from pydantic import BaseModel, PositiveFloat
+from pydantic import BaseModel
+
+from flext_plugins import Seconds
 
 
 class {{ cookiecutter.__class }}Settings(BaseModel):
@@ -8,5 +10,5 @@ class {{ cookiecutter.__class }}Settings(BaseModel):
 
     statuses: frozenset[int] = frozenset({429, 503})
     """The statuses with which a service asks for a pause, if it says how long."""
-    longest: PositiveFloat = 60.0
+    longest: Seconds = 60.0
     """The longest pause in seconds, whatever the service asks for."""

@@ -1,6 +1,8 @@
 """The settings."""
 
-from pydantic import BaseModel, PositiveFloat
+from pydantic import BaseModel
+
+from flext_plugins import Seconds
 
 
 class {{ cookiecutter.__class }}Settings(BaseModel):
@@ -8,5 +10,5 @@ class {{ cookiecutter.__class }}Settings(BaseModel):
 
     path: str
     """The file of the database; made if it is not there."""
-    timeout: PositiveFloat = 5.0
+    timeout: Seconds = 5.0
     """The seconds to wait while others write; less if the call's deadline comes first."""
