@@ -138,7 +138,7 @@ types-here: .venv/test
 types-win32 types-darwin: types-%: .venv/test
 	.venv/bin/mypy --platform $* --cache-dir .mypy_cache/$* flext_plugins contrib/*/flext_plugins_*
 
-mutants: .venv/test
+mutants: .venv/test servers
 	PYTHONPATH=tests .venv/bin/python -m mutants
 
 $(OIDC)/node_modules/.package-lock.json: $(OIDC)/package-lock.json

@@ -1,7 +1,7 @@
 """Each mutant still finds its place, and its tests: what is stale is told before anything is run."""
 
 import pytest
-from contract import rules
+from contract import plugins_tests, rules
 from mutants.mutant import Mutant, Unresolved, broken, chosen_tests
 from mutants.table import MUTANTS
 
@@ -27,8 +27,8 @@ class Gate:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
-def test_a_mutant_breaks_one_place_and_names_tests_of_a_rule(mutant):
-    assert mutant.rule in rules()
+def test_a_mutant_breaks_one_place_and_names_tests_of_a_rule_or_a_plugin(mutant):
+    assert mutant.rule in (*rules(), *plugins_tests())
     assert chosen_tests(mutant)
     assert broken(mutant)
 

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WORKERS, COPIES = 4, 12
+SERVER = ROOT / ".venv-seerdb"
+"""What the tests of `oracle` start."""
+IGNORED = shutil.ignore_patterns("__pycache__", "node_modules")
 HUNG = 60
 """Seconds after which tests hang, which is noticed too, and shown; unbroken, none takes as long."""
 LINGERS = 5
 """Seconds after which tests mostly wait: another mutant is tried beside them."""
-COPIED = ("flext_plugins", "tests", "pyproject.toml", "conftest.py")
+COPIED = ("flext_plugins", "contrib", "tests", "pyproject.toml", "conftest.py")
 OURS = ("contract", "mutants", "flext_plugins")
 """What a fork has of the tree, and must import from its copy."""
 LIBRARIES = (
@@ -48,10 +51,11 @@ def copied(folder: Path) -> Path:
     for name in COPIED:
         part = ROOT / name
         if part.is_dir():
-            shutil.copytree(part, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(part, folder / name, ignore=IGNORED)
         else:
             folder.mkdir(exist_ok=True)
             shutil.copy(part, folder)
+    (folder / SERVER.name).symlink_to(SERVER)
     return folder
 
 
@@ -116,9 +120,10 @@ def run(copy: Path, tests: list[str]) -> NoReturn:
         with Path("said.txt").open("wb") as said, Path(os.devnull).open("wb") as nowhere:
             os.dup2(said.fileno(), 1)
             os.dup2(nowhere.fileno(), 2)
-        os.environ["PYTHONPATH"] = str(copy)
-        sys.path.insert(0, str(copy))
-        for name in [each for each in sys.modules if each.partition(".")[0] in OURS]:
+        ours = [str(copy), *map(str, copy.glob("contrib/*"))]
+        os.environ["PYTHONPATH"] = os.pathsep.join(ours)
+        sys.path[:0] = ours
+        for name in [each for each in sys.modules if each.startswith(OURS)]:
             del sys.modules[name]
         status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
     finally:

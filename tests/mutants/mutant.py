@@ -13,7 +13,7 @@ import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
-from contract import ROOT, marked_tests
+from contract import ROOT, marked_tests, plugins_tests
 
 CORE = ROOT / "flext_plugins"
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -27,15 +27,17 @@ class Mutant(NamedTuple):
     """One place, broken."""
 
     rule: str
-    """The anchor of the contract's rule that no longer holds."""
+    """The anchor of the contract's rule that no longer holds, or the plugin that is broken."""
     place: str
-    """`_clients/hop.py::edge`, `_chain/layer.py::Layer.method`; a file alone for its top level."""
+    """`_clients/hop.py::edge`, `_chain/layer.py::Layer.method`; a file alone for its top level. A
+    plugin's begins `contrib/`."""
     old: str
     """Statements, an expression, or the head of a block; it occurs once in the place."""
     new: str
     """What stands there instead; `pass` in place of statements that are to be left out."""
     tests: str = ""
-    """A regular expression; of the rule's tests, those whose name it finds have to notice."""
+    """A regular expression; of the rule's tests, or the plugin's, those whose name it finds have to
+    notice."""
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.place}: {' '.join(self.old.split())}"
@@ -47,7 +49,8 @@ def chosen_tests(mutant: Mutant) -> list[str]:
     Raises:
         Unresolved: no test of the rule has such a name.
     """
-    marked = marked_tests().get(mutant.rule, [])
+    tests = marked_tests() | plugins_tests()
+    marked = tests.get(mutant.rule, [])
     chosen = [each for each in marked if re.search(mutant.tests, each.partition("::")[2])]
     if not chosen:
         raise Unresolved(f"{mutant}: no test of this rule matches {mutant.tests!r}")
@@ -55,8 +58,9 @@ def chosen_tests(mutant: Mutant) -> list[str]:
 
 
 def file_of(mutant: Mutant) -> Path:
-    """The file of the place, beneath the package."""
-    return Path(mutant.place.partition("::")[0])
+    """The file of the place, from the package `flext_plugins`."""
+    name = mutant.place.partition("::")[0]
+    return Path("..", name) if name.startswith("contrib/") else Path(name)
 
 
 def broken(mutant: Mutant, core: Path = CORE) -> str:

@@ -26,6 +26,8 @@ CHANNELS, PERMITS_OF, WAITING = "_connections/channels.py", "_permits.py", "_wai
 RUNTIME, MASKING = "_runtime.py", "_masking.py"
 SECRETS, LOGGING = "_config/secrets.py", "_logging.py"
 SERVICE_ERRORS = "_service_errors.py"
+LDAP, MELTANO = "contrib/ldap/flext_plugins_ldap", "contrib/meltano/flext_plugins_meltano"
+METRICS, ORACLE = "contrib/metrics/flext_plugins_metrics", "contrib/oracle/flext_plugins_oracle"
 
 REQUEST = [
     Mutant("hops-share-a-call", f"{HOP}::_call_of", "call.attempt += 1", "pass", "for_each_hop"),
@@ -2491,8 +2493,61 @@ WAITING = [
     ),
 ]
 
+PLUGINS = [
+    Mutant("ldap", f"{LDAP}/entry.py::spell", "name.lower()", "name", "attribute_is_found"),
+    Mutant(
+        "ldap",
+        f"{LDAP}/naming.py::_spelled",
+        "name if fold(before + name + after) == fold(value) else None",
+        "None",
+        "that_the_directory_spells_whatever",
+    ),
+    Mutant(
+        "ldap",
+        f"{LDAP}/session.py::_whole",
+        "while last is not None:",
+        "while False:",
+        "comes_in_ranges",
+    ),
+    Mutant(
+        "ldap",
+        f"{LDAP}/session.py::_speaking",
+        "not self.has_sent and (not isinstance(error, LDAPCommunicationError))",
+        "False",
+        "cannot_be_sent_is_told_at_the_call",
+    ),
+    Mutant(
+        "meltano",
+        f"{MELTANO}/pipelines.py::_submit",
+        "is_header_value(key)",
+        "True",
+        "no_header_can_carry",
+    ),
+    Mutant(
+        "metrics",
+        f"{METRICS}/instruments.py",
+        "len(self._values) >= MOST",
+        "False",
+        "however_many_routes",
+    ),
+    Mutant(
+        "metrics",
+        f"{METRICS}/instruments.py",
+        "len(known) >= MOST_SERIES",
+        "False",
+        "the_values_of_labels_combine",
+    ),
+    Mutant(
+        "oracle",
+        f"{ORACLE}/transaction.py::_bound",
+        "all((isinstance(name, str) and name for name in bound))",
+        "True",
+        "cannot_be_sent_is_told_at_the_call",
+    ),
+]
+
 MUTANTS = [
     *(*REQUEST, *COOKIES, *ORDER, *SAME_FAILURES, *FAILURE, *REFUSAL, *OBSERVER, *CANCELLATIONS),
     *(*DEADLINE, *BODY, *FINDING, *OPENING, *LIFETIMES, *ONCE, *PERMITS, *OTHER_SERVICES),
-    *(*CALL, *WAITING, *OPERATIONS, *READING, *TEXTS, *LOOKING_IN),
+    *(*CALL, *WAITING, *OPERATIONS, *READING, *TEXTS, *LOOKING_IN, *PLUGINS),
 ]
