@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from email.parser import HeaderParser
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from importlib_metadata import Distribution, EntryPoint, version
@@ -110,9 +111,14 @@ def _distributions() -> Iterator[tuple[str, Distribution]]:
 
 def _has_metadata(distribution: Distribution) -> bool:
     try:
-        return any(distribution.read_text(each) for each in ("METADATA", "PKG-INFO"))
+        return bool(_metadata_text(distribution))
     except (OSError, UnicodeError):
         return False
+
+
+def _metadata_text(distribution: Distribution) -> str:
+    texts = (distribution.read_text(each) for each in ("METADATA", "PKG-INFO"))
+    return next(filter(None, texts), "")
 
 
 def _folder(distribution: Distribution) -> str:
@@ -142,8 +148,11 @@ def _records(folder: str, distribution: Distribution, group: str) -> Iterator[In
         yield replace(corrupt, problem="entry_points.txt is malformed: reinstall it")
         return
     try:
-        name, number = str(distribution.metadata["Name"]), str(distribution.metadata["Version"])
-        status, problem = _requirement(distribution, name)
+        # Without the description: parsing that of each takes longer than all else that a host does.
+        head = HeaderParser().parsestr(_metadata_text(distribution).partition("\n\n")[0])
+        (name,), (number,) = head.get_all("Name", []), head.get_all("Version", [])
+        requires = head.get_all("Requires-Dist") or distribution.requires or ()
+        status, problem = _requirement(name, requires)
     except Exception:
         yield replace(corrupt, problem="METADATA is missing or malformed: reinstall it")
         return
@@ -151,10 +160,10 @@ def _records(folder: str, distribution: Distribution, group: str) -> Iterator[In
         yield InstalledPlugin(point.name, name, number, point.value, status, problem)
 
 
-def _requirement(distribution: Distribution, name: str) -> tuple[Status, str]:
+def _requirement(distribution: str, lines: Iterable[str]) -> tuple[Status, str]:
     """Whether what it requires of us fits; releases are compared, so betas count."""
     release, requires = Version(__version__).base_version, False
-    for line in distribution.requires or ():
+    for line in lines:
         named = NAME.match(line)
         if named is None or canonicalize_name(named[0].strip()) != OURS:  # not ours to judge
             continue
@@ -164,10 +173,11 @@ def _requirement(distribution: Distribution, name: str) -> tuple[Status, str]:
         requires = True
         if not each.specifier.contains(release):
             wanted = f"asks for {OURS}{each.specifier}, and {__version__} is installed"
-            return "incompatible", f"{wanted}: install a {name} that fits"
+            return "incompatible", f"{wanted}: install a {distribution} that fits"
     major = release.partition(".")[0]
     range_ = f"{OURS}>={major},<{int(major) + 1}"
-    return "ready", "" if requires else f"it does not require {OURS}: add {range_!r} to {name}"
+    advice = f"it does not require {OURS}: add {range_!r} to {distribution}"
+    return "ready", "" if requires else advice
 
 
 def _judged(
