@@ -73,6 +73,7 @@ PUBLIC = [
     "Refused",
     "Request",
     "Response",
+    "Seconds",
     "Secret",
     "Send",
     "Service",
