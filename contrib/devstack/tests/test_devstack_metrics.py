@@ -30,6 +30,7 @@ scrape_configs:
     static_configs: [{{targets: ["127.0.0.1:{service}"]}}]
 """
 PATIENCE = 30.0
+NOTHING: dict[str, Any] = {"data": {"result": []}}
 
 
 def program(name: str) -> str:
@@ -138,7 +139,8 @@ def query(client: httpx.Client, text: str) -> dict[str, float]:
     end, found = time.monotonic() + PATIENCE, {}
     while time.monotonic() < end:
         with suppress(httpx.TransportError):
-            result: Any = client.get("/api/v1/query", params={"query": text}).json()
+            answer = client.get("/api/v1/query", params={"query": text})
+            result: Any = answer.json() if answer.is_success else NOTHING  # 503 while it starts
             found = {
                 each["metric"]["job"]: float(each["value"][1]) for each in result["data"]["result"]
             }
