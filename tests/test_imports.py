@@ -291,6 +291,7 @@ def test_a_name_that_is_not_public_is_an_attribute_error():
         _ = flext_plugins.nobody
 
 
+@pytest.mark.once
 def test_type_checkers_see_every_public_name():
     source = tree(CORE / "__init__.py")
     said = {
@@ -302,10 +303,12 @@ def test_type_checkers_see_every_public_name():
     assert set(PUBLIC) <= said
 
 
+@pytest.mark.once
 def test_every_module_has_its_place_in_the_layers():
     assert {own(path) for path in MODULES} - {"__init__"} <= set(RANK)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", MODULES, ids=at)
 def test_imports_point_down(path):
     me = own(path)
@@ -320,6 +323,7 @@ def test_imports_point_down(path):
     assert wrong == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", MODULES, ids=at)
 def test_the_package_itself_is_imported_only_for_its_version(path):
     if own(path) in {"cli", "testing"}:
@@ -330,6 +334,7 @@ def test_the_package_itself_is_imported_only_for_its_version(path):
             assert names, at(path, node)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", [*MODULES, *CONTRIB], ids=at)
 def test_nothing_imports_the_kit_and_the_kit_not_the_command(path):
     wanted = {target for target, _ in targets(path)}
@@ -339,6 +344,7 @@ def test_nothing_imports_the_kit_and_the_kit_not_the_command(path):
         assert "testing" not in wanted
 
 
+@pytest.mark.once
 def test_the_hook_specifications_need_only_pluggy():
     for path in sorted((CORE / "hookspecs").glob("*.py")):
         roots = {module.split(".")[0] for module, _, _ in imports(path)}
@@ -346,6 +352,7 @@ def test_the_hook_specifications_need_only_pluggy():
         assert {target for target, _ in targets(path)} <= {"hookspecs"}
 
 
+@pytest.mark.once
 def test_only_the_client_modules_import_a_client_library():
     found = [
         (own(path), path, node)
@@ -359,11 +366,13 @@ def test_only_the_client_modules_import_a_client_library():
         assert isinstance(node, ast.Import), at(path, node)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", MODULES, ids=at)
 def test_the_core_names_no_plugin_package(path):
     assert re.findall(r"flext_plugins_[a-z]\w*", path.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", CONTRIB, ids=at)
 def test_our_distributions_use_public_names_of_the_core_only(path):
     for module, names, node in imports(path):
@@ -405,22 +414,26 @@ PLUGINS = [each for each in PACKAGES if is_plugin(each)]
 PROGRAMS = [each for each in PACKAGES if not is_plugin(each)]
 
 
+@pytest.mark.once
 def test_devstack_is_a_program_and_the_others_are_plugins():
     assert [each.name for each in PROGRAMS] == ["flext_plugins_devstack"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", modules(PLUGINS), ids=at)
 def test_a_plugin_imports_no_other_distribution_of_ours(path):
     """They work together, and know each other by what the host passes on alone."""
     assert [at(path, node) for *_, node in others(path)] == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("package", PLUGINS, ids=lambda package: package.name)
 def test_a_plugin_requires_no_other_distribution_of_ours(package):
     optional = project(package).get("optional-dependencies", {}).values()
     assert required([*project(package)["dependencies"], *chain(*optional)]) == set()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", modules(PROGRAMS), ids=at)
 def test_a_program_imports_public_names_of_plugins_when_it_needs_them(path):
     for root, rest, names, node in others(path):
@@ -430,6 +443,7 @@ def test_a_program_imports_public_names_of_plugins_when_it_needs_them(path):
         assert set(names) <= set(import_module(root).__all__), at(path, node)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("package", PROGRAMS, ids=lambda package: package.name)
 def test_a_program_requires_plugins_as_optional_dependencies(package):
     optional = project(package)["optional-dependencies"].values()
@@ -438,6 +452,7 @@ def test_a_program_requires_plugins_as_optional_dependencies(package):
     assert imported <= required(chain(*optional))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", EXAMPLES, ids=at)
 def test_an_example_imports_public_names_only(path):
     for node in ast.walk(tree(path)):
@@ -450,6 +465,7 @@ def test_an_example_imports_public_names_only(path):
             assert not any(name.startswith("_") for name in names), at(path, node)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", CLIENTS, ids=at)
 def test_no_private_attribute_of_a_client_library_is_used(path):
     mine = {"self", "cls"} | {
@@ -474,6 +490,7 @@ def test_no_private_attribute_of_a_client_library_is_used(path):
         assert ours or not private, f"{at(path, node)}: {ast.unparse(node)}"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", [*MODULES, *CONTRIB], ids=at)
 def test_no_module_is_longer_than_can_be_read(path):
     lines = len(path.read_text(encoding="utf-8").splitlines())
@@ -489,6 +506,7 @@ def length(function):
     return lines
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", [*MODULES, *CONTRIB], ids=at)
 def test_no_function_is_longer_than_a_screen(path):
     functions = [
@@ -520,11 +538,13 @@ def circle(package):
     return []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("package", [CORE, *PACKAGES], ids=lambda package: package.name)
 def test_no_modules_import_each_other_in_a_circle(package):
     assert circle(package) == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("source", "names"),
     [
@@ -629,11 +649,13 @@ def names_of(path):
             yield node.attr, node
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", [*MODULES, *CONTRIB], ids=at)
 def test_a_name_says_what_something_is_and_not_how_it_came(path):
     assert [at(path, node) for name, node in names_of(path) if name.strip("_") in PARTICIPLES] == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("path", [*MODULES, *CONTRIB], ids=at)
 def test_a_docstring_begins_with_a_verb_or_a_noun(path):
     documented = (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
