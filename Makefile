@@ -17,7 +17,7 @@ MORE = $(MAKE) --no-print-directory
 DIST = dist
 # Four at a time on any machine, since the tests wait more than they work; in the order of their names, for the longest
 # file has few tests, and by their number it would begin last.
-PYTEST = -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+FOUR = -q -n 4 --dist loadfile --no-loadscope-reorder
 TESTED = $(patsubst %,.venv-%,$(shell sh tools/interpreters.sh tested))
 
 .PHONY: wheels check-wheels demo test test-all test-slow test-others test-lowest test-setup environments servers
@@ -42,17 +42,17 @@ demo: .venv/demo $(if $(FULL),servers) $(if $(FULL)$(wildcard $(PIPELINE)),$(PIP
 # Everything on one interpreter, apart from what is marked `slow`: it needs minutes or an environment of its own.
 test: test-setup
 	@.venv/bin/python --version
-	@.venv/bin/python $(PYTEST) -m "not slow"
+	@sh tools/tests.sh .venv/bin/python $(FOUR) -m "not slow"
 
 # The rest.
 test-all: test-slow test-aiohttp test-others test-lowest
 
 test-slow: test-setup $(PIPELINE)
-	@.venv/bin/python $(PYTEST) -n 2 --dist worksteal -m slow
+	@sh tools/tests.sh .venv/bin/python $(FOUR) -n 2 --dist worksteal -m slow
 
 # The rules of the contract over aiohttp, apart from three cases of which tests/test_aiohttp.py shows what happens instead.
 test-aiohttp: test-setup
-	@.venv/bin/python $(PYTEST) --flext-transport aiohttp -m "contract and not slow" -k "httpx and async and not httpx2" \
+	@sh tools/tests.sh .venv/bin/python $(FOUR) --flext-transport aiohttp -m "contract and not slow" -k "httpx and async and not httpx2" \
 	  --deselect 'tests/test_messages.py::test_where_libraries_encode_in_their_own_way_a_plugin_sees_it[httpx async-/a?]' \
 	  --deselect 'tests/test_failures.py::test_the_same_event_is_the_same_failure_in_each_library[httpx async-the proxy stalls]' \
 	  --deselect 'tests/test_hooks.py::test_who_watches_a_body_finds_the_exchange_as_it_was[httpx async-no chunk]' tests
@@ -71,7 +71,7 @@ test-others: test-setup
 	      "$$(sh tools/interpreters.sh oldest)" | "$$(sh tools/interpreters.sh newest)") only= without= where= ;; \
 	      *) only="contract and" without="not httpx2" where=tests ;; \
 	    esac; \
-	    .venv-$$version/bin/python $(PYTEST) -m "$$only not once and not slow" -k "$$without" $$where; \
+	    sh tools/tests.sh .venv-$$version/bin/python $(FOUR) -m "$$only not once and not slow" -k "$$without" $$where; \
 	  fi; \
 	done
 
@@ -79,7 +79,7 @@ test-others: test-setup
 # the plugins, which is where other libraries are met. (`-k` knows folders and marks as well.)
 test-lowest: test-setup .venv-lowest
 	@echo "$$(.venv-lowest/bin/python --version) with the lowest versions"
-	@.venv-lowest/bin/python $(PYTEST) -m "not once and not slow" -k "contract or (contrib and not conformance)"
+	@sh tools/tests.sh .venv-lowest/bin/python $(FOUR) -m "not once and not slow" -k "contract or (contrib and not conformance)"
 
 # What `.ci/run` needs, two environments at a time: pip works on one core. (A `+` hands make's two jobs on.)
 environments: servers
