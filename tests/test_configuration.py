@@ -261,6 +261,23 @@ UNREADABLE = {
         ),
         "a1: unknown key",
     ),
+    "YAML that lays one wide table on many": (
+        "a.yaml",
+        f"a: &a {{{', '.join(f'k{n}: 1' for n in range(1000))}}}\nb: {{<<: [{'*a, ' * 1100}]}}\n",
+        "has more than 1,000,000 values",
+    ),
+    "YAML with a long number in base 60": ("a.yaml", f"x: {'1:' * 3000}1", "not YAML, line 1"),
+    "YAML with a character that is none": ("a.yaml", 'x: "\\UFFFFFFFF"', "not YAML"),
+    # It is told before TOML is read, which takes memory by the square of the parts.
+    "a table of many parts": ("a.toml", f"[[ {'.'.join('a' * 51)} ]]\n=", "nested too deep"),
+    "a key of many parts": ("a.toml", f"x = {{{'.'.join('a' * 51)} = 1}}\n=", "nested too deep"),
+    **{
+        f"YAML with {each}": ("a.yaml", f"services: {{}}\nx: {each}\n", "not YAML, line 2")
+        for each in (
+            *("!!bool maybe", "!!int ''", "!!int '-'", "!!float ''", "!!timestamp soon"),
+            *("!!int many", "!!binary ä", "!!python/name:os.system", "2026-13-01"),
+        )
+    },
 }
 
 
@@ -272,6 +289,34 @@ def test_a_file_that_python_would_choke_on_is_a_problem_with_its_name(write, wha
     told = problems(Host.from_file, write(text, name))
     assert f"{name}: {expected}" in told[0]
     assert time.monotonic() - started < 20
+
+
+NO_ENVIRONMENTS = [("flext.toml", "a/b"), (".", "production"), ("/", "production")]
+NO_PATHS = ["x" * 300, "a\0b", "flext.toml/x"]
+
+
+@pytest.mark.parametrize(("path", "environment"), NO_ENVIRONMENTS)
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_an_environment_that_names_no_file_is_told(write, path, environment):
+    write("[services.a]\n")
+    (told,) = problems(Host.from_file, path, environment)
+    assert told.startswith(f"{path}: {environment!r} names no file beside it")
+
+
+@pytest.mark.parametrize("path", NO_PATHS)
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_a_path_that_can_be_none_is_told(write, path):
+    write("[services.a]\n")
+    (told,) = problems(Host.from_file, path)
+    assert re.search(r": cannot be read \(\w+\)", told)
+
+
+@pytest.mark.contract("unreadable-is-a-problem")
+def test_texts_with_many_dots_are_no_keys(write):
+    text = (
+        f'[services.a.plugins.tenant]\nx = "{"a." * 60}a"\ny = ["b", "{"a." * 60}a"] # {"." * 60}\n'
+    )
+    assert Host.from_file(write(text)).services == ("a",)
 
 
 CHOKING = {

@@ -1405,7 +1405,8 @@ FINDING = [
         "denied_class",
     ),
 ]
-LOAD = "_config/load.py"
+LOAD, FORMATS = "_config/load.py", "_config/formats.py"
+YAML = "_config/yaml_loader.py"
 DECODING = "_clients/decoding.py"
 READING = [
     Mutant(
@@ -1438,21 +1439,21 @@ READING = [
     ),
     Mutant(
         "formats-refuse-alike",
-        f"{LOAD}::_yaml.Loader.compose_mapping_node",
+        f"{YAML}::Loader.compose_mapping_node",
         "str(key.value) in seen",
         "False",
         "twice_in_yaml",
     ),
     Mutant(
         "formats-refuse-alike",
-        f"{LOAD}::_table_of",
+        f"{FORMATS}::_table_of",
         "len(table) < len(pairs)",
         "False",
         "twice_in_a_variable",
     ),
     Mutant(
         "unreadable-is-a-problem",
-        f"{LOAD}::_bounded",
+        f"{FORMATS}::_bounded",
         "number >= MOST",
         "False",
         "python_would_choke",
@@ -1470,6 +1471,48 @@ READING = [
         "len(parts) > DEEPEST",
         "False",
         "python_would_choke",
+    ),
+    Mutant(
+        "unreadable-is-a-problem",
+        f"{YAML}::Loader._count",
+        "self._nodes > 2 * MOST",
+        "False",
+        "python_would_choke",
+    ),
+    Mutant(
+        "unreadable-is-a-problem",
+        f"{YAML}::Loader.compose_scalar_node",
+        "len(node.value) > LONGEST_NUMBER",
+        "False",
+        "python_would_choke",
+    ),
+    Mutant(
+        "unreadable-is-a-problem",
+        f"{YAML}::Loader.construct_object",
+        "Exception",
+        "OSError",
+        "python_would_choke",
+    ),
+    Mutant(
+        "unreadable-is-a-problem",
+        f"{FORMATS}::_toml",
+        "_DEEP_KEY.search(text)",
+        "False",
+        "python_would_choke",
+    ),
+    Mutant(
+        "unreadable-is-a-problem",
+        f"{FORMATS}::_text_of",
+        "(OSError, ValueError)",
+        "OSError",
+        "can_be_none_is_told",
+    ),
+    Mutant(
+        "unreadable-is-a-problem",
+        f"{LOAD}::_beside",
+        "ValueError",
+        "OSError",
+        "names_no_file",
     ),
 ]
 TEXTS = [
@@ -1489,7 +1532,7 @@ TEXTS = [
     ),
     Mutant(
         "unreadable-is-a-problem",
-        f"{LOAD}::_yaml.Loader.flatten_mapping",
+        f"{YAML}::Loader.flatten_mapping",
         "node.value = [*last.values()]",
         "pass",
         "python_would_choke",
