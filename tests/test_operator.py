@@ -269,6 +269,32 @@ def test_json_of_another_kind_is_no_status_page(cli, flext_service, body, comman
     assert "these are no status pages of flext-plugins" in done.stderr
 
 
+ODD_PAGES = {
+    "nothing": {},
+    "lists for tables": {"process": 1, "services": [1], "plugins": [1]},
+    "numbers for tables": {"services": {"orders": 3}, "plugins": {"x": {"circuits": [5]}}},
+    "a time that never was": {
+        "process": 1,
+        "started": 1e300,
+        "version": "1",
+        "closed": False,
+        "sources": [],
+    },
+}
+
+
+@pytest.mark.parametrize("what", ODD_PAGES)
+@pytest.mark.parametrize(
+    "command", [("status",), ("watch", "--count", "1"), ("trip", "a"), ("health",)]
+)
+def test_a_status_page_that_says_something_else_is_one_line(cli, flext_service, what, command):
+    headers = {"Content-Type": "application/json", MARK: "1"}
+    flext_service.answer = Answer(200, headers, json.dumps(ODD_PAGES[what]).encode())
+    done = cli(*command, "--url", flext_service.url, expect=1, **WITH_TOKEN)
+    assert done.stderr.count("\n") == 1
+    assert "answered something else: these are no status pages of flext-plugins" in done.stderr
+
+
 def test_a_name_that_is_no_text_is_told(ask):
     assert "no service is named" in ask("trip", "\udcff", expect=1).stderr
 

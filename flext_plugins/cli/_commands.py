@@ -15,7 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import flext_plugins
 from flext_plugins._discovery import find
-from flext_plugins._errors import ConfigError, FlextError
+from flext_plugins._errors import FlextError
 from flext_plugins.cli import _display as display
 from flext_plugins.cli import _operator as operator
 from flext_plugins.cli._options import (
@@ -360,19 +360,14 @@ def health(
     source = ctx.get_parameter_source("url")
     if is_local and source is not None and source.name == "COMMANDLINE":
         raise typer.BadParameter("takes no files: that program has its own", param_hint="--url")
-    process = None
     if url and not is_local:
         with operator.pages(url, token, ca) as program:
-            told = operator.ask_health(program)
-        process, found = told["process"], told["services"]
-        if missing := [each for each in services or () if each not in found]:
-            raise ConfigError(f"no service is named {missing[0]!r}")
-        found = {name: each for name, each in found.items() if name in (services or found)}
-    else:
-        with host_of(flext_plugins.Host, config, env, app_dir) as host:
-            asked = host.health(*services or (), timeout=timeout)
-        found = {name: each.as_dict() for name, each in asked.items()}
-    operator.show_health(found, process, as_json=as_json)
+            operator.show_health_of(program, services or (), as_json=as_json)
+        return
+    with host_of(flext_plugins.Host, config, env, app_dir) as host:
+        asked = host.health(*services or (), timeout=timeout)
+    found = {name: each.as_dict() for name, each in asked.items()}
+    operator.show_health(found, None, as_json=as_json)
 
 
 for command in (operator.status, operator.watch, operator.trip, operator.reset):

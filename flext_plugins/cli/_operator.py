@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +17,7 @@ from flext_plugins.cli._options import AsJson, Service  # noqa: TC001 - typer lo
 from flext_plugins.http import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import httpx
 
@@ -33,6 +33,7 @@ Reference = typer.Option(
 Token = Annotated[str, Reference]
 Authority = typer.Option("--ca", metavar="FILE", help="Whose certificates are trusted.")
 Ca = Annotated[Path | None, Authority]
+NOT_OURS = "these are no status pages of flext-plugins"
 MARK = "Flext-Plugins"
 """A header that all status pages have."""
 DEFAULT_TOKEN = "env:FLEXT_STATUS_TOKEN"  # noqa: S105 - where it stands
@@ -67,12 +68,25 @@ class Pages:
             told = answer.json() if MARK in answer.headers else None
         except (ValueError, RecursionError):
             told = None
-        what = "these are no status pages of flext-plugins"
+        what = NOT_OURS
         if isinstance(told, dict):
             if answer.status_code in fine:
                 return told
             what = str(told.get("error", what))
         raise FlextError(f"{self._url}{path} answered {answer.status_code}: {what}")
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read and show, in the `with` block, what was answered.
+
+        Raises:
+            FlextError: status pages of this version would not say so.
+        """
+        try:
+            yield
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError):
+            what = f"{NOT_OURS}, or those of another version"
+            raise FlextError(f"{self._url} answered something else: {what}") from None
 
 
 @contextmanager
@@ -135,9 +149,14 @@ def status(
     """Show what a running program is doing: circuits and why, permits, tokens, health."""
     with pages(url, token, ca) as program:
         told = program.ask("/")
-    if as_json:
-        display.say_json(told)
-        return
+        with program.reading():
+            if as_json:
+                display.say_json(told)
+            else:
+                _show(told)
+
+
+def _show(told: Mapping[str, Any]) -> None:
     display.say(_heading(told))
     rows = [row for name, each in told["services"].items() for row in _rows(name, each)]
     display.table(["service", "connection", "under way", "circuit", "since", "why", "health"], rows)
@@ -155,7 +174,8 @@ def _heading(told: Mapping[str, Any]) -> str:
 
 
 def _clock(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _rows(name: str, service: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -216,13 +236,15 @@ def watch(
             looks += 1
             try:
                 told = program.ask("/")
+                with program.reading():
+                    changes = list(_changes(told, known))
             except FlextError as error:
                 if str(error) != trouble:
                     display.complain(str(error))
                 trouble = str(error)
                 continue
             trouble = ""
-            for change in _changes(told, known):
+            for change in changes:
                 _tell(change, as_json=as_json)
     if trouble:
         raise typer.Exit(1)
@@ -303,9 +325,14 @@ def _switch(
         told = program.ask(
             f"/services/{quote(service, safe='', errors='replace')}/{action}", "POST"
         )
-    if as_json:
-        display.say_json(told)
-        return
+        with program.reading():
+            if as_json:
+                display.say_json(told)
+            else:
+                _show_switched(service, told)
+
+
+def _show_switched(service: str, told: Mapping[str, Any]) -> None:
     for facts in told["plugins"].values():
         for each in facts.get("circuits", ()):
             what = f"the circuit of {each['target']} is {each['state']}"
@@ -313,10 +340,19 @@ def _switch(
     display.say("the program's other processes do the same before their next call")
 
 
-def ask_health(program: Pages) -> dict[str, Any]:
-    """Give how a running program finds its services, by name."""
-    told: dict[str, Any] = program.ask("/health", fine=(200, 503))
-    return told
+def show_health_of(program: Pages, services: Sequence[str], *, as_json: bool) -> None:
+    """Print how a running program finds its services, or those that are named.
+
+    Raises:
+        FlextError: it cannot be asked, or has no service of that name.
+    """
+    told = program.ask("/health", fine=(200, 503))
+    with program.reading():
+        found = told["services"]
+        if missing := [each for each in services if each not in found]:
+            raise ConfigError(f"no service is named {missing[0]!r}")
+        found = {name: each for name, each in found.items() if name in (services or found)}
+        show_health(found, told["process"], as_json=as_json)
 
 
 def show_health(
