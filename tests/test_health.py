@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from functools import partial
 
 import pytest
 from flext_plugins_devstack.certificates import authority
@@ -384,7 +383,7 @@ RESOURCES = {
     "it tells that it is not well": (Found(healthy=False), False, "says that it is not well"),
     "it tells so in a mapping": ({"status": "DOWN"}, False, "says that it is 'DOWN'"),
     "it tells so in a text": ("unhealthy", False, "says that it is 'unhealthy'"),
-    "it gives an error": (partial(OSError, 111, "secret"), False, "Connection refused"),
+    "it gives an error": (lambda _: OSError(111, "secret"), False, "Connection refused"),
     "it gives an address": ("127.0.0.1:389", True, ""),
     "it gives a mapping": (
         {"status": "degraded", "healthy": True, "components": {"a": "down"}},
