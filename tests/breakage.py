@@ -175,6 +175,8 @@ EVENTS = {
     "the body is reset": Event(R, says(LONGER, after_a_while(reset))),
     "the body stalls": Event(T, says(LONGER)),
     "the chunks are none": Event(P, says(CHUNKED + b"zz\r\nok", closes)),
+    "a chunk is less than nothing": Event(P, says(CHUNKED + b"-2\r\nok", closes)),
+    "the line of a chunk does not end": Event(P, says(CHUNKED + b"0" * 200_000, closes)),
     "a chunk is cut": Event(P, says(CHUNKED + b"9\r\nok", closes)),
     "chunks do not end": Event(P, says(CHUNKED + b"2\r\nok\r\n", closes)),
     "a chunk stalls": Event(T, says(CHUNKED + b"9\r\nok")),

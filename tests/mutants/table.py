@@ -298,6 +298,8 @@ SAME_FAILURES = [
         "False",
         "same_event",
     ),
+    Mutant("failure-kinds", f"{RAW}::Reader.read", "size < -1", "False", "same_event"),
+    Mutant("failure-kinds", f"{RAW}::Reader.readline", "len(line) == size", "False", "same_event"),
     Mutant(
         "failure-kinds",
         "_clients/requests/failures.py::failure_of",

@@ -10,6 +10,7 @@ import io
 import sys
 from contextlib import contextmanager, suppress
 from functools import partial
+from http.client import IncompleteRead
 from typing import TYPE_CHECKING, Any, cast
 
 from requests.exceptions import ChunkedEncodingError, Timeout
@@ -61,6 +62,8 @@ class Reader(io.BufferedIOBase):
             return read(-1 if size is None else size)
 
     def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size < -1:  # of a chunk; to the file it is a mere `ValueError`
+            raise IncompleteRead(b"")
         data = self._wait(self._file.read, size)
         self._count(len(data))
         return data
@@ -80,6 +83,8 @@ class Reader(io.BufferedIOBase):
         line = self._wait(self._file.readline, size)
         if self._chunk is None:
             self._count(len(line))
+        elif len(line) == size:  # urllib3 closes the response, and then says that it is too long
+            self.is_malformed = True
         else:
             self._begin_chunk(line)
         return line
