@@ -165,7 +165,9 @@ ONCE = [
 ONCE += ["iterator", "opened", "opened as text", "by hand", "parts of a pipe", "parts of a reader"]
 ONCE += ["parts of a wrapper", "mapped parts", "left off"]
 """Those that are empty when they are sent again, in some library."""
-BODIES += [*BUFFERS, *ONCE]
+NONE = ["number"]
+"""What is no body, and none is sent."""
+BODIES += [*BUFFERS, *ONCE, *NONE]
 PROXIES = ("HTTP_PROXY", "http_proxy", "ALL_PROXY")
 EXCEPTIONS = ["127.0.0.1", "127.0.0.0/8", "127.0.0.1/32", "127.*", "127.0.0", "0.0.1", ".1", "::1"]
 EXCEPTIONS += ["", "*", "localhost", ".localhost", "example.com, 127.0.0.1", "{port}", OWN]

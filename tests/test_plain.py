@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 import requests
-from asks import BUFFERS, EXCEPTIONS, MOVED, ONCE, OWN, Ask, Conversation, Reply
+from asks import BUFFERS, EXCEPTIONS, MOVED, NONE, ONCE, OWN, Ask, Conversation, Reply
 from flext_plugins_devstack.certificates import authority
 from pydantic import BaseModel
 from twins import STREAMS, Pair, by_hand, twins
@@ -78,7 +78,7 @@ def tls(tmp_path):
 # bodies
 
 
-@pytest.mark.parametrize("body", [*BUFFERS, *ONCE])
+@pytest.mark.parametrize("body", [*BUFFERS, *ONCE, *NONE])
 @pytest.mark.contract("plain-without-plugins")
 def test_a_body_of_any_kind_is_sent_as_by_the_plain_client(flext_world, pair, body):
     alike(flext_world, pair, Ask("POST", "/", (Reply(),), body=body))

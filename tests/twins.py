@@ -216,6 +216,7 @@ STREAMS = {
     "lines": lambda: piped(b"1,2\n" * 10_000),
     "strings": lambda: (each for each in ("one", "two")),
     "iterator": lambda: iter([b"one", b"two"]),
+    "number": lambda: 5,
 }
 """Bodies that are no bytes, and mostly can be sent once."""
 PIPES = ("pipe", "lines")

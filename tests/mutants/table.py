@@ -1673,9 +1673,16 @@ OPENING = [
         "what_a_file_raises",
     ),
     Mutant(
+        "plain-without-plugins",
+        f"{REQUESTS_WIRE}::_is_whole",
+        'not (hasattr(body, "__iter__") or hasattr(body, "__getitem__"))',
+        "False",
+        "body_of_any_kind",
+    ),
+    Mutant(
         "callers-mistake",
         f"{REQUESTS_WIRE}::_is_whole",
-        "isinstance(native.body, (bytes, str, type(None)))",
+        "isinstance(body, (bytes, str, type(None)))",
         "True",
         "what_a_body_raises",
     ),

@@ -245,8 +245,14 @@ class _Adapter(HTTPAdapter):
 
 
 def _is_whole(native: Any) -> bool:
-    """Whether the body is there already, so that reading it raises nothing."""
-    return isinstance(native.body, (bytes, str, type(None))) or is_buffer(native.body)
+    """Whether the body is there already, so that reading it raises nothing, or cannot be read.
+
+    Of what cannot be read urllib3 says so before it sends anything.
+    """
+    body = native.body
+    if isinstance(body, (bytes, str, type(None))) or is_buffer(body):
+        return True
+    return not (hasattr(body, "__iter__") or hasattr(body, "__getitem__"))
 
 
 def _check(request: Request) -> None:
