@@ -15,6 +15,7 @@ import warnings
 
 import httpx
 import pytest
+import requests
 from flext_plugins_devstack.certificates import authority
 from floods import FLOODS, OK, RECORD, flooding, over_tls, sipping, tunnelling
 from forks import exit_code
@@ -303,6 +304,56 @@ def test_closing_the_host_cuts_a_call_that_is_under_way(flext_sync_world):
         host.close()
         thread.join(10)
     assert errors == ["service: the host is closed"]
+
+
+UNTIL_THE_END = b"HTTP/1.1 200 OK\r\n\r\nit is "
+
+
+@pytest.mark.parametrize("deadline", [None, 60, 3])
+@pytest.mark.contract("closing-drains")
+def test_closing_the_host_lets_a_session_read_on_until_the_end_or_the_deadline(deadline):
+    """A body without a length that was cut would seem whole."""
+    begun, goes_on, outcome = threading.Event(), threading.Event(), []
+
+    def handle(peer, over):
+        peer.recv(65536)
+        peer.sendall(UNTIL_THE_END)
+        if deadline != 3:
+            goes_on.wait(30)
+            peer.sendall(b"whole")
+        else:
+            over.wait(30)
+
+    def read(host):
+        try:
+            with options(deadline=deadline):
+                response = host.connect("service", requests.Session).get("/", stream=True)
+                begun.set()
+                outcome.append(response.text)
+        except DeadlineExceeded:
+            outcome.append("late")
+
+    with serving(handle) as port:
+        host = Host({"services": {"service": {"base_url": f"http://127.0.0.1:{port}"}}})
+        thread = threading.Thread(target=read, args=(host,))
+        thread.start()
+        begun.wait(30)
+        host.close()
+        goes_on.set()
+        thread.join(30)
+    assert outcome == ["late" if deadline == 3 else "it is whole"]
+
+
+@pytest.mark.contract("deadline-takes-a-thread")
+def test_who_comes_when_it_is_closed_is_cut_and_begins_no_thread():
+    before, watchdog, (ours, theirs) = {*watching()}, Watchdog(), socket.socketpair()
+    watchdog.close()
+    with ours, theirs:
+        watch = watchdog.watch(time.monotonic() + 60)
+        assert not watch.see(ours)
+        assert theirs.recv(1) == b""
+        assert watch.end()
+    assert {*watching()} <= before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")

@@ -35,22 +35,27 @@ class Watchdog:
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._lock = RLock()  # a collected generator's `finally` may come back here
         self._thread: Thread | None = None
+        self._is_closed = False
 
     def watch(self, at: float) -> Watch:
         """Watch one exchange until `at`, on the clock of `time.monotonic`."""
         watch = Watch(at, self._watches)
         self._watches.add(watch)
-        if at < self._awaited:
+        if self._is_closed:
+            watch.cut()
+        elif at < self._awaited:
             self._awaited = at
             self._rouse()
         return watch
 
     def close(self) -> None:
-        """Cut all that is watched, and end the thread."""
+        """Cut all that has no answer yet, and end the thread, if no body is read still."""
+        self._is_closed = True
         for each in self._watches.copy():
-            each.cut()
+            if not each.outlasts:
+                each.cut()
         self._wake.put(None)
-        if (thread := self._thread) is not None:
+        if (thread := self._thread) is not None and not self._watches:
             with suppress(RuntimeError):  # it begins just now
                 thread.join(1)
 
@@ -97,11 +102,13 @@ class Watch:
     and its number be another connection's the next.
     """
 
-    __slots__ = ("_sockets", "_watches", "at")
+    __slots__ = ("_sockets", "_watches", "at", "outlasts")
 
     def __init__(self, at: float, watches: set[Watch]) -> None:
         self.at, self._watches = at, watches
         self._sockets: list[socket.socket] = []
+        self.outlasts = False
+        """Whether it ends at its time only, although the host is closed before."""
 
     def see(self, sock: Any) -> bool:
         """Watch the connection of `sock` from now on, TLS or not, in place of any before it.

@@ -1224,6 +1224,20 @@ DEADLINE = [
         "none_before_or_after",
     ),
     Mutant(
+        "deadline-takes-a-thread",
+        f"{WATCHDOG}::Watchdog.watch",
+        "self._is_closed",
+        "False",
+        "when_it_is_closed",
+    ),
+    Mutant(
+        "closing-drains",
+        f"{WATCHDOG}::Watchdog.close",
+        "not each.outlasts",
+        "True",
+        "session_read_on",
+    ),
+    Mutant(
         "fork-starts-afresh",
         f"{RUNTIME}::Runtime.renew",
         "self.watchdog = self.watchdog.renewed()",

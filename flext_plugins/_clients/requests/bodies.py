@@ -276,6 +276,8 @@ class Raw(Watched, HTTPResponse):
         """Give `permit` back, and end `watch`, when the body is over, closed or collected."""
         self.dropped = dropped
         end = partial(_end, permit, [watch] if watch is not None else [], self.connection)
+        if watch is not None:  # cut, a body without a length would seem whole
+            watch.outlasts = True
         if getattr(self._fp, "fp", None) is None:  # nothing is left on a connection
             end()
         else:
