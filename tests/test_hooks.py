@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import linecache
+import time
 import traceback
 import types
 
@@ -18,6 +19,7 @@ from flext_plugins import (
     Stage,
     events,
     hookimpl,
+    options,
 )
 from flext_plugins.testing import Answer
 
@@ -552,6 +554,42 @@ def test_how_a_body_ended_is_told_once(flext_service, flext_world):
         flext_world.get(host)
 
     assert ended == told == [(type(None), 1000), (flext_world.lib.RemoteProtocolError, 10)]
+
+
+class Stops(BaseException):
+    """Ends a thread, as frameworks have such."""
+
+
+@pytest.mark.contract("permit-comes-back")
+def test_a_callback_that_ends_the_thread_leaves_no_connection_open(
+    flext_service, flext_httpx_world
+):
+    world = flext_httpx_world
+
+    class Watches:
+        @hookimpl
+        def flext_response(self, response, connection):
+            def stop(*_):
+                raise Stops
+
+            connection.watch(response, stop)
+
+    def sync():
+        with world.connect(host) as client, client.stream("GET", "/"):
+            pass
+
+    async def asynchronous():
+        async with world.aconnect(host) as client, client.stream("GET", "/"):
+            pass
+
+    flext_service.answer = Answer(chunks=[b"x"] * 100, pause=0.1)
+    host = world.serve(flext_service, Watches)
+    with pytest.raises(Stops), options(deadline=60):
+        world.run(asynchronous if world.asynchronous else sync)
+    limit = time.monotonic() + 5
+    while flext_service.sockets and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert not flext_service.sockets
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -314,9 +314,11 @@ class Body(Watched):
         finally:
             self._permit = None
             try:
-                self._end(None, self._size)
-                if self._loan is not None:
-                    self._loan.close(is_whole=is_whole)
+                try:
+                    self._end(None, self._size)
+                finally:
+                    if self._loan is not None:
+                        self._loan.close(is_whole=is_whole)
             finally:
                 if permit is not None:
                     permit.release()
@@ -333,9 +335,11 @@ class Body(Watched):
         finally:
             self._permit = None
             try:
-                self._end(None, self._size)
-                if loan is not None:
-                    await loan.aclose(is_whole=is_whole)
+                try:
+                    self._end(None, self._size)
+                finally:
+                    if loan is not None:
+                        await loan.aclose(is_whole=is_whole)
             finally:
                 if permit is not None:
                     permit.release()

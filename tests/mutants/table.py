@@ -1426,6 +1426,37 @@ YAML = "_config/yaml_loader.py"
 DECODING = "_clients/decoding.py"
 READING = [
     Mutant(
+        "library-objects-are-its-own",
+        f"{RAW}::Memory.isclosed",
+        "self._has_begun",
+        "0 < self.size",
+        "without_a_body",
+    ),
+    Mutant(
+        "permit-comes-back",
+        f"{BODIES}::Body.close",
+        """
+        try:
+            self._end(None, self._size)
+        finally:
+            if self._loan is not None:
+                self._loan.close(is_whole=is_whole)
+        """,
+        """
+        self._end(None, self._size)
+        if self._loan is not None:
+            self._loan.close(is_whole=is_whole)
+        """,
+        "ends_the_thread",
+    ),
+    Mutant(
+        "nothing-grows",
+        f"{TLS}::shared_context",
+        "len(runtime.tls) > MOST",
+        "False",
+        "names_a_file",
+    ),
+    Mutant(
         "reads-are-bounded",
         f"{DECODING}::Within.feed",
         "self._left < 0",
