@@ -7,12 +7,14 @@ what aiohttp would do otherwise, and what it cannot do.
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
 import threading
 import time
 
 import aiohttp
+import anyio
 import httpx
 import httpx2
 import pytest
@@ -324,6 +326,25 @@ def test_a_connection_that_the_service_has_closed_is_not_used_again(flext_servic
     flext_service.listen()
     assert world.get(host).status_code == 200
     assert [each.socket for each in flext_service.received] == [1, 2]
+
+
+def test_a_call_that_a_scope_of_anyios_cancels_leaves_no_session_open(world):
+    told = []
+
+    async def cancelled(host):
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
+        async with world.aconnect(host) as client:
+            for _ in range(3):
+                with anyio.move_on_after(0.1) as scope:
+                    await client.get("/")
+                assert scope.cancelled_caught
+                gc.collect()
+
+    with Server(lambda peer: (head(peer), peer.recv(1))) as server:
+        service = {"base_url": server.url, "max_connections": 1}
+        host = world.host({"services": {"service": service}})
+        world.run(lambda: cancelled(host))
+    assert told == []
 
 
 def test_a_call_that_is_cancelled_leaves_no_socket(world):

@@ -159,9 +159,11 @@ class AiohttpTransport:
             self._connector.abort()
             for _ in range(2):
                 await asyncio.sleep(0)
-            await session.close()
-        finally:
-            self.closing.set_result(None)
+        finally:  # a scope of anyio's cancels here again
+            try:
+                await session.close()
+            finally:
+                self.closing.set_result(None)
 
 
 class Connector(aiohttp.TCPConnector):
