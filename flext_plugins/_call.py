@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import sys
@@ -231,7 +232,10 @@ def _seconds(deadline: object) -> float:
         kind = type(deadline).__name__
         remedy = "; call its total_seconds()" if hasattr(deadline, "total_seconds") else ""
         raise TypeError(f"{takes}, not {kind}{remedy}")
-    seconds = float(deadline)
+    try:
+        seconds = float(deadline)
+    except OverflowError:
+        seconds = -math.inf if deadline < 0 else math.inf
     if not 0 < seconds <= threading.TIMEOUT_MAX:
         forever = "; without it a call may take for ever" if seconds > 0 else ""
         raise ValueError(f"{takes}, not {seconds:g}{forever}")

@@ -55,7 +55,10 @@ def test_a_timedelta_is_told_what_to_do():
         pass
 
 
-@pytest.mark.parametrize("deadline", [0, -1, -0.5, math.nan, math.inf, -math.inf, 1e300])
+NO_TIMES = [0, -1, -0.5, math.nan, math.inf, -math.inf, 1e300]
+
+
+@pytest.mark.parametrize("deadline", [*NO_TIMES, 10**400, -(10**400), Fraction(10**400)])
 @pytest.mark.contract("options-are-checked")
 def test_a_number_after_which_nothing_can_end_is_told(deadline):
     said = r"^options\(deadline=\.\.\.\) takes a positive number of seconds, not "

@@ -2517,6 +2517,13 @@ CALL = [
     Mutant(
         "options-are-checked",
         "_call.py::_seconds",
+        "-math.inf if deadline < 0 else math.inf",
+        "1.0",
+        "nothing_can_end",
+    ),
+    Mutant(
+        "options-are-checked",
+        "_call.py::_seconds",
         "0 < seconds <= threading.TIMEOUT_MAX",
         "0 < seconds",
         "nothing_can_end",
