@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from flext_plugins import AnswerTooLong, Failure, ServiceName, ServiceURL, hookimpl
+from flext_plugins._clients.decoding import Output, Undecodable, _zstandard, _zstd
 from flext_plugins.testing import Answer
 
 MOST, BOMB = 100_000, 32 * 1024 * 1024
@@ -123,6 +124,20 @@ def test_what_is_as_long_as_it_may_be_is_read_and_stays_readable(
     assert [len(read[0]), read[0] == data] == [len(data), True]
     if coding not in ONLY_FOR_PLUGINS:
         assert [len(got.content), got.content == data] == [len(data), True]
+
+
+@pytest.mark.parametrize("module", ["zstandard", "backports.zstd"])
+@pytest.mark.contract("read-leaves-readable")
+def test_a_frame_that_is_cut_short_is_no_answer(module):
+    """The client libraries say so too; of gzip they and we take what there is."""
+    zstd = pytest.importorskip(module)
+    decode = (_zstandard if module == "zstandard" else _zstd)(zstd)
+    frame = zstd.compress(b"x" * 1000)
+    for data in (frame[:-1], frame + frame[:-3]):
+        with pytest.raises(Undecodable, match="cut short"):
+            decode(data, Output(MOST))
+    decode(frame + frame, output := Output(MOST))
+    assert output.data == b"x" * 2000
 
 
 @pytest.mark.contract("reads-are-bounded")

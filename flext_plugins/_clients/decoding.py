@@ -20,6 +20,7 @@ MOST_CODINGS = 5
 """So many content codings may lie on top of each other."""
 WINDOW_LOG = 23
 """Memory of Zstandard's decoder, as a power of two: what RFC 9659 lets a service ask for."""
+CUT_SHORT = "it is cut short"
 GZIP, ZLIB, DEFLATE = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
@@ -174,10 +175,29 @@ def _zstandard(module: Any) -> Callable[[bytes, Output], None]:
             with decoder.stream_reader(data, read_across_frames=True) as reader:
                 while more := reader.read(min(PIECE, output.room)):
                     output.add(more)
+            _see_whole(decoder, data)
         except module.ZstdError as error:
             raise Undecodable(str(error)) from None
 
     return decode
+
+
+def _see_whole(decoder: Any, data: bytes) -> None:
+    """Decode again what is known to be short, as the reader gives of a cut frame what there is.
+
+    Raises:
+        Undecodable: the last frame does not end.
+    """
+    stream = decoder.decompressobj()
+    for piece in _pieces(data):
+        rest = piece
+        while rest:
+            if stream.eof:
+                stream = decoder.decompressobj()
+            stream.decompress(rest)
+            rest = stream.unused_data if stream.eof else b""
+    if not stream.eof:
+        raise Undecodable(CUT_SHORT)
 
 
 def _zstd(module: Any) -> Callable[[bytes, Output], None]:
@@ -193,6 +213,8 @@ def _zstd(module: Any) -> Callable[[bytes, Output], None]:
                         stream = module.ZstdDecompressor(options=options)
                     output.add(stream.decompress(rest, output.room))
                     rest = stream.unused_data if stream.eof else b""
+            if not stream.eof:
+                raise Undecodable(CUT_SHORT)
         except module.ZstdError as error:
             raise Undecodable(str(error)) from None
 
