@@ -421,6 +421,25 @@ def test_a_responses_raw_is_so_used_when_a_plugin_has_read_it_too(flext_service,
     assert ours == theirs
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.contract("library-objects-are-its-own", "read-leaves-readable")
+def test_a_raw_without_a_body_is_over_when_it_is_read(flext_service, method):
+    class Reads:
+        @hookimpl
+        async def flext_response(self, response, connection):
+            await connection.read(response)
+
+    flext_service.answer = Answer(body=b"")
+    service = {"base_url": flext_service.url, "plugins": {"reads": {}}}
+    with Host({"services": {"service": service}}) as host, requests.Session() as plain:
+        host.register(Reads, "reads")
+        ours, theirs = (
+            again(session.request(method, f"{flext_service.url}/x", stream=True).raw)
+            for session in (host.connect("service", requests.Session), plain)
+        )
+    assert ours == theirs == (b"", b"", True)
+
+
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy], ids=["flat", "deep"])
 @pytest.mark.contract("library-objects-are-its-own")
 def test_a_copy_of_a_session_sends_through_the_same_connection(flext_service, connect, copied):

@@ -127,9 +127,10 @@ class Memory(io.BytesIO):
     def __init__(self, data: bytes) -> None:
         super().__init__(data)
         self._length, self.size = len(data), 0
+        self._has_begun = False
 
     def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
+        data, self._has_begun = super().read(size), True
         self.size += len(data)
         return data
 
@@ -141,7 +142,7 @@ class Memory(io.BytesIO):
 
     def isclosed(self) -> bool:
         """Whether it would be closed on a connection, where an empty body is so when it is read."""
-        return self.closed or 0 < self.size == self._length
+        return self.closed or (self._has_begun and self.size == self._length)
 
 
 class Filter(io.BufferedIOBase):
@@ -275,9 +276,9 @@ class Raw(Watched, HTTPResponse):
     ) -> None:
         """Give `permit` back, and end `watch`, when the body is over, closed or collected."""
         self.dropped = dropped
-        end = partial(_end, permit, [watch] if watch is not None else [], self.connection)
         if watch is not None:  # cut, a body without a length would seem whole
             watch.outlasts = True
+        end = partial(_end, permit, [watch] if watch is not None else [], self.connection)
         if getattr(self._fp, "fp", None) is None:  # nothing is left on a connection
             end()
         else:
