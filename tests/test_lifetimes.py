@@ -16,6 +16,7 @@ import requests
 from forks import exit_code
 
 from flext_plugins import Host, Refused, hookimpl
+from flext_plugins._clients.tls import MOST
 from flext_plugins.testing import Answer, echo
 
 
@@ -123,6 +124,20 @@ def test_one_tls_context_for_each_distinct_setting(tmp_path):
             with pytest.raises(httpx.ConnectError):
                 host.connect(name).get("/")
         assert len(host._runtime.tls) == 3
+
+
+@pytest.mark.contract("nothing-grows")
+def test_a_session_that_names_a_file_for_each_call_fills_no_memory(tmp_path):
+    from flext_plugins_devstack.certificates import authority
+
+    ca = authority(tmp_path).path
+    with Host({"services": {"a": {"base_url": "https://127.0.0.1:1"}}}) as host:
+        session = host.connect("a", requests.Session)
+        for number in range(MOST + 3):
+            (tmp_path / f"{number}.pem").write_bytes(ca.read_bytes())
+            with pytest.raises(requests.ConnectionError):
+                session.get("/", verify=str(tmp_path / f"{number}.pem"))
+        assert len(host._runtime.tls) == MOST
 
 
 @pytest.mark.contract("one-connection-per-loop", "one-instance-per-service")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SECOND = 1.0
 """The files are looked at once in this time at most."""
+MOST = 100
+"""Contexts that are kept for each host."""
 
 
 class FileContext(ssl.SSLContext):
@@ -126,6 +128,9 @@ def shared_context(
     if context is None:
         made = context_of(default, verify, cert, runtime.occasions)
         context = runtime.tls.setdefault(key, made)
+        if len(runtime.tls) > MOST:  # sessions of requests name files for each call
+            with suppress(RuntimeError):  # another thread adds one just now
+                runtime.tls.pop(next(iter(runtime.tls)), None)
     return context
 
 
