@@ -104,6 +104,9 @@ class Messages(Protocol):
     def pool_timeout(self, request: Any) -> float | None:
         """Seconds that `request` waits for a free connection."""
 
+    def waits(self, request: Any) -> bool:
+        """Whether the time-outs of `request` leave its service any time."""
+
 
 class Wire(Protocol):
     """One connection's way to the network through one client library, in one world."""
@@ -150,7 +153,7 @@ class Wire(Protocol):
 
 
 OF_CALLER = "flext_of_caller"
-"""The attribute of an error that the body of the caller's own request raised."""
+"""The attribute of an error that the caller's own request has led to, whatever its class."""
 
 
 def failure_of(error: BaseException, wire: Wire | None) -> Failure | None:

@@ -162,6 +162,7 @@ REQUESTS = {
     "a closed file": {"files": {"file": closed()}},
     "an address that is none": {"url": "http://["},
     "an address of another scheme": {"url": "ftp://elsewhere.invalid/"},
+    "no time": {"timeout": 0},
 }
 
 
@@ -169,6 +170,15 @@ REQUESTS = {
 @pytest.mark.contract("callers-mistake")
 def test_a_request_that_cannot_be_made_is_the_callers(flext_world, judged, request_):
     judged(kinds=Exception, **request_)
+
+
+@pytest.mark.parametrize("phase", ["connect", "read", "write"])
+@pytest.mark.contract("callers-mistake")
+def test_a_phase_for_which_there_is_less_than_no_time_is_the_callers(flext_world, judged, phase):
+    if not flext_world.asynchronous:
+        pytest.skip("Python itself refuses it, and leaves the socket open")
+    timeout = flext_world.lib.Timeout(5, **{phase: -1})
+    judged(kinds=flext_world.lib.TransportError, timeout=timeout, content=b"x" * 5_000_000)
 
 
 @pytest.mark.contract("callers-mistake")

@@ -16,9 +16,10 @@ from flext_plugins._connections.channel import HOST_CLOSED
 from flext_plugins._connections.log import tell_drained
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import ConfigError, FlextError, Refused, native
+from flext_plugins._logging import harmless
 from flext_plugins._masking import Mask
 from flext_plugins._permits import Holding, Permits, tell_wait
-from flext_plugins._wire import Library, Load, Messages, Wire
+from flext_plugins._wire import OF_CALLER, Library, Load, Messages, Wire
 from flext_plugins.http import Origin
 
 if TYPE_CHECKING:
@@ -210,8 +211,11 @@ class GatedWire(Wire):
         except BaseException as error:
             if response is None:
                 permit.release()
+            is_failure = isinstance(error, Exception) and not isinstance(error, FlextError)
+            if is_failure and not self.messages.waits(request):
+                harmless(setattr, error, OF_CALLER, True)
             await discard(self, response, error)
-            if isinstance(error, FlextError) or not (self._closed and isinstance(error, Exception)):
+            if not (self._closed and is_failure):
                 raise
         raise self._drained(call)
 

@@ -1705,6 +1705,13 @@ OPENING = [
     ),
     Mutant(
         "callers-mistake",
+        f"{HTTPX_MESSAGES}::HttpxMessages.waits",
+        "seconds <= 0",
+        "False",
+        "cannot_be_made",
+    ),
+    Mutant(
+        "callers-mistake",
         "_wire.py::failure_of",
         "getattr(error, OF_CALLER, False)",
         "False",

@@ -150,6 +150,11 @@ class HttpxMessages(ServiceMessages):
         seconds: float | None = request.extensions.get("timeout", {}).get("pool")
         return seconds
 
+    def waits(self, request: Any) -> bool:
+        timeout = request.extensions.get("timeout", {})
+        times = (timeout.get(phase) for phase in ("connect", "read", "write"))
+        return not any(isinstance(seconds, (int, float)) and seconds <= 0 for seconds in times)
+
     def respond(self, status: int, headers: Mapping[str, str] | None, content: bytes) -> Any:
         response = self._lib.Response(status, headers=headers, stream=self._lib.ByteStream(content))
         response.headers.setdefault("Content-Length", str(len(content)))

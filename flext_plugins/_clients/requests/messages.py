@@ -159,6 +159,10 @@ class RequestsMessages(ServiceMessages):
         del request  # a session's time-outs say nothing of the pool
         return self._service.timeout.pool
 
+    def waits(self, request: Any) -> bool:
+        del request  # urllib3 refuses such time-outs
+        return True
+
     def respond(self, status: int, headers: Mapping[str, str] | None, content: bytes) -> Any:
         native = requests.Response()
         native.status_code = status
