@@ -297,6 +297,7 @@ class Twin:
         """What the caller sees of one request."""
         url = self.pair.located(ask.url).encode("latin-1").decode()
         options = self.body(ask.body)
+        carried = [*options.values(), *(part[1] for part in options.get("files", {}).values())]
         chosen = {"params": ask.params, "headers": ask.headers, "cookies": ask.cookies}
         options |= {name: value for name, value in chosen.items() if value is not None}
         if ask.auth != "none":
@@ -317,6 +318,10 @@ class Twin:
             _ = response.content
         except Exception as error:
             return failure(error)
+        finally:
+            for each in carried:
+                if isinstance(each, io.IOBase):
+                    each.close()
         return told(response)
 
     async def stream(self, client: Any, ask: Ask, url: str, options: dict[str, Any]) -> Any:
