@@ -289,6 +289,13 @@ def test_leaving_the_block_drains_for_as_long_as_the_configuration_says(flext_se
     assert outcome == [200]
 
 
+def test_a_time_that_is_none_closes_nothing(flext_service, flext_world):
+    host = flext_world.serve(flext_service)
+    with pytest.raises(TypeError):
+        flext_world.run(lambda: host.aclose("5") if flext_world.asynchronous else host.close("5"))
+    assert flext_world.get(host).status_code == 200
+
+
 def test_nothing_is_said_where_nothing_is_under_way(flext_service, flext_world, caplog):
     caplog.set_level(logging.DEBUG, "flext_plugins")
     host = flext_world.serve(flext_service)

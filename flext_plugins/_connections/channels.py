@@ -193,8 +193,8 @@ class Channels:
 
         Between two hops of a call nothing is under way for a moment, so it looks twice.
         """
-        self.is_draining = True
         until, quiet = time.monotonic() + seconds, 0
+        self.is_draining = True
         while quiet < 2 and (left := until - time.monotonic()) > 0:
             yield min(DRAIN_PAUSE, left)
             quiet = 0 if any(each.under_way for each in self.open()) else quiet + 1
