@@ -205,9 +205,7 @@ class GatedWire(Wire):
                         response = await self._dispatch(request, call, left, permit, own=own)
             if self._closed:
                 raise self._drained(call)
-            if response.status_code >= 400:  # what was really sent is known only here
-                response.extensions[MASK] = Mask(request.headers, answerer)
-            return response
+            return _masked(response, request, answerer)
         except BaseException as error:
             if response is None:
                 permit.release()
@@ -229,6 +227,13 @@ class GatedWire(Wire):
         if not (self._closed and isinstance(error, self.library.refused)):
             return error
         return native(self._drained(call), self.library.refused)
+
+
+def _masked(response: Any, request: Request, answerer: str) -> Any:
+    """Note in an error response what to mask in it: what was really sent is known only here."""
+    if response.status_code >= 400:
+        response.extensions[MASK] = Mask(request.headers, answerer)
+    return response
 
 
 def _host(request: Request) -> str:

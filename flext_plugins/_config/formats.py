@@ -46,7 +46,7 @@ def tables_in(file: Path) -> Mapping[str, Any]:
 
 
 def json_in(text: str) -> Any:
-    """What stands in `text` as JSON, if that is a table or a list; else the text.
+    """Give what stands in `text` as JSON, if that is a table or a list; else the text.
 
     Raises:
         ConfigError: a key stands twice, or it is nested too deep.

@@ -1,4 +1,4 @@
-"""What a file or a variable may hold, and how it is told that it holds more."""
+"""Limits of what a file or a variable may hold, and how it is told that it holds more."""
 
 from __future__ import annotations
 

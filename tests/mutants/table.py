@@ -1832,7 +1832,7 @@ OPENING = [
     Mutant(
         "closing-drains",
         f"{GATE}::GatedWire._admitted",
-        "not (self._closed and isinstance(error, Exception))",
+        "not (self._closed and is_failure)",
         "True",
         "nobodys_failure",
     ),

@@ -1,8 +1,7 @@
 """The settings."""
 
-from pydantic import BaseModel
-
 from flext_plugins import Seconds
+from pydantic import BaseModel
 
 
 class {{ cookiecutter.__class }}Settings(BaseModel):
