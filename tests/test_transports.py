@@ -236,7 +236,7 @@ def test_calls_of_an_event_loop_share_a_connection_of_http2(http2, flext_async_w
 
 @pytest.mark.contract("last-in-first-out")
 def test_the_next_connections_are_opened_beyond_a_hundred_calls(http2, flext_async_world):
-    host = flext_async_world.host(service_of(http2))
+    host = flext_async_world.host(service_of(http2, keepalive_expiry=60))
     flext_async_world.get(host)
     works = [flext_async_world.sender(host, "GET", "/slow") for _ in range(2 * STREAMS + 1)]
     assert {each.content for each in flext_async_world.all(works)} == {b"2"}
