@@ -58,7 +58,7 @@ test-aiohttp: test-setup
 	  --deselect 'tests/test_hooks.py::test_who_watches_a_body_finds_the_exchange_as_it_was[httpx async-no chunk]' tests
 
 # The other tested interpreters: the oldest and the newest run everything but what is marked `once`, which one interpreter
-# shows for all; those between them show the rules of the contract, in httpx and requests. (What is marked with a rule is in
+# shows for all, and the plugins' conformance; those between them show the rules of the contract, in httpx and requests. (What is marked with a rule is in
 # `tests`: tests/contract.py looks nowhere else.)
 test-others: test-setup
 	@set -e; for version in $$(sh tools/interpreters.sh tested); do \
@@ -68,7 +68,7 @@ test-others: test-setup
 	    $(MORE) .venv-$$version; \
 	    .venv-$$version/bin/python --version; \
 	    case "$$python" in \
-	      "$$(sh tools/interpreters.sh oldest)" | "$$(sh tools/interpreters.sh newest)") only= without= where= ;; \
+	      "$$(sh tools/interpreters.sh oldest)" | "$$(sh tools/interpreters.sh newest)") only= without="not (contrib and conformance)" where= ;; \
 	      *) only="contract and" without="not httpx2" where=tests ;; \
 	    esac; \
 	    sh tools/tests.sh .venv-$$version/bin/python $(FOUR) -m "$$only not once and not slow" -k "$$without" $$where; \
@@ -154,7 +154,7 @@ compare: .venv-compare/peers
 bench: .venv-speed/peers servers
 	.venv-speed/bin/python -m benchmarks.speed $(if $(RECORD),record) $(if $(ONLY),--only $(ONLY))
 
-# Two minutes of it: whether the targets are kept.
+# Some minutes of it: whether what is held is kept.
 bench-check: .venv-speed/peers servers
 	.venv-speed/bin/python -m benchmarks.speed check
 

@@ -163,7 +163,7 @@ TABLES = (
         (
             ratio(
                 "opening a connection on a composed service, to httpx.Client()",
-                1 / 200,
+                1 / 160,
                 "connect",
                 "httpx.Client()",
             ),

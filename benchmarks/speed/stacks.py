@@ -190,7 +190,7 @@ TABLES = (
         "stacks-loopback",
         f"{TITLE}, over loopback",
         (*_cases(), *AIOHTTP),
-        _targets("over loopback", 1.1, 0.50),
+        _targets("over loopback", 1.3, 0.50),
         wire.loopback,
         sample=6 * LOOPBACK_SAMPLE,  # of a difference of differences
     ),

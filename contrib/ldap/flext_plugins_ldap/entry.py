@@ -61,7 +61,8 @@ class Entry:
     attributes: Mapping[str, tuple[str | bytes, ...]]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "attributes", Attributes(self.attributes))
+        if not isinstance(self.attributes, Attributes):
+            object.__setattr__(self, "attributes", Attributes(self.attributes))
 
     def __getitem__(self, attribute: str) -> tuple[str | bytes, ...]:
         return self.attributes[attribute]
@@ -77,7 +78,8 @@ class User:
     attributes: Mapping[str, tuple[str | bytes, ...]]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "attributes", Attributes(self.attributes))
+        if not isinstance(self.attributes, Attributes):
+            object.__setattr__(self, "attributes", Attributes(self.attributes))
 
     def __getitem__(self, attribute: str) -> tuple[str | bytes, ...]:
         return self.attributes[attribute]
