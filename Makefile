@@ -57,9 +57,9 @@ test-aiohttp: test-setup
 	  --deselect 'tests/test_failures.py::test_the_same_event_is_the_same_failure_in_each_library[httpx async-the proxy stalls]' \
 	  --deselect 'tests/test_hooks.py::test_who_watches_a_body_finds_the_exchange_as_it_was[httpx async-no chunk]' tests
 
-# The other tested interpreters: the oldest and the newest run everything but what is marked `once`, which one interpreter
-# shows for all, and the plugins' conformance; those between them show the rules of the contract, in httpx and requests. (What is marked with a rule is in
-# `tests`: tests/contract.py looks nowhere else.)
+# The other tested interpreters: the oldest and the newest run everything but what is marked `once`, which one
+# interpreter shows for all, and the plugins' conformance; those between them show the rules of the contract, in httpx
+# and requests. (What is marked with a rule is in `tests`: tests/contract.py looks nowhere else.)
 test-others: test-setup
 	@set -e; for version in $$(sh tools/interpreters.sh tested); do \
 	  if ! python=$$(sh tools/interpreters.sh find $$version); then \
