@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from flext_plugins._errors import AnswerTooLong, FlextError
+from flext_plugins._logging import harmless
 from flext_plugins._messages import Failure
 
 if TYPE_CHECKING:
@@ -154,6 +155,11 @@ class Wire(Protocol):
 
 OF_CALLER = "flext_of_caller"
 """The attribute of an error that the caller's own request has led to, whatever its class."""
+
+
+def blame_caller(error: BaseException) -> None:
+    """Mark `error` as the caller's own, for `failure_of`."""
+    harmless(setattr, error, OF_CALLER, True)
 
 
 def failure_of(error: BaseException, wire: Wire | None) -> Failure | None:

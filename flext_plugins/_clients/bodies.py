@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flext_plugins._clients.cancellation import steady
 from flext_plugins._errors import note_failures
-from flext_plugins._logging import harmless
-from flext_plugins._wire import OF_CALLER
+from flext_plugins._wire import blame_caller
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -117,7 +116,7 @@ def guarded(native: Any, name: str, guard: Callable[[Any], Any]) -> Iterator[Non
         error = broke.error
     finally:
         setattr(native, name, body)
-    harmless(setattr, error, OF_CALLER, True)
+    blame_caller(error)
     raise error
 
 

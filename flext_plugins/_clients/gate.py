@@ -16,10 +16,9 @@ from flext_plugins._connections.channel import HOST_CLOSED
 from flext_plugins._connections.log import tell_drained
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import ConfigError, FlextError, Refused, native
-from flext_plugins._logging import harmless
 from flext_plugins._masking import Mask
 from flext_plugins._permits import Holding, Permits, tell_wait
-from flext_plugins._wire import OF_CALLER, Library, Load, Messages, Wire
+from flext_plugins._wire import Library, Load, Messages, Wire, blame_caller
 from flext_plugins.http import Origin
 
 if TYPE_CHECKING:
@@ -205,17 +204,25 @@ class GatedWire(Wire):
                         response = await self._dispatch(request, call, left, permit, own=own)
             if self._closed:
                 raise self._drained(call)
-            return _masked(response, request, answerer)
+            if response.status_code >= 400:  # what was really sent is known only here
+                response.extensions[MASK] = Mask(request.headers, answerer)
+            return response
         except BaseException as error:
             if response is None:
                 permit.release()
-            is_failure = isinstance(error, Exception) and not isinstance(error, FlextError)
-            if is_failure and not self.messages.waits(request):
-                harmless(setattr, error, OF_CALLER, True)
+            is_failure = self._failed(request, error)
             await discard(self, response, error)
             if not (self._closed and is_failure):
                 raise
         raise self._drained(call)
+
+    def _failed(self, request: Any, error: BaseException) -> bool:
+        """Whether the exchange failed; where its time-outs leave no time, the caller is blamed."""
+        if isinstance(error, FlextError) or not isinstance(error, Exception):
+            return False
+        if not self.messages.waits(request):
+            blame_caller(error)
+        return True
 
     def _drained(self, call: Call) -> Refused:
         """Tell, and word, what closing the host has done to a call, which is nobody's failure."""
@@ -227,13 +234,6 @@ class GatedWire(Wire):
         if not (self._closed and isinstance(error, self.library.refused)):
             return error
         return native(self._drained(call), self.library.refused)
-
-
-def _masked(response: Any, request: Request, answerer: str) -> Any:
-    """Note in an error response what to mask in it: what was really sent is known only here."""
-    if response.status_code >= 400:
-        response.extensions[MASK] = Mask(request.headers, answerer)
-    return response
 
 
 def _host(request: Request) -> str:
