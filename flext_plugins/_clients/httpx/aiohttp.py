@@ -76,6 +76,7 @@ class AiohttpTransport:
         """
         if self._files is not None and self._files.is_due:
             await asyncio.to_thread(self._files.look)
+        self._refuse_no_time(request)
         session, url = self._session or self._open(), self._url(request)
         more = self._proxy_headers if url.scheme == "http" else {}
         exchange = Exchange(self.lib, request, more, self._connector)
@@ -123,6 +124,13 @@ class AiohttpTransport:
             max_headers=MOST_HEADERS,
         )
         return self._session
+
+    def _refuse_no_time(self, request: Any) -> None:
+        # Within a time of nothing aiohttp may well find an answer, or write all that there is.
+        seconds = request.extensions.get("timeout", {})
+        for phase, failure in (("write", "WriteTimeout"), ("read", "ReadTimeout")):
+            if seconds.get(phase) is not None and seconds[phase] <= 0:
+                raise getattr(self.lib, failure)("", request=request)
 
     def _url(self, request: Any) -> URL:
         url = request.url
