@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -947,12 +948,15 @@ def test_a_certificate_that_is_not_there_is_told_before_anything_is_sent(said):
         ({"verify": "FILE"}, "verify: expected a file with certificates"),
         ({"cert": "FILE"}, "cert: expected a file with a certificate and its key"),
         ({"proxy": "ftp://127.0.0.1:1"}, "proxy: expected http://, https://, socks5://"),
-        ({"proxy": "socks5://127.0.0.1:1"}, "proxy: needs `pip install"),
+        ({"proxy": "socks5://127.0.0.1:1"}, "proxy: needs `pip install 'httpx[socks]'`"),
         ({"timeout": float("inf")}, "timeout: expected a finite number"),
         ({"base_url": "localhost:80"}, "base_url: expected a URL that begins with its scheme"),
     ],
 )
-def test_what_would_only_fail_when_something_is_sent_is_told_by_check(said, told, tmp_path):
+def test_what_would_only_fail_when_something_is_sent_is_told_by_check(
+    said, told, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "socksio", None)  # as if it were not installed
     file = tmp_path / "not.pem"
     file.write_text("not PEM")
     said = {key: str(file) if value == "FILE" else value for key, value in said.items()}

@@ -149,7 +149,9 @@ class Defaults(_Quiet):
     """What exchanges go over: the client library's own transport, aiohttp's connections (extra
     `aiohttp`, in event loops), or the application's, which `host.provide` was told of."""
     proxy: Literal[False] | Address | None = None
-    """The address of a proxy, or `false` for none; by default what the environment says."""
+    """The address of a proxy, or `false` for none; by default what the environment says. One with
+    `socks5://` or `socks5h://` needs the extra `socks` of httpx, and of requests for its sessions.
+    """
     max_connections: Annotated[int, Field(gt=0, le=65_535)] = 100
     """Sockets, and exchanges at a time; further ones wait."""
     keepalive_expiry: Seconds = 5.0

@@ -2041,8 +2041,22 @@ LIFETIMES = [
         "as_many_as_its_connections",
     ),
     Mutant(
+        "connect-means-unsent",
+        "_clients/httpx/connecting.py::Handshake.trace",
+        'self.stream = details["return_value"]',
+        "pass",
+        "wrong_there",
+    ),
+    Mutant(
+        "deadline-ends-a-flood",
+        "_clients/requests/connections.py::WatchedSocks._connected",
+        "_see(sock)",
+        "pass",
+        "proxy_trickles",
+    ),
+    Mutant(
         "cancellation-unwinds",
-        f"{HTTPX_WIRE}::Connecting.aclose",
+        "_clients/httpx/connecting.py::Connecting.aclose",
         "await steady(each.aclose())",
         "pass",
         "leaves_no_socket",

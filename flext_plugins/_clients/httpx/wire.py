@@ -18,6 +18,7 @@ from flext_plugins._clients.bodies import NO_LIMIT, guarded
 from flext_plugins._clients.cancellation import shielded, steady
 from flext_plugins._clients.decoding import Within, without_codings
 from flext_plugins._clients.gate import GatedWire
+from flext_plugins._clients.httpx.connecting import Connecting, socks_transport
 from flext_plugins._clients.httpx.messages import HttpxResponse
 from flext_plugins._clients.tls import shared_context
 from flext_plugins._clients.transports import transport_for
@@ -275,30 +276,6 @@ class Loan:
         return transports.take_back(self.transport, is_whole=is_whole)
 
 
-class Connecting:
-    """Closes a connection that is given up while it is made, by httpcore's extension `trace`.
-
-    httpcore leaves the socket open where a cancellation strikes in the TLS handshake.
-    """
-
-    def __init__(self, native: Any) -> None:
-        self._also, self._streams = native.extensions.get("trace"), list[Any]()
-        native.extensions = {**native.extensions, "trace": self}
-
-    async def __call__(self, event: str, details: dict[str, Any]) -> None:
-        """Note the socket's stream; httpcore calls this at each step."""
-        if event.endswith("connect_tcp.complete"):
-            self._streams.append(details["return_value"])
-        if self._also is not None:
-            await self._also(event, details)
-
-    async def aclose(self) -> None:
-        """Close what was opened; closing twice is fine."""
-        for each in self._streams:
-            with suppress(Exception):
-                await steady(each.aclose())
-
-
 class HttpxWire(GatedWire):
     """One connection's transports and pools in one library."""
 
@@ -425,7 +402,7 @@ class HttpxWire(GatedWire):
             raise ConfigError(f"service {service.name!r}: {what}; say proxy = false")
         size = service.max_connections if self.asynchronous and not own else 1
         make = partial(
-            self._library.transport_class(self._transport_name, asynchronous=self.asynchronous),
+            self._transport_class(proxy),
             verify=self._context(own=own) if secure or proxy else _NO_TLS,
             trust_env=False,
             http2=service.http2 and (own or self.asynchronous),
@@ -442,6 +419,13 @@ class HttpxWire(GatedWire):
         if self._shares:
             return SharedTransports(make, expiry, most, self._gate)
         return Transports(make, expiry, most)
+
+    def _transport_class(self, proxy: SecretStr | None) -> Any:
+        if proxy and proxy.get_secret_value().lower().startswith("socks"):
+            kind = socks_transport(self._lib, asynchronous=self.asynchronous)
+            return partial(kind, self._watchdog)
+        name = self._transport_name
+        return self._library.transport_class(name, asynchronous=self.asynchronous)
 
     def _context(self, *, own: bool) -> ssl.SSLContext:
         return self._shared_context(self._service.verify, self._service.cert if own else None)

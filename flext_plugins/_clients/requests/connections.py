@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import lru_cache
+from socket import SOCK_STREAM, getaddrinfo
 from typing import TYPE_CHECKING, Any
+
+from requests.utils import get_auth_from_url
+from urllib3 import exceptions
+from urllib3.util import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic import SecretStr
     from urllib3 import PoolManager
 
     from flext_plugins._clients.watchdog import Watch
@@ -59,23 +66,97 @@ class Watched:
         return is_forwarding
 
     def _show(self) -> None:
-        if self._sock is None or (watch := _watching.get()) is None:
-            return
-        if not watch.see(self._sock):
-            raise TimeoutError
+        if self._sock is not None:
+            _see(self._sock)
 
 
-def watch_connections(manager: PoolManager) -> None:
-    """Have `manager` make connections that are seen, by urllib3's `pool_classes_by_scheme`."""
+def _see(sock: Any) -> None:
+    """Show a socket to the watchdog.
+
+    Raises:
+        TimeoutError: it is too late to begin with it.
+    """
+    watch = _watching.get()
+    if watch is not None and not watch.see(sock):
+        raise TimeoutError
+
+
+class WatchedSocks(Watched):
+    """A connection by way of a SOCKS proxy, whose socket is seen before anything is said there.
+
+    PySocks would show it when all is said, so it is made here, of PySocks' class.
+
+    Attributes:
+        socks_proxy: the proxy's address.
+    """
+
+    socks_proxy: SecretStr
+
+    def _new_conn(self) -> Any:
+        try:
+            return self._connected()
+        except OSError as error:  # in whose frames the proxy's password stands
+            inside = getattr(error, "socket_err", None) or error
+        own: Any = self
+        if isinstance(inside, TimeoutError):
+            raise exceptions.ConnectTimeoutError(own, "the SOCKS proxy took too long")
+        raise exceptions.NewConnectionError(own, f"by way of the SOCKS proxy: {inside}")
+
+    def _connected(self) -> Any:
+        own: Any = self  # one of urllib3's, with its attributes
+        failure = OSError("it has no address")
+        way = _way(self.socks_proxy.get_secret_value())
+        for family, kind, protocol, *_ in getaddrinfo(way[1], way[2], type=SOCK_STREAM):
+            sock = sys.modules["socks"].socksocket(family, kind, protocol)
+            try:
+                for option in own.socket_options or ():
+                    sock.setsockopt(*option)
+                if own.source_address:
+                    sock.bind(own.source_address)
+                sock.settimeout(own.timeout)
+                sock.set_proxy(*way)
+                _see(sock)
+                sock.connect((own.host.strip("[]"), own.port))
+            except BaseException as error:
+                sock.close()
+                if not isinstance(error, OSError):
+                    raise
+                failure = error
+            else:
+                return sock
+        raise failure
+
+
+def _way(proxy: str) -> tuple[Any, str, int | None, bool, str, str]:
+    """The arguments of PySocks for the proxy at that address; host and port are the second two."""
+    url, socks = parse_url(proxy), sys.modules["socks"]
+    host, scheme = (url.host or "").strip("[]"), url.scheme or ""
+    version = socks.SOCKS5 if scheme.startswith("socks5") else socks.SOCKS4
+    is_asked_for_names = scheme in {"socks4a", "socks5h"}
+    return version, host, url.port, is_asked_for_names, *get_auth_from_url(proxy)
+
+
+def watch_connections(manager: PoolManager, proxy: SecretStr | None = None) -> None:
+    """Have `manager` make connections that are seen, by urllib3's `pool_classes_by_scheme`.
+
+    Args:
+        manager: of connections that are kept.
+        proxy: the address of the SOCKS proxy that it takes, if it does.
+    """
     classes = manager.pool_classes_by_scheme
-    manager.pool_classes_by_scheme = {each: _watched(kind) for each, kind in classes.items()}
+    manager.pool_classes_by_scheme = {each: _watched(kind, proxy) for each, kind in classes.items()}
 
 
-@cache
-def _watched(kind: Any) -> Any:
+@lru_cache(100)
+def _watched(kind: Any, proxy: SecretStr | None) -> Any:
     connection = kind.ConnectionCls
     if issubclass(connection, Watched):
         return kind
-    watched = type(connection.__name__, (Watched, connection), {"__module__": kind.__module__})
-    body = {"ConnectionCls": watched, "__module__": kind.__module__}  # shown as the library's own
+    more = {"__module__": kind.__module__}
+    if proxy is None:
+        watched = type(connection.__name__, (Watched, connection), more)
+    else:
+        bases = WatchedSocks, connection
+        watched = type(connection.__name__, bases, {**more, "socks_proxy": proxy})
+    body = {"ConnectionCls": watched, **more}  # shown as the library's own
     return type(kind.__name__, (kind,), body)

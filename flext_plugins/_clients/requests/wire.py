@@ -225,7 +225,7 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **options)
-        watch_connections(manager)
+        watch_connections(manager, SecretStr(proxy) if _is_socks(proxy) else None)
         return manager
 
     def build_connection_pool_key_attributes(
@@ -242,6 +242,10 @@ class _Adapter(HTTPAdapter):
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         pair = ":".join(get_auth_from_url(proxy)).encode(errors="surrogateescape")
         return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"} if pair != b":" else {}
+
+
+def _is_socks(proxy: str) -> bool:
+    return proxy.lower().startswith("socks")
 
 
 def _is_whole(native: Any) -> bool:
