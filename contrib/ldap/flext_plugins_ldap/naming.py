@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .entry import Attributes, User, fill, fold, in_filter, parts_of, unescape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from .entry import Entry
 
@@ -56,8 +56,9 @@ class Naming:
         types = {each.type for each in kinds}
         values: dict[Kind, list[str]] = {each: [] for each in kinds}
         has_others = False
+        own = {name: _kind(name, type_of) for name in entry.attributes}
         for name, every in entry.attributes.items():
-            kind = _kind(name, type_of)
+            kind = own[name]
             values.get(kind, []).extend(map(str, every))
             has_others = has_others or (kind.type in types and kind not in values)
         texts = [text for _, text in self._templates]
@@ -67,7 +68,7 @@ class Naming:
         in_dn = {fold(value) for name, value in parts_of(entry.dn) if type_of(name) in types}
         spelled = (self._spelled(every, text, in_dn) for every, text in compared)
         username = next((each for each in spelled if each), self._username)
-        return User(username, entry.dn, self._wanted_of(entry, types, type_of))
+        return User(username, entry.dn, self._wanted_of(entry, own, types, type_of))
 
     def _matching(self, values: Sequence[str], template: str) -> list[str]:
         """Those of an attribute's values that hold the name."""
@@ -87,14 +88,18 @@ class Naming:
         return name if fold(before + name + after) == fold(value) else None
 
     def _wanted_of(
-        self, entry: Entry, types: Collection[str], type_of: Callable[[str], str]
+        self,
+        entry: Entry,
+        kinds: Mapping[str, Kind],
+        types: Collection[str],
+        type_of: Callable[[str], str],
     ) -> Attributes:
         """The attributes that are wanted, by the names under which they were asked for."""
         asked = [(_kind(each, type_of), each.partition(";")[0]) for each in self._wanted]
         names = {own.lower() for _, own in asked}
         attributes = Attributes()
         for name, values in entry.attributes.items():
-            kind, (own, semicolon, rest) = _kind(name, type_of), name.partition(";")
+            kind, (own, semicolon, rest) = kinds[name], name.partition(";")
             fitting = [
                 each
                 for (type_, options), each in asked
