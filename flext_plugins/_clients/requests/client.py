@@ -95,9 +95,10 @@ def session_class(kind: type) -> Any:
 
     def prepare_request(self: Any, request: Any) -> Any:
         prepared = base.prepare_request(self, request)
-        own = _own_credential(self, request)
-        if own is not None and _of_environment(prepared) is not None:  # which reads the file
-            prepared.headers["Authorization"] = own
+        if _of_environment(prepared) is not None:
+            own = _own_credential(self, request)
+            if own is not None:
+                prepared.headers["Authorization"] = own
         return prepared
 
     methods = [request, prepare_request, *_sending(base), _keeping_own_header(base)]
