@@ -1,9 +1,10 @@
-"""Whether anything grows: a million exchanges in each world, with all plugins that HTTP has.
+"""Whether anything grows: a million exchanges on each way, with all plugins that HTTP has.
 
-Each world runs in a process of its own, over loopback. Memory is the resident set, looked at after
-a tenth of the exchanges, when all that is kept is there, and at the end.
+A way is a world, or one over aiohttp. Each runs in a process of its own, over loopback. Memory is
+the resident set, looked at after a tenth of the exchanges, when all that is kept is there, and at
+the end.
 
-    python -m benchmarks.soak [--exchanges N] [WORLD ...]
+    python -m benchmarks.soak [--exchanges N] [WAY ...]
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .page import grid
 from .speed import report, wire
-from .speed.clients import WORLDS, check, connected, mixed
+from .speed.clients import WORLDS, World, check, connected, mixed
 from .speed.footprint import resident
 from .speed.signals import Signals
 from .speed.stacks import ALL, our_host
@@ -30,13 +31,26 @@ if TYPE_CHECKING:
 
     from flext_plugins import Host
 
-    from .speed.clients import World
 
 EXCHANGES, AT_ONCE = 1_000_000, 10
 MOST = 1024
 """KiB by which the last nine tenths may grow."""
 PLUGINS = (*ALL, "retry")
 TITLES = ("s", "KiB more", "descriptors more")
+
+
+class Way(NamedTuple):
+    """A client, and the transport of its service."""
+
+    name: str
+    world: World
+    transport: str = "default"
+
+
+WAYS = (
+    *(Way(each.name, each) for each in WORLDS),
+    *(Way(f"{each.name}, aiohttp", each, "aiohttp") for each in WORLDS if each.is_async),
+)
 
 
 class State(NamedTuple):
@@ -77,10 +91,11 @@ def awaited(runner: asyncio.Runner, host: Host, world: World, url: str) -> Calla
     return lambda number: runner.run(some(number))
 
 
-def soaked(world: World, exchanges: int) -> list[str]:
-    """What came of one world: a row of the table."""
+def soaked(way: Way, exchanges: int) -> list[str]:
+    """What came of one way: a row of the table."""
+    world = way.world
     with wire.loopback() as url, asyncio.Runner() as runner:
-        host = our_host(url, Signals(sampled=0.01), PLUGINS)
+        host = our_host(url, Signals(sampled=0.01), PLUGINS, transport=way.transport)
         send = awaited(runner, host, world, url) if world.is_async else driven(host, world, url)
         began = monotonic()
         send(exchanges // 10)
@@ -93,24 +108,24 @@ def soaked(world: World, exchanges: int) -> list[str]:
         else:
             host.close()
     growth, descriptors = after.kib - before.kib, after.descriptors - before.descriptors
-    return [world.name, f"{seconds:.0f}", str(growth), str(descriptors)]
+    return [way.name, f"{seconds:.0f}", str(growth), str(descriptors)]
 
 
 def main(given: list[str]) -> int:
     """Whether something grew."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__)
-    parser.add_argument("worlds", nargs="*", help="by default all")
+    parser.add_argument("ways", nargs="*", help="by default all")
     parser.add_argument("--exchanges", type=int, default=EXCHANGES)
     parser.add_argument("--alone", action="store_true", help="in this process; prints a bare row")
     arguments = parser.parse_args(given)
     wire.no_proxies()
-    chosen = [each for each in WORLDS if each.name in (arguments.worlds or [each.name])]
+    chosen = [each for each in WAYS if each.name in (arguments.ways or [each.name])]
     if arguments.alone:
         print("\t".join(soaked(chosen[0], arguments.exchanges)))
         return 0
     rows = []
-    for world in chosen:
-        command = [sys.executable, "-m", __spec__.name, "--alone", world.name]
+    for way in chosen:
+        command = [sys.executable, "-m", __spec__.name, "--alone", way.name]
         command += ["--exchanges", str(arguments.exchanges)]
         ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         rows.append(ran.stdout.strip().split("\t"))
