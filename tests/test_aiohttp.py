@@ -23,6 +23,7 @@ import uvloop
 from flext_plugins_devstack.certificates import authority
 
 from flext_plugins import ConfigError, Failure, Host, Refused, hookimpl, options
+from flext_plugins.events import BodyEnded, HopFinished
 from flext_plugins.testing import Answer, World
 
 AWKWARD = [
@@ -173,6 +174,37 @@ def test_what_a_body_raises_is_what_the_caller_gets(flext_service, world):
 
     with pytest.raises(OSError, match="^the disk is gone"):
         world.send(world.serve(flext_service), "POST", "/", content=broken())
+
+
+def test_so_it_is_after_the_head_of_an_answer(world):
+    answered, failures = asyncio.Event(), []
+
+    async def broken():
+        yield b"begun"
+        await answered.wait()
+        raise OSError("the disk is gone")
+
+    class Looks:
+        @hookimpl
+        def flext_event(self, event, connection):
+            if isinstance(event, HopFinished):
+                answered.set()
+            if isinstance(event, BodyEnded):
+                failures.append(connection.failure(event.error))
+
+    def answer(peer):
+        head(peer)
+        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        while peer.recv(65536):
+            pass
+
+    with Server(answer) as server:
+        service = {"base_url": server.url, "transport": "aiohttp", "plugins": {"looks": {}}}
+        host = world.host({"services": {"service": service}})
+        host.register(Looks, "looks")
+        with pytest.raises(OSError, match="^the disk is gone"):
+            world.send(host, "POST", "/", content=broken())
+    assert failures == [Failure.CALLER]
 
 
 def test_a_service_that_reads_nothing_meets_the_time_out_for_writing(world):

@@ -113,11 +113,16 @@ def guarded(native: Any, name: str, guard: Callable[[Any], Any]) -> Iterator[Non
         yield
         return
     except BodyBroke as broke:
-        error = broke.error
+        error = error_of(broke)
     finally:
         setattr(native, name, body)
-    blame_caller(error)
     raise error
+
+
+def error_of(broke: BodyBroke) -> Exception:
+    """The error that it carries, marked as the caller's."""
+    blame_caller(broke.error)
+    return broke.error
 
 
 def original(stream: Any) -> Any:

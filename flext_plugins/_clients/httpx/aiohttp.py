@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 import aiohttp
 from yarl import URL
 
+from flext_plugins._clients.bodies import BodyBroke, error_of
 from flext_plugins._clients.httpx.aiohttp_bodies import AnswerBody, Upload
 from flext_plugins._clients.tls import FileContext
 
@@ -303,7 +304,7 @@ class Exchange:
         """The library's own error instead of aiohttp's, which holds the request's headers."""
         if self.upload is not None and self.upload.broken is not None:
             broken, self.upload.broken = self.upload.broken, None  # else a circle of references
-            return broken
+            return error_of(broken) if isinstance(broken, BodyBroke) else broken
         if isinstance(error, Ended):
             return error.failure
         name, words = next(each[1:] for each in FAILURES if isinstance(error, each[0]))
