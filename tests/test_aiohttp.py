@@ -200,7 +200,7 @@ def test_so_it_is_after_the_head_of_an_answer(world):
 
     with Server(answer) as server:
         service = {"base_url": server.url, "transport": "aiohttp", "plugins": {"looks": {}}}
-        host = world.host({"services": {"service": service}})
+        host = world.host({"services": {"service": {**service, "timeout": 600}}})
         host.register(Looks, "looks")
         with pytest.raises(OSError, match="^the disk is gone"):
             world.send(host, "POST", "/", content=broken())

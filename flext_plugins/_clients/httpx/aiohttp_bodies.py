@@ -66,11 +66,16 @@ class Upload(Payload):
     ) -> None:
         """Write all of it, which has to be as long as was said."""
         length, whole = None if self._is_chunked else content_length, self._value
-        if isinstance(whole, bytes) and length is not None and len(whole) == length <= PIECE:
-            await writer.write(whole)  # waits for nothing
-        else:
-            await self._write_pieces(writer, length)
-        await self._in_time(writer.drain())
+        try:
+            if isinstance(whole, bytes) and length is not None and len(whole) == length <= PIECE:
+                await writer.write(whole)  # waits for nothing
+            else:
+                await self._write_pieces(writer, length)
+            await self._in_time(writer.drain())
+        except Exception:  # whoever reads an answer already shall not wait for its rest
+            if (transport := writer.transport) is not None:
+                transport.abort()
+            raise
         self.is_written = True
 
     async def _write_pieces(self, writer: AbstractStreamWriter, length: int | None) -> None:
