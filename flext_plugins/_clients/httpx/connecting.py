@@ -26,6 +26,8 @@ class Connecting:
         """Note the socket's stream; httpcore calls this at each step."""
         if event.endswith("connect_tcp.complete"):
             self._streams.append(details["return_value"])
+        elif event.endswith("request_headers.started") and details["request"].method != b"CONNECT":
+            self._streams.clear()  # it is made, TLS in a tunnel too: others may go over it
         if self._also is not None:
             await self._also(event, details)
 

@@ -134,6 +134,8 @@ class SharedTransports(Transports):
         gate: admits as many calls as they carry, and those that have one for themselves.
     """
 
+    most_calls: float = STREAMS
+
     def __init__(self, make: Callable[[], Any], expiry: float, most: int, gate: Permits) -> None:
         super().__init__(make, expiry, most)
         self._gate = gate
@@ -149,7 +151,7 @@ class SharedTransports(Transports):
         """Lend the first shared one that can carry a call more, or one that nobody has."""
         until = monotonic() - self._expiry
         for transport, calls in self._shared.items():
-            if calls < STREAMS and self._unused.get(transport, until) >= until:
+            if calls < self.most_calls and self._unused.get(transport, until) >= until:
                 self._shared[transport] += 1
                 self._unused.pop(transport, None)
                 return Loan(self, transport, is_shared=True)
@@ -191,6 +193,25 @@ class SharedTransports(Transports):
         alone = min(self._most, ALONE) if self._speaks_http2 else self._most
         alone = min(alone, self._most - shared)
         self._gate.resize(shared * STREAMS + sum(self._leaving.values()) + alone)
+
+
+class Elsewhere(SharedTransports):
+    """A pool of one event loop for all other origins, until a call in it does not come to its end.
+
+    httpcore may then believe its connection in use for ever: so where it begins TLS in a tunnel.
+    """
+
+    most_calls = inf
+
+    def lend(self, origin: object = None) -> Loan:
+        """Lend the pool, which has connections to several origins, to one call more."""
+        loan = super().lend(origin)
+        loan.connects = True
+        self.share(loan)
+        return loan
+
+    def _admit(self) -> None:
+        """Nothing: the pool itself has its limits."""
 
 
 class Loan:
@@ -318,7 +339,7 @@ class HttpxWire(GatedWire):
             native.extensions = {**own_extensions, "timeout": seconds}
             body = f"the body of {call.service}'s answer"
             limit = Limit(call, body, base=self.library.timed_out)
-        origin = None if own else _origin(native.url)
+        origin = None if own else (native.url.scheme, native.url.host, native.url.port)
         try:
             if isinstance(native.stream, self._lib.ByteStream):
                 response, loan = await self._over(pool, native, call, origin)
@@ -413,9 +434,9 @@ class HttpxWire(GatedWire):
             ),
             proxy=proxy.get_secret_value() if proxy else None,
         )
-        if not own and self.asynchronous:
-            return make()
         expiry, most = service.keepalive_expiry, service.max_connections
+        if not own and self.asynchronous:
+            return Elsewhere(make, expiry, most, self._gate)
         if self._shares:
             return SharedTransports(make, expiry, most, self._gate)
         return Transports(make, expiry, most)
@@ -472,10 +493,6 @@ class HttpxWire(GatedWire):
                     await each.aclose()
                 else:
                     each.close()
-
-
-def _origin(url: Any) -> tuple[Any, ...]:
-    return url.scheme, url.host, url.port
 
 
 async def _discard(response: Any) -> None:
