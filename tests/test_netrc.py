@@ -138,3 +138,24 @@ def test_the_user_in_a_url_wins_over_a_header_as_in_the_plain_session(flext_serv
                 session.trust_env = False
                 session.get(url, headers={"Authorization": "Bearer caller"})
     assert [each.headers["authorization"] for each in flext_service.received] == [ANA, ANA]
+
+
+@pytest.mark.contract("environments-credential-is-last")
+def test_where_it_is_not_asked_for_it_is_no_credential_of_its_own(flext_service):
+    """Whoever says the same name and password as the file does is the caller still."""
+    config = {"base_url": flext_service.url, "plugins": {"bearer": {}}}
+    with Host({"services": {"service": config}}) as host:
+        host.register(Bearer, "bearer")
+        distrustful(host, None).get("/x", auth=("somebody", "else"))
+    assert flext_service.received[0].headers["authorization"] == MACHINES
+
+
+@pytest.mark.parametrize("trusts", [True, False])
+@pytest.mark.contract("plain-without-plugins")
+def test_one_that_is_no_text_hurts_nobody_who_has_a_credential(flext_service, tmp_path, trusts):
+    (tmp_path / "netrc").write_bytes(b"machine 127.0.0.1 login \xff password else\n")
+    with Host({"services": {"svc": {"base_url": flext_service.url}}}) as host:
+        for session in (requests.Session(), host.connect("svc", requests.Session)):
+            session.trust_env = trusts
+            session.get(f"{flext_service.url}/x", auth=("ana", "pw"))
+    assert [each.headers["authorization"] for each in flext_service.received] == [ANA, ANA]

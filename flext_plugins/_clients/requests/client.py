@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -43,9 +44,11 @@ class Adapter(HTTPAdapter):
         composition = self._runtime.composed(self._service)
         options = {"timeout": timeout, "verify": verify, "cert": cert, "proxies": proxies}
         view = RequestsRequest(request, {OPTIONS: options})
-        if (credential := _of_environment(request)) is not None:
+        trusts = getattr(hops_under_way.get(), "trusts_environment", True)
+        if trusts and (credential := _of_environment(request)) is not None:
             view.extensions[ENVIRONMENT] = credential
-        del options, proxies, credential  # secrets: nobody who renders locals shall see them here
+            del credential
+        del options, proxies  # secrets: nobody who renders locals shall see them here
         try:
             sending = hop(view, self._runtime, composition, self._library, self)
             native = drive(sending, composition.layers)
@@ -95,7 +98,7 @@ def session_class(kind: type) -> Any:
 
     def prepare_request(self: Any, request: Any) -> Any:
         prepared = base.prepare_request(self, request)
-        if _of_environment(prepared) is not None:
+        if self.trust_env and _of_environment(prepared) is not None:
             own = _own_credential(self, request)
             if own is not None:
                 prepared.headers["Authorization"] = own
@@ -163,12 +166,10 @@ def _of_environment(request: Any) -> str | None:
     """The credential of a prepared request, if it is what the machine's `.netrc` says."""
     value = request.headers.get("Authorization")
     if isinstance(value, str) and value.startswith("Basic ") and request.url:
-        entry = get_netrc_auth(request.url)
-        if (
-            entry is not None
-            and HTTPBasicAuth(*entry)(_Headers()).headers["Authorization"] == value
-        ):
-            return value
+        with suppress(ValueError):  # it is no text, and a plain session may never have opened it
+            entry = get_netrc_auth(request.url)
+            if entry and HTTPBasicAuth(*entry)(_Headers()).headers["Authorization"] == value:
+                return value
     return None
 
 
