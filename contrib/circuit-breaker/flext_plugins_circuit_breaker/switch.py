@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
 OTHERS_MAY_WRITE = 0o002
+READABLE = 0o644
+"""Who may look into the folder reads the file, whichever user wrote it: root by `sudo`, perhaps."""
 LONGEST = 120
 """Characters of a service's name in the name of a file, escapes included."""
 
@@ -38,7 +40,7 @@ class Switch:
         service: whose circuits.
 
     Raises:
-        ConfigError: the folder cannot be made, or anybody could write there.
+        ConfigError: the folder cannot be made or used, or anybody could write there.
     """
 
     def __init__(self, folder: Path, service: str) -> None:
@@ -49,6 +51,8 @@ class Switch:
             raise ConfigError(f"shared: {folder} is no folder: {error.strerror}") from None
         if mode & OTHERS_MAY_WRITE:
             raise ConfigError(f"shared: anybody may write in {folder}; name a folder of your own")
+        if not os.access(folder, os.X_OK):
+            raise ConfigError(f"shared: {folder} is another user's, so that nothing there is seen")
         name = quote(service, safe="")
         if len(name) > LONGEST:
             name = name[:LONGEST] + hashlib.sha256(service.encode()).hexdigest()
@@ -70,6 +74,7 @@ class Switch:
         try:
             with os.fdopen(number, "w", encoding="ascii") as file:
                 file.write(f"{action} {os.getpid()}")
+                Path(name).chmod(READABLE)
                 file.flush()
                 # The file keeps these under its new name. To look there afterwards would be to
                 # take for seen what another process may have put in its place meanwhile.

@@ -382,5 +382,29 @@ def test_a_folder_that_is_none_or_anybodys_is_refused(
         host.check()
 
 
+@pytest.mark.once
+def test_what_one_user_does_another_can_read(
+    flext_world: World, flext_service: LoopbackService, tmp_path: Path
+) -> None:
+    """Root trips it, and the program, which may look into the folder, is a user of its own."""
+    host = served(flext_world, flext_service.url, shared=str(tmp_path))
+    flext_world.get(host)
+    flext_world.status(host)["circuit-breaker"].actions["trip"]()
+    assert (tmp_path / "service.circuit").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.once
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
+def test_a_folder_that_cannot_be_looked_into_is_refused(
+    flext_service: LoopbackService, tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(0o600)
+    plugins = {"circuit-breaker": {"shared": str(shared)}}
+    services = {"s": {"base_url": flext_service.url, "plugins": plugins}}
+    with Host({"services": services}) as host, pytest.raises(ConfigError, match="another user's"):
+        host.check()
+
+
 def circuits(world: World, host: Host) -> Any:
     return world.status(host)["circuit-breaker"].facts["circuits"]
