@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 import requests
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
-from requests.exceptions import ContentDecodingError, InvalidHeader, StreamConsumedError
+from requests.exceptions import (
+    ContentDecodingError,
+    InvalidHeader,
+    SSLError,
+    StreamConsumedError,
+)
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_auth_from_url, select_proxy
 from urllib3 import exceptions
 from urllib3.util import Timeout as Seconds
@@ -233,7 +238,11 @@ class _Adapter(HTTPAdapter):
     ) -> tuple[Any, Any]:
         host, tls = super().build_connection_pool_key_attributes(request, verify, cert)
         if host["scheme"] == "https":
-            tls = {"cert_reqs": tls["cert_reqs"], "ssl_context": self._contexts(verify, cert)}
+            try:
+                context = self._contexts(verify, cert)
+            except ssl.SSLError as error:  # a file that is none of certificates
+                raise SSLError(str(error), request=request) from None
+            tls = {"cert_reqs": tls["cert_reqs"], "ssl_context": context}
         return host, tls
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
