@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from calendar import timegm
 from email.utils import parsedate
+from html import unescape
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, quote_plus
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, unquote_plus
 
 import jwt
 
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 _LONGEST = 200
 """Characters of a token service's own words in a message, at most."""
+_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|(.))")
+"""What JSON and a `repr` write for a character."""
+_LEVELS = 2
+"""How often a text is read that was escaped again and again."""
 
 
 def read_answer(
@@ -62,6 +68,13 @@ def read_answer(
         _life(value, tables, headers),
         Credential(refresh) if is_new else question.refresh,
     )
+
+
+def _plain(text: str) -> str:
+    return _ESCAPE.sub(lambda found: found[3] or chr(int(found[1] or found[2], 16)), text)
+
+
+_READERS = (_plain, unescape, unquote, unquote_plus)
 
 
 def _fields(body: bytes) -> dict[str, Any] | None:
@@ -136,6 +149,14 @@ def _quotable(words: tuple[object, ...], secrets: tuple[str, ...]) -> str:
         each
         for each in words
         if isinstance(each, str) and each and each.isascii() and each.isprintable()
-        if not any(form in each for form in forms)
+        if not any(form in reading for form in forms for reading in _readings(each))
     ]
     return ": ".join(each[:_LONGEST] for each in fine)
+
+
+def _readings(text: str) -> set[str]:
+    """`text`, and what it says once the escapes of JSON, HTML and URLs are read, in any order."""
+    readings = {text}
+    for _ in range(_LEVELS):
+        readings |= {read(each) for each in readings for read in _READERS}
+    return readings

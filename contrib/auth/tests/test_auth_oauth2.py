@@ -326,8 +326,18 @@ async def test_an_answer_without_a_token_is_one_clear_refusal(
 
 @pytest.mark.parametrize(
     "quoted",
-    ["can+ary&1", "can%2Bary%261", "canary-refresh", "aWQ6Y2FuJTJCYXJ5JTI2MQ=="],
-    ids=["secret", "encoded", "refresh", "basic"],
+    [
+        "can+ary&1",
+        "can%2Bary%261",
+        "can%2bary%261",
+        "can+ary&amp;1",
+        r"can\u002bary\u00261",
+        r"can\x2bary\&1",
+        "can%252bary%25261",
+        "canary-refresh",
+        "aWQ6Y2FuJTJCYXJ5JTI2MQ==",
+    ],
+    ids=["secret", "encoded", "lower", "html", "json", "repr", "twice", "refresh", "basic"],
 )
 async def test_a_server_that_quotes_what_it_was_sent_is_not_quoted(
     flext_world: World, flext_service: LoopbackService, asked: Asked, quoted: str
