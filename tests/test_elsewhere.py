@@ -76,17 +76,20 @@ def test_who_ends_while_a_socks_proxy_is_spoken_with_leaves_the_pool_as_it_was(
 
 @pytest.mark.parametrize("ends", [times_out, runs_late])
 @pytest.mark.contract("cancellation-unwinds", "deadline-frees")
-def test_who_ends_in_a_handshake_leaves_no_connection_behind(flext_async_world, ends):
+def test_who_ends_in_a_handshake_leaves_no_connection_behind(
+    flext_async_world, flext_elsewhere, ends
+):
     gone = []
 
     async def send():
         async with flext_async_world.aconnect(host, "service") as client:
-            for _ in range(2):
+            async with client.stream("GET", f"{flext_elsewhere.url}/"):  # over the same pool
                 await ends(client, f"https://127.0.0.1:{port}/")
+            await ends(client, f"https://127.0.0.1:{port}/")
             await eventually(gone)
 
     with serving(lambda peer, _: until_gone(peer, gone)) as port:
-        host = by(flext_async_world, proxy=False)
+        host = by(flext_async_world, proxy=False, max_connections=2)
         flext_async_world.run(send)
 
 

@@ -2055,6 +2055,13 @@ LIFETIMES = [
         "proxy_trickles",
     ),
     Mutant(
+        "deadline-frees",
+        f"{HTTPX_WIRE}::HttpxWire._new_pool",
+        "Elsewhere(make, expiry, most, self._gate)",
+        "make()",
+        "leaves_the_pool",
+    ),
+    Mutant(
         "cancellation-unwinds",
         "_clients/httpx/connecting.py::Connecting.aclose",
         "await steady(each.aclose())",
