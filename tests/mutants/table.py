@@ -2015,7 +2015,7 @@ LIFETIMES = [
     Mutant(
         "last-in-first-out",
         f"{HTTPX_WIRE}::SharedTransports.lend",
-        "calls < STREAMS",
+        "calls < self.most_calls",
         "True",
         "beyond_a_hundred",
     ),
