@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import cache
 from socket import SOCK_STREAM, getaddrinfo
 from typing import TYPE_CHECKING, Any
 
@@ -93,20 +93,22 @@ class WatchedSocks(Watched):
     socks_proxy: SecretStr
 
     def _new_conn(self) -> Any:
+        own: Any = self  # one of urllib3's, with its attributes
         try:
             return self._connected()
-        except OSError as error:  # in whose frames the proxy's password stands
+        except OSError as error:  # in PySocks' frames the proxy's password stands
             inside = getattr(error, "socket_err", None) or error
-        own: Any = self
-        if isinstance(inside, TimeoutError):
+            is_late, words = isinstance(inside, TimeoutError), str(inside)
+            del inside  # else a circle of references
+        if is_late:
             raise exceptions.ConnectTimeoutError(own, "the SOCKS proxy took too long")
-        raise exceptions.NewConnectionError(own, f"by way of the SOCKS proxy: {inside}")
+        raise exceptions.NewConnectionError(own, f"by way of the SOCKS proxy: {words}")
 
     def _connected(self) -> Any:
-        own: Any = self  # one of urllib3's, with its attributes
+        own: Any = self
         failure = OSError("it has no address")
-        way = _way(self.socks_proxy.get_secret_value())
-        for family, kind, protocol, *_ in getaddrinfo(way[1], way[2], type=SOCK_STREAM):
+        host, port = _way(self.socks_proxy)[1:3]
+        for family, kind, protocol, *_ in getaddrinfo(host, port, type=SOCK_STREAM):
             sock = sys.modules["socks"].socksocket(family, kind, protocol)
             try:
                 for option in own.socket_options or ():
@@ -114,7 +116,7 @@ class WatchedSocks(Watched):
                 if own.source_address:
                     sock.bind(own.source_address)
                 sock.settimeout(own.timeout)
-                sock.set_proxy(*way)
+                sock.set_proxy(*_way(self.socks_proxy))  # in no variable here
                 _see(sock)
                 sock.connect((own.host.strip("[]"), own.port))
             except BaseException as error:
@@ -124,16 +126,20 @@ class WatchedSocks(Watched):
                 failure = error
             else:
                 return sock
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # likewise
 
 
-def _way(proxy: str) -> tuple[Any, str, int | None, bool, str, str]:
+def _way(proxy: SecretStr) -> tuple[Any, str, int | None, bool, str, str]:
     """The arguments of PySocks for the proxy at that address; host and port are the second two."""
-    url, socks = parse_url(proxy), sys.modules["socks"]
+    address, socks = proxy.get_secret_value(), sys.modules["socks"]
+    url = parse_url(address)
     host, scheme = (url.host or "").strip("[]"), url.scheme or ""
     version = socks.SOCKS5 if scheme.startswith("socks5") else socks.SOCKS4
     is_asked_for_names = scheme in {"socks4a", "socks5h"}
-    return version, host, url.port, is_asked_for_names, *get_auth_from_url(proxy)
+    return version, host, url.port, is_asked_for_names, *get_auth_from_url(address)
 
 
 def watch_connections(manager: PoolManager, proxy: SecretStr | None = None) -> None:
@@ -143,20 +149,22 @@ def watch_connections(manager: PoolManager, proxy: SecretStr | None = None) -> N
         manager: of connections that are kept.
         proxy: the address of the SOCKS proxy that it takes, if it does.
     """
-    classes = manager.pool_classes_by_scheme
-    manager.pool_classes_by_scheme = {each: _watched(kind, proxy) for each, kind in classes.items()}
-
-
-@lru_cache(100)
-def _watched(kind: Any, proxy: SecretStr | None) -> Any:
-    connection = kind.ConnectionCls
-    if issubclass(connection, Watched):
-        return kind
-    more = {"__module__": kind.__module__}
+    kinds = manager.pool_classes_by_scheme
     if proxy is None:
-        watched = type(connection.__name__, (Watched, connection), more)
-    else:
-        bases = WatchedSocks, connection
-        watched = type(connection.__name__, bases, {**more, "socks_proxy": proxy})
-    body = {"ConnectionCls": watched, **more}  # shown as the library's own
-    return type(kind.__name__, (kind,), body)
+        manager.pool_classes_by_scheme = {each: _watched(kind) for each, kind in kinds.items()}
+    else:  # not kept: the proxy's password is in it
+        manager.pool_classes_by_scheme = {
+            each: _with(WatchedSocks, kind, socks_proxy=proxy) for each, kind in kinds.items()
+        }
+
+
+@cache
+def _watched(kind: Any) -> Any:
+    return kind if issubclass(kind.ConnectionCls, Watched) else _with(Watched, kind)
+
+
+def _with(mixin: type, kind: Any, **more: Any) -> Any:
+    """The class of a pool with connections of a class of ours, shown as the library's own."""
+    connection, place = kind.ConnectionCls, {"__module__": kind.__module__}
+    watched = type(connection.__name__, (mixin, connection), {**place, **more})
+    return type(kind.__name__, (kind,), {**place, "ConnectionCls": watched})
