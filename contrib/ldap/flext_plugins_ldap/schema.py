@@ -54,21 +54,23 @@ class Schema:
             return
         names = [(name.partition(";")[0], "attributes") for name in attributes if entries]
         names += [(name, "the filter") for name in _IN_FILTER.findall(wanted)]
-        for name, place in names:
+        unknown = [
+            (name, place)
+            for name, place in names
+            if not (name.lower() in known or name.startswith(_NO_NAMES) or name == "1.1")
+        ]
+        if not unknown:
+            return
+        came = {self.type_of(name) for entry in entries for name in entry.attributes}
+        for name, place in unknown:
             own = name.lower()
-            if own in known or name.startswith(_NO_NAMES) or name == "1.1":
-                continue
-            is_used = bool(entries) and place == "the filter"
-            if not is_used and own not in self._types_of(entries):
+            if own not in came and not (entries and place == "the filter"):
                 near = get_close_matches(own, known, 1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise DirectoryError(
                     f"search: the directory knows no attribute {name!r}, asked for by {place}{hint}"
                 )
             known[own] = own
-
-    def _types_of(self, entries: Sequence[Entry]) -> set[str]:
-        return {self.type_of(name) for entry in entries for name in entry.attributes}
 
 
 def _attribute_types(session: Session) -> Iterator[tuple[str, str]]:
