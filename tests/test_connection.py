@@ -9,6 +9,7 @@ import traceback
 
 import httpx
 import pytest
+from noting import noting
 from pydantic import BaseModel
 
 from flext_plugins import (
@@ -502,17 +503,10 @@ def test_what_a_plugin_causes_ends_with_the_call_that_causes_it(
 def test_a_gate_that_stays_full_is_the_librarys_own_pool_time_out(flext_service, flext_world):
     judged = []
 
-    class Judges:
-        @hookimpl
-        async def flext_exchange(self, request, send, connection):
-            try:
-                return await send(request)
-            except Exception as error:
-                judged.append(connection.failure(error))
-                raise
-
     flext_service.answer = lambda _: Answer(delay=0.4)
-    host = flext_world.serve(flext_service, Judges, max_connections=1, timeout={"pool": 0.1})
+    host = flext_world.serve(
+        flext_service, noting(judged), max_connections=1, timeout={"pool": 0.1}
+    )
     results = flext_world.all([flext_world.sender(host, "GET", "/")] * 2)
 
     assert sorted(type(each).__name__ for each in results) == ["PoolTimeout", "Response"]

@@ -10,6 +10,7 @@ import threading
 import pytest
 from breakage import EVENTS, MUCH, UPLOADS, breaking
 from flext_plugins_devstack.certificates import authority
+from noting import noting
 from requests.exceptions import ChunkedEncodingError
 
 from flext_plugins import Failure, hookimpl, options
@@ -135,22 +136,13 @@ def test_an_upload_that_breaks_off_is_no_failure_to_connect(judged, ca, event):
 async def test_a_full_pool_is_the_same_failure_in_each_library(flext_service, flext_world):
     told = []
 
-    class Tells:
-        @hookimpl
-        async def flext_exchange(self, request, send, connection):
-            try:
-                return await send(request)
-            except Exception as error:
-                told.append(connection.failure(error))
-                raise
-
     async def ask():
         with contextlib.suppress(flext_world.lib.TransportError):
             await client.get("/")
 
     flext_service.answer = Answer(delay=3)
     timeout = {"pool": 0.2, "read": 20}
-    host = flext_world.serve(flext_service, Tells, max_connections=1, timeout=timeout)
+    host = flext_world.serve(flext_service, noting(told), max_connections=1, timeout=timeout)
     client = await flext_world.client(host)
     await flext_world.together(2, ask)
     assert told == [Failure.POOL]

@@ -10,6 +10,7 @@ import traceback
 import types
 
 import pytest
+from noting import noting
 
 from flext_plugins import (
     ConfigError,
@@ -316,18 +317,9 @@ def test_an_exchange_sees_what_came_of_it(flext_service, flext_world):
 def test_failures_are_told_apart(flext_service, flext_world, answer, failure, options):
     seen = []
 
-    class Judge:
-        @hookimpl
-        async def flext_exchange(self, request, send, connection):
-            try:
-                return await send(request)
-            except Exception as error:
-                seen.append(connection.failure(error))
-                raise
-
     flext_service.answer = lambda _: answer
     with pytest.raises(flext_world.lib.TransportError):
-        flext_world.get(flext_world.serve(flext_service, Judge, **options))
+        flext_world.get(flext_world.serve(flext_service, noting(seen), **options))
 
     assert seen == [failure]
 

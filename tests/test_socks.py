@@ -10,10 +10,11 @@ import httpx
 import httpx2
 import pytest
 import requests
+from noting import noting
 from test_secrets import revealing
 from trickle import serving
 
-from flext_plugins import DeadlineExceeded, Failure, hookimpl, options
+from flext_plugins import DeadlineExceeded, Failure, options
 
 pytestmark = pytest.mark.once
 
@@ -129,18 +130,9 @@ BREAKS = {
 def test_what_goes_wrong_there_is_a_failure_to_connect(flext_world, how):
     failures = []
 
-    class Looks:
-        @hookimpl
-        async def flext_exchange(self, request, send, connection):
-            try:
-                return await send(request)
-            except Exception as error:
-                failures.append(connection.failure(error))
-                raise
-
     with serving(BREAKS[how]) as port:
         host = by(flext_world, port, LOGIN, plugins={"looks": {}}, timeout=0.5)
-        host.register(Looks, "looks")
+        host.register(noting(failures), "looks")
         with pytest.raises(WIRE_ERRORS) as caught:
             flext_world.get(host)
     assert failures == [Failure.CONNECT]

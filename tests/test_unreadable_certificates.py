@@ -4,8 +4,9 @@ import socket
 
 import pytest
 import requests
+from noting import noting
 
-from flext_plugins import Failure, Host, hookimpl
+from flext_plugins import Failure, Host
 
 
 @pytest.mark.parametrize("how", ["the environment's", "the session's", "the session's own"])
@@ -17,15 +18,6 @@ def test_a_file_that_has_no_certificates_is_the_librarys_own_error(monkeypatch, 
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", options["verify"])
     failures = []
 
-    class Looks:
-        @hookimpl
-        async def flext_exchange(self, request, send, connection):
-            try:
-                return await send(request)
-            except Exception as error:
-                failures.append(connection.failure(error))
-                raise
-
     chosen = {
         "the environment's": {},
         "the session's": {"verify": options["verify"]},
@@ -34,7 +26,7 @@ def test_a_file_that_has_no_certificates_is_the_librarys_own_error(monkeypatch, 
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"https://127.0.0.1:{server.getsockname()[1]}"
         with Host({"services": {"api": {"base_url": url, "plugins": {"looks": {}}}}}) as host:
-            host.register(Looks, "looks")
+            host.register(noting(failures), "looks")
             for session in (requests.Session(), host.connect("api", requests.Session)):
                 with pytest.raises(requests.exceptions.SSLError):
                     session.get(f"{url}/", timeout=5, **chosen[how])
