@@ -70,6 +70,11 @@ def is_plain(proxy: str) -> bool:
     return proxy.lower().startswith("http://")
 
 
+def is_socks(proxy: str) -> bool:
+    """Whether the address of a proxy is one that speaks SOCKS."""
+    return proxy.lower().startswith("socks")
+
+
 def address_of(settings: ServiceConfig) -> tuple[str, bool]:
     """The service's URL without user info, and whether there was any; none if it is wrong."""
     try:
@@ -122,7 +127,7 @@ def _transport_problems(settings: ServiceConfig, where: Where) -> Iterator[str]:
         scheme = proxy.partition(":")[0].lower()
         if scheme not in {"http", "https", "socks5", "socks5h"}:
             yield where.problem(("proxy",), "expected http://, https://, socks5:// or socks5h://")
-        elif scheme.startswith("socks") and find_spec("socksio") is None:
+        elif is_socks(proxy) and find_spec("socksio") is None:
             yield where.problem(("proxy",), "needs `pip install 'httpx[socks]'`")
 
 

@@ -88,7 +88,7 @@ class Handshake:
         return refused
 
 
-class SocksTransport:
+class _BySocks:
     """The library's own transport by way of a SOCKS proxy."""
 
     lib: Any
@@ -96,6 +96,10 @@ class SocksTransport:
     def __init__(self, watchdog: Watchdog, **options: Any) -> None:
         super().__init__(**options)
         self._watchdog = watchdog
+
+
+class SocksTransport(_BySocks):
+    """A sync one."""
 
     def handle_request(self, request: Any) -> Any:
         """Send once."""
@@ -115,14 +119,8 @@ class SocksTransport:
         raise failure
 
 
-class AsyncSocksTransport:
-    """The library's own transport for event loops, likewise."""
-
-    lib: Any
-
-    def __init__(self, watchdog: Watchdog, **options: Any) -> None:
-        super().__init__(**options)
-        self._watchdog = watchdog
+class AsyncSocksTransport(_BySocks):
+    """One for event loops."""
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send once."""

@@ -23,7 +23,7 @@ from flext_plugins._clients.httpx.messages import HttpxResponse
 from flext_plugins._clients.tls import shared_context
 from flext_plugins._clients.transports import transport_for
 from flext_plugins._clients.watchdog import SWITCHED
-from flext_plugins._config.service_checks import NO_OTHER_PROXY, is_plain
+from flext_plugins._config.service_checks import NO_OTHER_PROXY, is_plain, is_socks
 from flext_plugins._connections.resource import kind_of
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import ConfigError, Refused
@@ -442,7 +442,7 @@ class HttpxWire(GatedWire):
         return Transports(make, expiry, most)
 
     def _transport_class(self, proxy: SecretStr | None) -> Any:
-        if proxy and proxy.get_secret_value().lower().startswith("socks"):
+        if proxy and is_socks(proxy.get_secret_value()):
             kind = socks_transport(self._lib, asynchronous=self.asynchronous)
             return partial(kind, self._watchdog)
         name = self._transport_name

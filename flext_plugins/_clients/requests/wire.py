@@ -39,6 +39,7 @@ from flext_plugins._clients.requests.messages import (
 from flext_plugins._clients.requests.uploads import is_buffer
 from flext_plugins._clients.tls import shared_context
 from flext_plugins._clients.watchdog import SWITCHED
+from flext_plugins._config.service_checks import is_socks
 from flext_plugins._deadline import Limit
 from flext_plugins._errors import note_failures
 from flext_plugins._messages import TOKEN, Request
@@ -230,7 +231,7 @@ class _Adapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **options)
-        watch_connections(manager, SecretStr(proxy) if _is_socks(proxy) else None)
+        watch_connections(manager, SecretStr(proxy) if is_socks(proxy) else None)
         return manager
 
     def build_connection_pool_key_attributes(
@@ -251,10 +252,6 @@ class _Adapter(HTTPAdapter):
     def proxy_headers(self, proxy: str) -> dict[str, str]:
         pair = ":".join(get_auth_from_url(proxy)).encode(errors="surrogateescape")
         return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"} if pair != b":" else {}
-
-
-def _is_socks(proxy: str) -> bool:
-    return proxy.lower().startswith("socks")
 
 
 def _is_whole(native: Any) -> bool:
